@@ -1,0 +1,109 @@
+"""CIFAR-10 from parquet files, a `datasets` id or torchvision, held in memory as bytes."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from datamodules.base import ImageDataModule
+from fex.types import Batch
+
+__all__ = ["CIFAR10", "CIFAR10_CLASSES"]
+
+CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+class _Pixels:
+    """uint8 pictures (n, 3, 32, 32) with labels (n,), one memory look-up a batch."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+        self.pixels, self.labels = pixels, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor) -> Batch:
+        return {"inputs": self.pixels[indices].float().div_(255), "labels": self.labels[indices]}
+
+
+def _from_parquet(path: Path) -> _Pixels:
+    table = pq.read_table(path)
+    column = table["image"] if "image" in table.column_names else table["img"]
+    raw = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in raw])
+    return _Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(table["label"].to_pylist()))
+
+
+def _from_torchvision(root: Path, *, train: bool) -> _Pixels:
+    from torchvision.datasets import CIFAR10 as Source
+
+    source = Source(str(root), train=train, download=False)
+    return _Pixels(torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(source.targets))
+
+
+def _from_hub(name: str, split: str) -> _Pixels:
+    from datasets import load_dataset
+
+    rows = load_dataset(name, split=split)
+    image = "img" if "img" in rows.column_names else "image"
+    pixels = np.stack([np.asarray(row.convert("RGB")) for row in rows[image]])
+    return _Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(rows["label"]))
+
+
+class CIFAR10(ImageDataModule):
+    """50,000 training and 10,000 test images of 32 x 32 pixels.
+
+    The test set is the test set: validation takes the last `num_val` training images.
+
+    Args:
+        root: a folder with train.parquet and test.parquet, or torchvision's cifar-10-batches-py, or else the id of a
+            `datasets` data set such as "uoft-cs/cifar10".
+        num_train: use only the first so many training images.
+        num_val: training images held back for validation.
+        num_test: use only the first so many test images.
+        **options: see `ImageDataModule`.
+    """
+
+    class_names = CIFAR10_CLASSES
+
+    def __init__(
+        self,
+        root: str,
+        num_train: int | None = None,
+        num_val: int = 1000,
+        num_test: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.root, self.num_train, self.num_val, self.num_test = root, num_train, num_val, num_test
+
+    def _read(self, split: str) -> _Pixels:
+        root = Path(self.root)
+        if (root / f"{split}.parquet").is_file():
+            return _from_parquet(root / f"{split}.parquet")
+        if (root / "cifar-10-batches-py").is_dir():
+            return _from_torchvision(root, train=split == "train")
+        if root.exists() or self.root.startswith((".", "/", "~")):
+            raise FileNotFoundError(
+                f"Found neither {split}.parquet nor cifar-10-batches-py in {root}: set `root` to such a folder, or "
+                "to a data set id of the Hugging Face hub."
+            )
+        return _from_hub(self.root, split)
+
+    def setup(self, stage: str) -> None:
+        """Reads the parts the stage needs, once."""
+        if stage in ("fit", "validate") and "val" not in self.datasets:
+            data = self._read("train")
+            cut = len(data) - self.num_val
+            count = cut if self.num_train is None else min(cut, self.num_train)
+            self.datasets["train"] = _Pixels(data.pixels[:count], data.labels[:count])
+            self.datasets["val"] = _Pixels(data.pixels[cut:], data.labels[cut:])
+        if stage in ("test", "predict") and "test" not in self.datasets:
+            data = self._read("test")
+            count = len(data) if self.num_test is None else min(len(data), self.num_test)
+            self.datasets["test"] = _Pixels(data.pixels[:count], data.labels[:count])

@@ -1,0 +1,92 @@
+"""From a picture file to the tensor the black box expects; plain data, so that a checkpoint can carry it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+__all__ = ["Preprocess", "to_rgb"]
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL mode (grey, palette, CMYK, 16 bit, transparent) as 8-bit RGB; transparency is laid on white."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":  # 16- and 32-bit grey: PIL's convert would clip, not scale
+        pixels = torch.as_tensor(list(image.getextrema()), dtype=torch.float64)
+        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(pixels[0]), float(pixels[1]))
+        scale = 255.0 / max(high - low, 1.0)
+        return image.convert("F").point(lambda v: v * scale - low * scale).convert("L").convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize the shorter side, crop the centre, scale to [0, 1].
+
+    Normalisation is not part of it: the black box and the explainer each apply their own mean and std, so that
+    removals and pictures share one pixel space.
+
+    Args:
+        height: height of the result in pixels.
+        width: width of the result in pixels.
+        resize: length of the shorter side before the crop in pixels; by default the larger of height and width.
+        interpolation: "bicubic", "bilinear" or "nearest".
+        squash: resize to height x width without keeping the aspect ratio, and without a crop.
+    """
+
+    height: int = 224
+    width: int = 224
+    resize: int | None = None
+    interpolation: str = "bicubic"
+    squash: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1 or (self.resize is not None and self.resize < 1):
+            raise ValueError(f"Preprocess sizes must be positive, got {self}. Give the model's input size in pixels.")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.height, self.width
+
+    def _resized(self, image: Image.Image, mode: InterpolationMode) -> Image.Image:
+        if self.squash:
+            return TF.resize(image, [self.height, self.width], mode)
+        short = max(self.resize or 0, self.height, self.width)
+        if min(image.size) != short:
+            # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, the crop is central anyway.
+            width, height = image.size
+            limit = 4 * min(width, height) * max(1, -(-max(self.size) // short))
+            if max(width, height) > limit:
+                image = TF.center_crop(image, [min(height, limit), min(width, limit)])
+            image = TF.resize(image, short, mode)
+        return image
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """The RGB picture the model sees, as PIL, (width, height) pixels."""
+        image = self._resized(to_rgb(image), InterpolationMode(self.interpolation))
+        return image if self.squash else TF.center_crop(image, [self.height, self.width])
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """PIL image of any mode and size -> float32 (3, H, W) in [0, 1]."""
+        return TF.pil_to_tensor(self.crop(image)).float().div_(255.0)
+
+    def mask(self, image: Image.Image) -> Tensor:
+        """A ground-truth mask under the same geometry -> bool (H, W); foreground is anything above half."""
+        grey = self._resized(image.convert("L"), InterpolationMode.NEAREST)
+        if not self.squash:
+            grey = TF.center_crop(grey, [self.height, self.width])
+        return TF.pil_to_tensor(grey)[0] > 127
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint; ``Preprocess(**data)`` restores it."""
+        return asdict(self)

@@ -1,0 +1,56 @@
+"""Files that come with the package: configs and small trained weights."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["config_path", "manifest", "resource_dir", "shipped_path"]
+
+
+def resource_dir(name: str) -> Path:
+    """Folder "configs" or "checkpoints": inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parent
+    for place in (package / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"This installation of fex has no {name!r} folder: reinstall fex-explain.")
+
+
+def config_path(name: str) -> Path:
+    """A config by path, or by the name of a packaged one (`.yaml` may be left out).
+
+    Raises:
+        FileNotFoundError: neither exists; lists the packaged ones.
+    """
+    folder = resource_dir("configs")
+    for candidate in (Path(name), folder / name, folder / f"{name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(path.name for path in folder.glob("*.yaml")))
+    raise FileNotFoundError(f"Found no config {name!r}, neither as a file nor among the packaged ones: {known}.")
+
+
+@cache
+def manifest() -> dict[str, dict[str, Any]]:
+    """Shipped weights by name: kind, file, sha256, config, data, scores."""
+    path = resource_dir("checkpoints") / "manifest.yaml"
+    return (yaml.safe_load(path.read_text()) or {}) if path.is_file() else {}
+
+
+def shipped_path(name: str) -> Path | None:
+    """Path of shipped weights, or None if no such name; its sha256 is checked.
+
+    Raises:
+        ValueError: the file is not the one the manifest describes.
+    """
+    entry = manifest().get(name)
+    if entry is None:
+        return None
+    path = resource_dir("checkpoints") / entry["file"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != entry["sha256"]:
+        raise ValueError(f"{path} has sha256 {digest}, the manifest says {entry['sha256']}: reinstall fex-explain.")
+    return path

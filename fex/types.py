@@ -1,0 +1,38 @@
+"""Types shared by every layer: the batch, the explanation's protocol.
+
+Axes: B instances, K masks an instance, N features, C classes, H x W pixels. **A mask is 1 where a feature is kept
+and 0 where it is removed**, everywhere in this project.
+"""
+
+from typing import Protocol, TypedDict, runtime_checkable
+
+from torch import Tensor
+
+__all__ = ["Batch", "Explainer"]
+
+
+class Batch(TypedDict, total=False):
+    """What every datamodule yields.
+
+    Attributes:
+        inputs: images (B, 3, H, W), float32, RGB in [0, 1]; the black box and the explainer normalise themselves.
+        labels: true classes (B,), int64; absent where the data has none.
+        masks: ground-truth foreground (B, H, W), bool; only segmentation data.
+        index: position of each instance in its data set (B,), int64.
+        valid: False where a row only pads the last batch so that all ranks take the same number of steps (B,), bool.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    masks: Tensor
+    index: Tensor
+    valid: Tensor
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """The one call that every explainer answers; the signature of captum's ``Attribution.attribute``."""
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Attribution of each pixel (B, H, W) or token (B, L) for `target` (by default the predicted class)."""
+        ...
