@@ -51,6 +51,11 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
         # Data smaller than one batch still trains: the one batch is padded like an evaluation batch.
         self.drop_last = shuffle and length >= batch_size * world_size
 
+    @property
+    def sampler(self) -> "ShardedBatchSampler":
+        """Itself: Lightning looks for `set_epoch` at ``loader.batch_sampler.sampler``, not at the batch sampler."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         if epoch != self.epoch:
@@ -137,12 +142,17 @@ class ImageDataModule(pl.LightningDataModule):
         self.datasets: dict[str, Any] = {}
 
     @property
-    def preprocess(self) -> Preprocess:
-        """Given, or that of the Lightning module's black box."""
+    def known_preprocess(self) -> Preprocess | None:
+        """Given, or that of the Lightning module's black box, or None."""
         if self._preprocess is not None:
             return self._preprocess
         module = self.trainer.lightning_module if self.trainer is not None else None
-        found = getattr(module, "preprocess", None)
+        return getattr(module, "preprocess", None)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """As `known_preprocess`, where there must be one."""
+        found = self.known_preprocess
         if found is None:
             raise ValueError(f"{type(self).__name__} knows no input size: set `preprocess`, or use it with a module.")
         return found
@@ -158,7 +168,7 @@ class ImageDataModule(pl.LightningDataModule):
         start = 0
         if trainer is not None and shuffle:
             # Mid-epoch resume: the loop's progress has been restored by now, the order is a function of the epoch.
-            start = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            start = trainer.fit_loop.epoch_loop.batch_progress.current.processed if trainer.fit_loop.restarting else 0
         sampler = ShardedBatchSampler(
             len(data),
             self.batch_size,

@@ -58,7 +58,13 @@ class Masker:
 
 @torch.no_grad()
 def masked_probabilities(
-    black_box: "BlackBox", masker: Masker, inputs: Tensor, masks: Tensor, target: Tensor | None = None
+    black_box: "BlackBox",
+    masker: Masker,
+    inputs: Tensor,
+    masks: Tensor,
+    target: Tensor | None = None,
+    *,
+    fill: Tensor | None = None,
 ) -> Tensor:
     """Queries the black box with every mask of every instance, never holding more than one chunk of masked inputs.
 
@@ -68,6 +74,7 @@ def masked_probabilities(
         inputs: (B, 3, H, W), float, RGB in [0, 1].
         masks: (B, K, N), bool or float, 1 = kept.
         target: (B,), int64; None returns every class.
+        fill: ``masker.fill(inputs)``, for callers who ask more than once about the same inputs.
 
     Returns:
         Probabilities (B, K) of the target, or (B, K, C), float32.
@@ -75,7 +82,7 @@ def masked_probabilities(
     batch, count = masks.shape[:2]
     flat = masks.flatten(0, 1)
     rows = torch.arange(batch, device=inputs.device).repeat_interleave(count)
-    fill = masker.fill(inputs)
+    fill = masker.fill(inputs) if fill is None else fill
     scores = []
     # The box may halve its own chunk when memory runs out, so it is asked anew each time.
     start = 0

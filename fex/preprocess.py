@@ -63,7 +63,7 @@ class Preprocess:
             return TF.resize(image, [self.height, self.width], mode)
         short = max(self.resize or 0, self.height, self.width)
         if min(image.size) != short:
-            # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, the crop is central anyway.
+            # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, centrally like the crop.
             width, height = image.size
             limit = 4 * min(width, height) * max(1, -(-max(self.size) // short))
             if max(width, height) > limit:

@@ -46,7 +46,8 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file ({error}): give weights written by fex.") from error
     if header.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {header.get('format')!r}, expected {FORMAT!r}: give weights written by fex.")
+        found = header.get("format")
+        raise ValueError(f"{path} has format {found!r}, expected {FORMAT!r}: give weights written by fex.")
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return tensors, json.loads(header["meta"])
 

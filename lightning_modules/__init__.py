@@ -1,5 +1,6 @@
 """Lightning modules: training loops of explainers and classifiers."""
 
 from lightning_modules.classifier_module import ClassifierModule
+from lightning_modules.fex_module import FEXModule
 
-__all__ = ["ClassifierModule"]
+__all__ = ["ClassifierModule", "FEXModule"]

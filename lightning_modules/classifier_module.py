@@ -8,7 +8,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
-from fex.black_box import build_timm
+from fex.backbones import build_timm
 from fex.preprocess import Preprocess
 from fex.types import Batch
 from fex.weights import save_black_box
@@ -36,6 +36,7 @@ class ClassifierModule(pl.LightningModule):
     def __init__(
         self,
         model: str,
+        *,
         preprocess: Preprocess,
         class_names: list[str],
         model_args: dict[str, Any] | None = None,
@@ -48,7 +49,8 @@ class ClassifierModule(pl.LightningModule):
         export: str | None = None,
     ) -> None:
         super().__init__()
-        self.preprocess, self.optimizer, self.label_smoothing, self.warmup = preprocess, optimizer, label_smoothing, warmup
+        self.preprocess, self.optimizer = preprocess, optimizer
+        self.label_smoothing, self.warmup = label_smoothing, warmup
         self.class_names, self.export = class_names, export
         self.meta = {
             "model": model,

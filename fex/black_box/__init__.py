@@ -1,6 +1,23 @@
 """Black boxes: classifiers that can be queried for probabilities."""
 
-from fex.black_box.base import BlackBox, TorchBlackBox, check_probabilities, resolve_target
-from fex.black_box.timm import TimmBlackBox, build_timm
+from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.callable import CallableBlackBox
+from fex.black_box.http import HttpBlackBox
+from fex.black_box.loading import load_black_box
+from fex.black_box.onnx import OnnxBlackBox
+from fex.black_box.scores import check_probabilities, resolve_target
+from fex.black_box.timm import TimmBlackBox
+from fex.black_box.transformers import TransformersBlackBox
 
-__all__ = ["BlackBox", "TimmBlackBox", "TorchBlackBox", "build_timm", "check_probabilities", "resolve_target"]
+__all__ = [
+    "BlackBox",
+    "CallableBlackBox",
+    "HttpBlackBox",
+    "OnnxBlackBox",
+    "TimmBlackBox",
+    "TorchBlackBox",
+    "TransformersBlackBox",
+    "check_probabilities",
+    "load_black_box",
+    "resolve_target",
+]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from fex.black_box.scores import check_probabilities, resolve_target
 from fex.preprocess import Preprocess
 
 __all__ = ["BlackBox", "TorchBlackBox", "check_probabilities", "resolve_target"]
@@ -18,56 +19,10 @@ __all__ = ["BlackBox", "TorchBlackBox", "check_probabilities", "resolve_target"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def check_probabilities(
-    probabilities: Tensor, *, rows: int, num_classes: int, name: str, multi_label: bool = False
-) -> Tensor:
-    """Returns `probabilities` (rows, C) as float32, or refuses them by name.
-
-    Raises:
-        ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows that do not sum to 1.
-    """
-    if probabilities.shape != (rows, num_classes):
-        raise ValueError(
-            f"Black box {name!r} returned shape {tuple(probabilities.shape)}, expected ({rows}, {num_classes}): one "
-            f"row an input and one column for each of its {num_classes} classes. Check num_classes or class_names."
-        )
-    probabilities = probabilities.float()
-    low, high = probabilities.amin(), probabilities.amax()
-    if not bool(torch.isfinite(low + high)):
-        bad = int((~torch.isfinite(probabilities)).any(1).sum())
-        raise ValueError(f"Black box {name!r} returned NaN or infinite scores for {bad} of {rows} inputs.")
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ValueError(
-            f"Black box {name!r} returned values in [{float(low):.3g}, {float(high):.3g}], expected probabilities in "
-            "[0, 1]. They look like logits: apply softmax (or set `outputs: logits` where the adapter has it)."
-        )
-    if not multi_label:
-        sums = probabilities.sum(1)
-        worst = sums[(sums - 1).abs().argmax()]
-        if abs(float(worst) - 1) > 0.05:
-            raise ValueError(
-                f"Black box {name!r} returned rows that sum to {float(worst):.3g}, expected 1. If its classes are "
-                "not exclusive, set multi_label: true."
-            )
-    return probabilities
-
-
-def resolve_target(target: Tensor | int | None, probabilities: Tensor) -> Tensor:
-    """Target classes as (B,) int64: given, one for all, or the predicted ones.
-
-    Raises:
-        ValueError: a class outside [0, C), or a count that is not B.
-    """
-    batch, classes = probabilities.shape
-    if target is None:
-        return probabilities.argmax(1)
-    chosen = torch.as_tensor(target, dtype=torch.int64, device=probabilities.device).reshape(-1)
-    chosen = chosen.expand(batch) if chosen.numel() == 1 else chosen
-    if len(chosen) != batch:
-        raise ValueError(f"Got {len(chosen)} targets for {batch} inputs, expected one class each or one for all.")
-    if batch and not (0 <= int(chosen.min()) and int(chosen.max()) < classes):
-        raise ValueError(f"Target {chosen.tolist()} is outside the {classes} classes 0 ... {classes - 1}.")
-    return chosen
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA raises its own class; the CPU and Apple allocators only say so."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 class BlackBox(ABC):
@@ -121,7 +76,7 @@ class BlackBox(ABC):
         return len(self.class_names)
 
     def to(self, device: torch.device | str) -> "BlackBox":
-        """Moves what the box holds to `device`; a remote box stays where it is."""
+        """Moves what the box holds, and the chunks it scores, to `device`; a remote box stays where it is."""
         self.device = torch.device(device)
         return self
 
@@ -138,7 +93,11 @@ class BlackBox(ABC):
         )
 
     def differentiable(self, inputs: Tensor) -> Tensor:
-        """Logits (B, C) with gradients to `inputs` (B, 3, H, W) in [0, 1]; not counted as queries."""
+        """Logits (B, C) with gradients to `inputs` (B, 3, H, W) in [0, 1]; not counted as queries.
+
+        Raises:
+            TypeError: a box that can only be queried.
+        """
         mean, std = self._normalisation(inputs)
         return self.module((inputs - mean) / std)
 
@@ -150,37 +109,57 @@ class BlackBox(ABC):
     def _score(self, inputs: Tensor) -> Tensor:
         """Probabilities (R, C) for one chunk of inputs (R, 3, H, W) in [0, 1]."""
 
+    def _check_inputs(self, inputs: Tensor) -> None:
+        if inputs.ndim != 4 or inputs.shape[1] != 3 or not inputs.is_floating_point():
+            raise ValueError(
+                f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected "
+                "(B, 3, H, W), float; `.preprocess(image)` gives one (3, H, W), stack them."
+            )
+        if inputs.numel() == 0:
+            return
+        low, high = inputs.aminmax()
+        if not bool((low >= -0.01) & (high <= 1.01)):  # NaN fails too
+            raise ValueError(
+                f"Black box {self.name!r} got pixels in [{float(low):.3g}, {float(high):.3g}], expected RGB in "
+                "[0, 1]. It normalises by itself: give it pictures that are not normalised yet."
+            )
+
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
         """Probabilities (B, C), float32, on the device of `inputs` (B, 3, H, W), float, RGB in [0, 1].
 
         Raises:
-            ValueError: inputs of another shape; scores that are no probabilities (`check_probabilities`).
+            ValueError: inputs of another shape, type or range; scores that are no probabilities
+                (`check_probabilities`).
         """
-        if inputs.ndim != 4 or inputs.shape[1] != 3:
-            raise ValueError(
-                f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)}, expected (B, 3, H, W); "
-                "`.preprocess(image)` gives one (3, H, W), stack them."
-            )
+        self._check_inputs(inputs)
         scores: list[Tensor] = []
         start = 0
         while start < len(inputs):
             part = inputs[start : start + self.chunk]
-            try:
-                raw = self._score(part.to(self.device))
-            except torch.OutOfMemoryError:
-                if self.chunk == 1:
-                    raise
-                self.chunk = max(1, min(self.chunk, len(part)) // 2)
-                torch.cuda.empty_cache()
+            raw = self._score_or_halve(part.to(self.device))
+            if raw is None:
                 continue
+            self.queries += len(part)  # spent, even if what came back is refused
             checked = check_probabilities(
                 raw, rows=len(part), num_classes=self.num_classes, name=self.name, multi_label=self.multi_label
             )
             scores.append(checked.to(inputs.device))
             start += len(part)
-            self.queries += len(part)
         return torch.cat(scores) if scores else inputs.new_zeros(0, self.num_classes, dtype=torch.float32)
+
+    def _score_or_halve(self, part: Tensor) -> Tensor | None:
+        """Scores of one chunk, or None after halving `chunk` because memory ran out."""
+        try:
+            return self._score(part)
+        except RuntimeError as error:
+            if len(part) == 1 or not _out_of_memory(error):
+                raise
+        # Outside the handler, where the failed pass's tensors are no longer held by its traceback.
+        self.chunk = len(part) // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
 
 
 class TorchBlackBox(BlackBox):
@@ -200,6 +179,8 @@ class TorchBlackBox(BlackBox):
         if precision not in PRECISIONS:
             raise ValueError(f"Got precision {precision!r}, expected one of {sorted(PRECISIONS)}.")
         self._module = module
+        first = next(module.parameters(), None)
+        self.device = first.device if first is not None else self.device
         self.precision, self.channels_last = precision, channels_last
         if channels_last:
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

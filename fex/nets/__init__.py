@@ -1,5 +1,32 @@
-"""Networks: explainers and the small vision transformer."""
+"""Networks: the explainer and its encoders."""
 
-from fex.nets.conv_vit import conv_vit_tiny
+from typing import Any
 
-__all__ = ["conv_vit_tiny"]
+from fex.features import PatchGrid
+from fex.nets.encoder import Encoder
+from fex.nets.explainer import ExplainerNet
+from fex.nets.pyramid import PyramidEncoder
+from fex.nets.unet import UNetEncoder
+from fex.nets.vit import ViTEncoder
+
+__all__ = ["Encoder", "ExplainerNet", "PyramidEncoder", "UNetEncoder", "ViTEncoder", "rebuild"]
+
+# A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
+_ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder)}
+
+
+def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> ExplainerNet:
+    """The network that `ExplainerNet.init_args` described, untrained.
+
+    Raises:
+        ValueError: an encoder that is none of this project's.
+    """
+    config = dict(config)
+    encoder = config.pop("encoder")
+    kind = _ENCODERS.get(encoder["class_path"])
+    if kind is None:
+        raise ValueError(
+            f"The checkpoint names the encoder {encoder['class_path']!r}, expected one of {sorted(_ENCODERS)}: it was "
+            "not written by this version of fex."
+        )
+    return ExplainerNet(kind(**encoder["init_args"]), **config).build(num_classes, features)

@@ -1,1 +1,41 @@
-"""functional."""
+"""Metrics as pure functions."""
+
+from fex.metrics.functional.bootstrap import Interval, bootstrap_interval, paired_difference
+from fex.metrics.functional.correlation import class_correlation
+from fex.metrics.functional.perturbation import (
+    mean_auc,
+    perturbation_curve,
+    rank_features,
+    removal_masks,
+    trapezoid_auc,
+)
+from fex.metrics.functional.segmentation import (
+    average_precision,
+    confusion,
+    foreground,
+    mean_iou,
+    normalise_maps,
+    pixel_accuracy,
+    pointing_game,
+    two_class_average_precision,
+)
+
+__all__ = [
+    "Interval",
+    "average_precision",
+    "bootstrap_interval",
+    "class_correlation",
+    "confusion",
+    "foreground",
+    "mean_auc",
+    "mean_iou",
+    "normalise_maps",
+    "paired_difference",
+    "perturbation_curve",
+    "pixel_accuracy",
+    "pointing_game",
+    "rank_features",
+    "removal_masks",
+    "trapezoid_auc",
+    "two_class_average_precision",
+]

@@ -1,0 +1,78 @@
+"""What the baselines share: one call, and a network left as it was found."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fex.black_box.base import BlackBox
+from fex.features import PatchGrid
+
+__all__ = ["FeatureExplainer", "differentiating", "in_parts", "target_probability"]
+
+
+class FeatureExplainer(ABC):
+    """An explainer that scores N features.
+
+    Args:
+        features: where they lie.
+    """
+
+    def __init__(self, features: PatchGrid) -> None:
+        self.features = features
+
+    @abstractmethod
+    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Scores (B, N), float32, of the features of `inputs` (B, 3, H, W) in [0, 1] for the target class.
+
+        Args:
+            inputs: images.
+            target: class, one for all or (B,); by default the predicted ones.
+        """
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The same scores on the pixels they cover: (B, H, W), float32, on the inputs' device."""
+        return self.features.expand(self.attribute_features(inputs, target), (inputs.shape[-2], inputs.shape[-1]))
+
+
+@contextmanager
+def differentiating(module: nn.Module) -> Iterator[None]:
+    """Gradients on, to the inputs alone; mode, `requires_grad` and `.grad` of `module` are restored, error or not.
+
+    Works inside `torch.no_grad`, `torch.inference_mode` and autocast too, as in a validation loop; inputs that were
+    made there must be cloned inside.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+    device = parameters[0][0].device.type if parameters else "cpu"
+    try:
+        with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(device, enabled=False):
+            module.requires_grad_(requires_grad=False)
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter, requires_grad, grad in parameters:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = grad
+
+
+def target_probability(black_box: BlackBox) -> Callable[[Tensor], Tensor]:
+    """``inputs -> probabilities (B, C)`` with gradients, for captum."""
+
+    def forward(inputs: Tensor) -> Tensor:
+        logits = black_box.differentiable(inputs)
+        return logits.sigmoid() if black_box.multi_label else logits.softmax(1)
+
+    return forward
+
+
+def in_parts(method: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, target: Tensor, size: int) -> Tensor:
+    """`method` on at most `size` instances at a time, its maps (b, H, W) put together: (B, H, W), float32."""
+    maps = [
+        method(part, classes).detach().to(inputs.device, torch.float32)
+        for part, classes in zip(inputs.split(size), target.split(size), strict=True)
+    ]
+    return torch.cat(maps) if maps else inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)

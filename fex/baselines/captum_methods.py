@@ -1,0 +1,167 @@
+"""Gradient baselines: thin adapters over captum, for boxes that give gradients.
+
+They explain the probability of the target class (softmax, or sigmoid for a multi-label box) on the pixels in [0, 1].
+Attributions are summed over the three colours, **signed**: positive raises the probability; `Saliency` is positive
+by definition. Gradient passes are no black-box queries; only an unnamed target costs one query an instance.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import captum.attr
+import numpy as np
+import torch
+from torch import Tensor
+
+from fex.baselines.base import differentiating, in_parts, target_probability
+from fex.black_box.base import BlackBox, resolve_target
+from fex.removal import Mean, Removal
+
+__all__ = ["GradSHAP", "InputXGradient", "IntegratedGradients", "PixelGradient", "Saliency"]
+
+
+class PixelGradient(ABC):
+    """An explainer of pixels by gradients.
+
+    Args:
+        black_box: a box that has a `module`.
+        internal_batch_size: largest number of images in one backward pass.
+
+    Raises:
+        TypeError: a box that can only be queried.
+        ValueError: internal_batch_size below 1.
+    """
+
+    passes: int = 1  # images that one instance puts through the network
+
+    def __init__(self, black_box: BlackBox, *, internal_batch_size: int = 64) -> None:
+        if internal_batch_size < 1:
+            raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
+        self.module = black_box.module
+        self.black_box, self.internal_batch_size = black_box, internal_batch_size
+
+    @abstractmethod
+    def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Attributions (b, 3, H, W) of a few instances that fit into one pass, or of one that does not."""
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Attribution of each pixel, (B, H, W), float32, on the inputs' device.
+
+        Args:
+            inputs: (B, 3, H, W), float, RGB in [0, 1].
+            target: class, one for all or (B,); by default the predicted ones.
+        """
+        clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
+        classes = resolve_target(target, clean)
+        with differentiating(self.module):
+            return in_parts(self._part, inputs, classes, max(1, self.internal_batch_size // self.passes))
+
+    def _part(self, inputs: Tensor, target: Tensor) -> Tensor:
+        device = self.black_box.device
+        # A leaf of our own: captum marks its inputs, and tensors of inference mode cannot be differentiated.
+        leaf = inputs.detach().clone().to(device).requires_grad_()
+        return self._attribute(leaf, target.clone().to(device)).sum(1)
+
+    def _baseline(self, removal: Removal, inputs: Tensor) -> Tensor:
+        return removal(inputs.detach(), torch.tensor(self.black_box.mean)).expand_as(inputs).contiguous()
+
+    @property
+    def _forward_batch(self) -> int | None:
+        # captum splits the steps of one instance only where they do not fit.
+        return self.internal_batch_size if self.passes > self.internal_batch_size else None
+
+
+class IntegratedGradients(PixelGradient):
+    """Gradients along the line from the removed picture to the input (Sundararajan et al. 2017).
+
+    Args:
+        black_box: a box that has a `module`.
+        removal: makes the picture the line starts from; by default the mean colour.
+        steps: points of the Gauss-Legendre rule.
+        internal_batch_size: largest number of images in one backward pass.
+    """
+
+    def __init__(
+        self, black_box: BlackBox, removal: Removal | None = None, *, steps: int = 20, internal_batch_size: int = 64
+    ) -> None:
+        super().__init__(black_box, internal_batch_size=internal_batch_size)
+        if steps < 1:
+            raise ValueError(f"IntegratedGradients needs at least 1 step, got {steps}.")
+        self.removal, self.passes = removal or Mean(), steps
+        self._method = captum.attr.IntegratedGradients(target_probability(black_box))
+
+    def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        return self._method.attribute(
+            inputs,
+            baselines=self._baseline(self.removal, inputs),
+            target=target,
+            n_steps=self.passes,
+            internal_batch_size=self._forward_batch,
+        )
+
+
+class GradSHAP(PixelGradient):
+    """Gradients at random points between the removed picture and the noisy input (Lundberg and Lee 2017).
+
+    Each instance gets the same draws, so that its map does not depend on its batch.
+
+    Args:
+        black_box: a box that has a `module`.
+        removal: makes the picture the points start from; by default the mean colour.
+        samples: random points.
+        noise: standard deviation of the noise on the input, in units of the [0, 1] pixel range.
+        seed: seed of the draws; the global generators are left as they were.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        *,
+        samples: int = 20,
+        noise: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        # One instance a call: captum draws from the global generators for the whole batch at once.
+        super().__init__(black_box, internal_batch_size=1)
+        if samples < 1 or noise < 0:
+            raise ValueError(f"GradSHAP needs samples >= 1 and noise >= 0, got {samples} and {noise}.")
+        self.removal, self.samples, self.noise, self.seed = removal or Mean(), samples, noise, seed
+        self._method = captum.attr.GradientShap(target_probability(black_box))
+
+    def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        with _global_seed(self.seed):
+            return self._method.attribute(
+                inputs,
+                baselines=self._baseline(self.removal, inputs),
+                n_samples=self.samples,
+                stdevs=self.noise,
+                target=target,
+            )
+
+
+class Saliency(PixelGradient):
+    """Absolute gradient (Simonyan et al. 2014)."""
+
+    def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        return captum.attr.Saliency(target_probability(self.black_box)).attribute(inputs, target=target)
+
+
+class InputXGradient(PixelGradient):
+    """Pixel times gradient (Shrikumar et al. 2016); a black pixel gets 0, the pixels being in [0, 1]."""
+
+    def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        return captum.attr.InputXGradient(target_probability(self.black_box)).attribute(inputs, target=target)
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    state = np.random.get_state()  # noqa: NPY002 captum's own generator
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002

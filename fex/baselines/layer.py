@@ -1,0 +1,102 @@
+"""Which layer GradCAM looks at, found by running the network once. Nobody is asked for a `reshape_transform`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["find_layer", "to_map", "token_grid"]
+
+# What timm and transformers call the norm before a block's attention. The last one is the last place where every
+# token still reaches the prediction; after it, only the class token does.
+TOKEN_NORMS = ("norm1", "layernorm_before", "layer_norm1")
+
+
+def token_grid(tokens: int, size: tuple[int, int], prefixes: tuple[int, ...]) -> tuple[int, int, int]:
+    """(prefix, h, w) of a token sequence over an image of `size` (H, W): the first prefix that leaves a grid.
+
+    Raises:
+        ValueError: none does.
+    """
+    for prefix in dict.fromkeys(prefixes):
+        count = tokens - prefix
+        height = round((max(count, 0) * size[0] / size[1]) ** 0.5)
+        for h in (height, height - 1, height + 1):  # rounding of odd aspect ratios
+            if h > 0 and count % h == 0 and abs(count / h - h * size[1] / size[0]) < 1:
+                return prefix, h, count // h
+    raise ValueError(
+        f"{tokens} tokens are no grid over {size[0]} x {size[1]} pixels with {list(dict.fromkeys(prefixes))} tokens "
+        "in front: set `target_layer` to a layer whose output is a feature map."
+    )
+
+
+def to_map(values: Tensor, size: tuple[int, int], net: nn.Module) -> Tensor:
+    """Activations or gradients of a layer as (B, D, h, w), whether it gives tokens (B, L, D), NCHW or NHWC."""
+    if values.ndim == 3:
+        config = getattr(net, "config", None)
+        known = getattr(net, "num_prefix_tokens", None)
+        registers = getattr(config, "num_register_tokens", 0) or 0
+        prefix, height, width = token_grid(values.shape[1], size, (known or 0, 1 + registers, 1, 0, 2))
+        return values[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
+    if values.ndim != 4:
+        raise ValueError(
+            f"GradCAM's layer returned shape {tuple(values.shape)}, expected a feature map (B, D, h, w) or tokens "
+            "(B, L, D): set `target_layer` to a layer that returns one."
+        )
+    return values.permute(0, 3, 1, 2) if _channels_last(values, size, net) else values
+
+
+def _channels_last(values: Tensor, size: tuple[int, int], net: nn.Module) -> bool:
+    if getattr(net, "output_fmt", None) in ("NCHW", "NHWC") and values.shape[1] != values.shape[3]:
+        width = getattr(net, "num_features", None)
+        if width in (values.shape[1], values.shape[3]):
+            return values.shape[3] == width
+    # A map has the image's proportions.
+    _, a, b, c = values.shape
+    return abs(a * size[1] - b * size[0]) < abs(b * size[1] - c * size[0])
+
+
+def find_layer(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) -> str:
+    """Name of the layer to look at: the last norm before attention, else the last feature map of more than a cell.
+
+    Args:
+        net: the network.
+        run: runs it on inputs.
+        inputs: (b, 3, H, W), any pictures.
+
+    Raises:
+        ValueError: the network has neither; names what to do.
+    """
+    seen: list[tuple[str, tuple[int, ...]]] = []
+    batch, size = len(inputs), (inputs.shape[-2], inputs.shape[-1])
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim >= 3 and output.shape[0] == batch:
+                seen.append((name, tuple(output.shape)))
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in net.named_modules() if name]
+    try:
+        with torch.no_grad():
+            run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    tokens = [name for name, shape in seen if len(shape) == 3 and name.rpartition(".")[2] in TOKEN_NORMS]
+    if tokens:
+        return tokens[-1]
+    maps = [
+        place
+        for place, (_, shape) in enumerate(seen)
+        if len(shape) == 4 and min(shape[2:] if not _channels_last(torch.empty(shape, device="meta"), size, net) else shape[1:3]) > 1
+    ]
+    # Tokens after the last map: a transformer of a kind not known here, whose map is only its patch embedding.
+    if not maps or any(len(shape) == 3 and shape[1] > 1 for _, shape in seen[maps[-1] + 1 :]):
+        raise ValueError(
+            f"GradCAM found no feature map in {type(net).__name__}: set `target_layer` to the dotted name of a layer "
+            "that returns (B, D, h, w) or tokens (B, L, D), such as the norm of the last attention block."
+        )
+    return seen[maps[-1]][0]

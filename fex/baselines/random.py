@@ -1,0 +1,54 @@
+"""Explainers that look at nothing: every table needs them."""
+
+import torch
+from torch import Tensor
+
+from fex.baselines.base import FeatureExplainer
+from fex.features import PatchGrid
+from fex.sampling import pixel_seeds
+
+__all__ = ["CentreGaussian", "Random"]
+
+
+class Random(FeatureExplainer):
+    """Uniform scores, a function of the seed and the pixels alone: the same image gets the same map in any batch.
+
+    The target does not change them: two classes of one image get the same map.
+
+    Args:
+        features: N features.
+        seed: another seed, another draw.
+    """
+
+    def __init__(self, features: PatchGrid, seed: int = 0) -> None:
+        super().__init__(features)
+        self.seed = seed
+
+    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:  # noqa: ARG002
+        """Scores (B, N) in [0, 1)."""
+        scores = torch.empty(len(inputs), self.features.num_features)
+        for row, seed in zip(scores, pixel_seeds(inputs, self.seed), strict=True):
+            row.uniform_(generator=torch.Generator().manual_seed(seed))
+        return scores.to(inputs.device)
+
+
+class CentreGaussian(FeatureExplainer):
+    """A Gaussian bump in the middle: what photographs' subjects do by themselves.
+
+    Args:
+        features: N features.
+        sigma: standard deviation, as a share of half the image's side.
+    """
+
+    def __init__(self, features: PatchGrid, sigma: float = 0.5) -> None:
+        super().__init__(features)
+        if sigma <= 0:
+            raise ValueError(f"CentreGaussian needs sigma > 0, got {sigma}.")
+        self.sigma = sigma
+
+    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:  # noqa: ARG002
+        """Scores (B, N) in (0, 1], the same for every image."""
+        centres = [(2 * torch.arange(n) + 1) / n - 1 for n in (self.features.height, self.features.width)]
+        distance = centres[0].square()[:, None] + centres[1].square()
+        scores = (-distance / (2 * self.sigma**2)).exp().flatten()
+        return scores.to(inputs.device).repeat(len(inputs), 1)

@@ -1,0 +1,131 @@
+"""One call for every kind of black box."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from fex.black_box.base import BlackBox
+from fex.black_box.callable import CallableBlackBox
+from fex.black_box.http import HttpBlackBox
+from fex.black_box.onnx import OnnxBlackBox
+from fex.black_box.timm import TimmBlackBox
+from fex.black_box.transformers import TransformersBlackBox
+from fex.resources import manifest
+
+__all__ = ["load_black_box"]
+
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def _config_key(name: str) -> str | None:
+    """Which library wrote the folder's config.json: "architecture" is timm's, "model_type" transformers'."""
+    try:
+        config = json.loads((Path(name) / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return next((key for key in ("architecture", "model_type") if key in config), None)
+
+
+def _is_shipped(name: str) -> bool:
+    return manifest().get(name, {}).get("kind") == "black_box"
+
+
+def _is_timm(name: str) -> bool:
+    if name.startswith(("hf-hub:", "hf_hub:", "timm/")):
+        return True
+    return "/" not in name and ":" not in name and timm.is_model(name.split(".")[0]) and not name.endswith(WEIGHTS)
+
+
+def _is_hub_id(name: str) -> bool:
+    looks_so = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+    return (
+        looks_so and not name.startswith("timm/") and not name.endswith((".onnx", *WEIGHTS)) and not Path(name).exists()
+    )
+
+
+def _load_timm(name: str, **options: Any) -> BlackBox:
+    name = f"hf-hub:{name}" if name.startswith("timm/") else name
+    return TimmBlackBox(name, pretrained="weights" not in options, **options)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of name: how the error lists it, how it is told, what builds it."""
+
+    label: str
+    matches: Callable[[str], bool]
+    load: Callable[..., BlackBox]
+
+
+KINDS = (
+    _Kind("a shipped name", _is_shipped, lambda name, **options: TimmBlackBox(weights=name, **options)),
+    _Kind("an http:// or https:// address", lambda name: name.startswith(("http://", "https://")), HttpBlackBox),
+    _Kind("an .onnx file", lambda name: "://" not in name and name.endswith(".onnx"), OnnxBlackBox),
+    _Kind(
+        "a weights file (.safetensors written by fex, or any of timm's with model=NAME)",
+        lambda name: "://" not in name and name.endswith(WEIGHTS),
+        lambda name, **options: TimmBlackBox(weights=name, **options),
+    ),
+    _Kind(
+        "a folder of a transformers classifier", lambda name: _config_key(name) == "model_type", TransformersBlackBox
+    ),
+    _Kind(
+        "a folder of a timm classifier",
+        lambda name: _config_key(name) == "architecture",
+        lambda name, **options: TimmBlackBox(f"local-dir:{name}", pretrained=True, **options),
+    ),
+    _Kind(
+        "package.module:function",
+        lambda name: re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", name) is not None,
+        CallableBlackBox,
+    ),
+    _Kind("a timm name", _is_timm, _load_timm),
+    _Kind("an id of the hub (owner/name)", _is_hub_id, TransformersBlackBox),
+)
+
+
+def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
+    """The black box behind a name, a path or an address.
+
+    Args:
+        name_or_path: a shipped name; an http(s) address (with `num_classes` or `class_names`); an .onnx file; a
+            weights file; a folder of a transformers or timm classifier; "package.module:function" (that module's code
+            runs); a timm name (its pretrained weights, or `weights`); an id of a transformers classifier on the hub.
+        **options: settings of the class that serves it: `TimmBlackBox`, `TransformersBlackBox`, `OnnxBlackBox`,
+            `HttpBlackBox`, `CallableBlackBox`.
+
+    Returns:
+        The black box, on the CPU.
+
+    Raises:
+        ValueError: none of these, or more than one; says what it takes.
+
+    Example:
+        >>> import torch
+        >>> box = load_black_box("torch.nn.functional:relu", num_classes=2)
+        >>> box.name
+        'torch.nn.functional:relu'
+    """
+    name = str(name_or_path)
+    found = [kind for kind in KINDS if kind.matches(name)]
+    if len(found) == 1:
+        return found[0].load(name, **options)
+    if found:
+        raise ValueError(
+            f"{name!r} is ambiguous: {' and '.join(kind.label for kind in found)}. Write ./{name} for the one on disk, "
+            "or use the class itself (TimmBlackBox, TransformersBlackBox, ...)."
+        )
+    entry = manifest().get(name)
+    if entry is not None:
+        raise ValueError(
+            f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: use load_explainer."
+        )
+    shipped = ", ".join(sorted(key for key in manifest() if _is_shipped(key))) or "none"
+    raise ValueError(
+        f"Found no black box {name!r}. Expected {'; '.join(kind.label for kind in KINDS)}. Shipped names: {shipped}."
+    )

@@ -1,0 +1,15 @@
+"""The value net's loss (eq. 19) and how well it explains the rewards."""
+
+from torch import Tensor
+
+__all__ = ["explained_variance", "value_loss"]
+
+
+def value_loss(values: Tensor, rewards: Tensor) -> Tensor:
+    """Eq. 19: mean over the K masks of (c - v)^2, (B, K) and (B, K) -> (B,)."""
+    return (rewards - values).square().mean(1)
+
+
+def explained_variance(values: Tensor, rewards: Tensor) -> Tensor:
+    """1 - Var(c - v) / Var(c) over all entries: 1 is perfect, 0 a constant, negative worse than a constant."""
+    return 1 - (rewards - values).var() / rewards.var().clamp_min(1e-12)

@@ -1,0 +1,117 @@
+"""Percentile bootstrap over instances."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Interval", "bootstrap_interval", "paired_difference"]
+
+CHUNK = 2**22  # numbers drawn at once, so that 10,000 resamples of any data set fit into memory
+
+
+class Interval(NamedTuple):
+    """A value and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    values: Tensor,
+    *,
+    statistic: Callable[[Tensor], Tensor] | None = None,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of a mean, or of a function of means, over resampled instances.
+
+    Args:
+        values: (n,) or (n, D), one row an instance.
+        statistic: maps means (..., D), or (...) for one value a row, to (...); the mean itself by default. A ratio
+            of sums, such as IoU over a data set, is a function of means.
+        level: coverage.
+        resamples: bootstrap samples.
+        seed: seed of the resampling; the same for all methods, so that intervals can be compared.
+
+    Returns:
+        The statistic of `values` with its bounds.
+
+    Raises:
+        ValueError: no instances, NaN, a level outside (0, 1), or no resamples.
+
+    Example:
+        >>> bootstrap_interval(torch.ones(10))
+        Interval(value=1.0, low=1.0, high=1.0)
+    """
+    return _bootstrap(values, statistic or _identity, level, resamples, seed)
+
+
+def paired_difference(
+    a: Tensor,
+    b: Tensor,
+    *,
+    statistic: Callable[[Tensor], Tensor] | None = None,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Statistic of `a` minus that of `b` over the same resampled instances.
+
+    Args:
+        a: (n,) or (n, D); row i is the same instance as row i of `b`.
+        b: same shape.
+        statistic: as in `bootstrap_interval`.
+        level: coverage.
+        resamples: bootstrap samples.
+        seed: seed of the resampling.
+
+    Returns:
+        The difference with its bounds; it is significant where they are on one side of 0.
+
+    Raises:
+        ValueError: shapes that differ, or as in `bootstrap_interval`.
+    """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"Got {tuple(a.shape)} and {tuple(b.shape)}: a paired difference needs the same instances for both."
+        )
+    function = statistic or _identity
+    columns = 1 if a.ndim == 1 else a.shape[1]
+
+    def difference(means: Tensor) -> Tensor:
+        left, right = means.split(columns, -1)
+        return function(left.squeeze(-1) if a.ndim == 1 else left) - function(
+            right.squeeze(-1) if a.ndim == 1 else right
+        )
+
+    return _bootstrap(torch.cat([a.view(len(a), -1), b.view(len(b), -1)], 1), difference, level, resamples, seed)
+
+
+def _identity(means: Tensor) -> Tensor:
+    return means
+
+
+def _bootstrap(
+    values: Tensor, statistic: Callable[[Tensor], Tensor], level: float, resamples: int, seed: int
+) -> Interval:
+    if values.ndim not in (1, 2) or len(values) < 1:
+        raise ValueError(f"Got values of shape {tuple(values.shape)}, expected (n,) or (n, D) with n >= 1 instances.")
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"Got level={level} and resamples={resamples}, expected 0 < level < 1 and resamples >= 1.")
+    values = values.detach().cpu().double()
+    if bool(values.isnan().any()):
+        raise ValueError("Got NaN values: leave out instances that have none, and say how many are left.")
+    count = len(values)
+    generator = torch.Generator().manual_seed(seed)
+    step = max(1, CHUNK // values.numel())
+    drawn = []
+    for start in range(0, resamples, step):
+        picks = torch.randint(count, (min(step, resamples - start), count), generator=generator)
+        drawn.append(statistic(values[picks].mean(1)))
+    tail = (1 - level) / 2
+    bounds = torch.cat(drawn).double().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
+    return Interval(float(statistic(values.mean(0))), float(bounds[0]), float(bounds[1]))

@@ -1,0 +1,92 @@
+"""Encoders: a backbone seen as N tokens on the feature grid and one pooled vector."""
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fex.backbones import build_timm, read_timm_weights
+from fex.weights import load_state
+
+__all__ = ["Encoder", "load_backbone", "to_grid"]
+
+
+def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Feature maps (B, D, h, w) at the feature grid: averaged where they are finer, bilinear where coarser."""
+    if tuple(maps.shape[-2:]) == grid:
+        return maps
+    if maps.shape[-2] >= grid[0] and maps.shape[-1] >= grid[1]:
+        return F.adaptive_avg_pool2d(maps, grid)
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+
+
+def load_backbone(
+    model: str, weights: str | None, model_args: dict[str, Any] | None, *, pretrained: bool
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A timm network with hub weights, local or shipped ones, or none.
+
+    Weights of a classifier fit a backbone whose head differs: tensors of the head are taken only where they fit.
+
+    Returns:
+        The network, and the metadata of weights written by this project (mean and std, model arguments).
+    """
+    tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
+    net = build_timm(model, {**meta.get("model_args", {}), **(model_args or {})}, pretrained=pretrained and not weights)
+    if weights is not None:
+        own = net.state_dict()
+        if set(own) != set(tensors) and len(own) == len(tensors):  # a port: same order, other names
+            tensors = dict(zip(own, tensors.values(), strict=True))
+        head = tuple(f"{name}." for name, child in net.named_children() if child is net.get_classifier())
+        fitting = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if not name.startswith(head) or (name in own and own[name].shape == tensor.shape)
+        }
+        load_state(net, {**{k: v for k, v in own.items() if k.startswith(head)}, **fitting}, source=weights)
+    return net, meta
+
+
+class Encoder(nn.Module):
+    """Base of the encoders.
+
+    Dropout is off and batch statistics stay fixed at all times: the rollout and the update must see one policy, or
+    the ratio between them is noise.
+
+    Args:
+        frozen: train only what stands on top of the encoder.
+        checkpointing: recompute activations in the backward pass to save memory (timm's own, where it has it).
+
+    Attributes:
+        dim: D.
+        mean, std: normalisation of its inputs, as buffers.
+        init_args: plain data that builds it again, without pretrained weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, dim: int, mean: tuple[float, ...], std: tuple[float, ...], init_args: dict[str, Any], *, frozen: bool
+    ) -> None:
+        super().__init__()
+        self.dim, self.frozen, self.init_args = dim, frozen, init_args
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "Encoder":  # noqa: FBT001, FBT002 torch's signature
+        """Stays in evaluation mode."""
+        return super().train(mode=False)
+
+    @abstractmethod
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) row by row and pooled (B, D)."""
+
+    def forward(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Inputs (B, 3, H, W) in [0, 1] -> float32 tokens (B, N, D) on `grid`, pooled (B, D)."""
+        context: AbstractContextManager[Any] = torch.no_grad() if self.frozen else nullcontext()
+        with context:
+            tokens, pooled = self.encode((inputs - self.mean) / self.std, grid)
+        return tokens.float(), pooled.float()

@@ -1,0 +1,113 @@
+"""The explainer network: encoder, class head for the mask policy, value head."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from fex.features import PatchGrid
+from fex.nets.encoder import Encoder
+
+__all__ = ["ExplainerNet"]
+
+# Numbers of one chunk of the class loop: 2 ** 22 float32 are 16 MB, whatever C is.
+CHUNK = 2**22
+
+
+def _mean_log_rate(tokens: Tensor, shared: Tensor, weight: Tensor) -> Tensor:
+    """Mean over features of log sigmoid: (B, N, D), (B, N), (c, D) -> (B, c)."""
+    return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1)).mean(1)
+
+
+class ExplainerNet(nn.Module):
+    """g(x) and v(x) of the paper: logits of the mask policy for every class, values for every class.
+
+    logit(n, y) = s(token_n) + w_y . h(token_n) + bias: a part that all classes share and a part of each class.
+    Both are float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
+
+    Args:
+        encoder: tokens and a pooled vector from the input.
+        hidden: width of the heads.
+        keep_rate: share of features kept by the untrained policy; see the method notes on starting.
+        value_degree: degree of the value in the expected kept share; 0 is the paper's v(x), 3 follows random budgets.
+    """
+
+    def __init__(self, encoder: Encoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
+        super().__init__()
+        if not 0 < keep_rate < 1:
+            raise ValueError(f"keep_rate must lie strictly between 0 and 1, got {keep_rate}.")
+        if value_degree < 0:
+            raise ValueError(f"value_degree must be at least 0, got {value_degree}.")
+        self.encoder, self.hidden, self.keep_rate, self.value_degree = encoder, hidden, keep_rate, value_degree
+        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        self.shared = nn.Linear(hidden, 1)
+        self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        self.num_classes = 0
+
+    def build(self, num_classes: int, features: PatchGrid) -> "ExplainerNet":
+        """Adds the layers whose size depends on the black box (C) and the features (N)."""
+        if num_classes < 1:
+            raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
+        self.num_classes, self.features = num_classes, features
+        self.weight = nn.Parameter(torch.zeros(num_classes, self.hidden))
+        self.value_out = nn.Linear(self.hidden, num_classes * (self.value_degree + 1))
+        nn.init.zeros_(self.shared.weight)
+        nn.init.constant_(self.shared.bias, math.log(self.keep_rate / (1 - self.keep_rate)))
+        nn.init.zeros_(self.value_out.weight)
+        nn.init.zeros_(self.value_out.bias)
+        return self
+
+    @property
+    def init_args(self) -> dict[str, Any]:
+        """Plain data from which `fex.nets.rebuild` makes the same network."""
+        return {
+            "encoder": {"class_path": f"fex.nets.{type(self.encoder).__name__}", "init_args": self.encoder.init_args},
+            "hidden": self.hidden,
+            "keep_rate": self.keep_rate,
+            "value_degree": self.value_degree,
+        }
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs (B, 3, H, W) in [0, 1] -> token features (B, N, D'), shared logits (B, N), value features (B, D')."""
+        tokens, pooled = self.encoder(inputs, (self.features.height, self.features.width))
+        with torch.autocast(inputs.device.type, enabled=False):
+            tokens = self.token(tokens)
+            return tokens, self.shared(tokens).squeeze(-1), self.trunk(pooled)
+
+    def target_logits(self, tokens: Tensor, shared: Tensor, target: Tensor) -> Tensor:
+        """Logits of the classes `target` (B,) alone, (B, N): no tensor with an axis of C classes is made."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            return torch.einsum("bnd,bd->bn", tokens, self.weight[target]) + shared
+
+    def class_log_rates(self, tokens: Tensor, shared: Tensor) -> Tensor:
+        """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
+        step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
+        with torch.autocast(tokens.device.type, enabled=False):
+            if step >= self.num_classes:
+                return _mean_log_rate(tokens, shared, self.weight)
+            parts = [
+                checkpoint(_mean_log_rate, tokens, shared, weight, use_reentrant=False)
+                for weight in self.weight.split(step)
+            ]
+            return torch.cat(parts, 1)
+
+    def value(self, trunk: Tensor, target: Tensor, kept: Tensor) -> Tensor:
+        """v_y(x) at the expected kept shares `kept` (B, K) -> (B, K), in units of the reward."""
+        with torch.autocast(trunk.device.type, enabled=False):
+            powers = self.value_out(trunk).unflatten(1, (self.num_classes, -1))
+            chosen = powers[torch.arange(len(target), device=target.device), target]
+            basis = torch.stack([kept**degree for degree in range(self.value_degree + 1)], -1)
+            return (basis * chosen.unsqueeze(1)).sum(-1)
+
+    def forward(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One pass: inputs (B, 3, H, W) in [0, 1] -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
+
+        Without a target, the class is the one with the largest mean log rate (the explainer's own prediction).
+        """
+        tokens, shared, _ = self.encode(inputs)
+        rates = self.class_log_rates(tokens, shared)
+        target = rates.argmax(1) if target is None else target
+        return self.target_logits(tokens, shared, target), rates

@@ -1,0 +1,81 @@
+"""Token encoder: any timm transformer whose features are tokens."""
+
+from typing import Any
+
+import timm
+from torch import Tensor
+
+from fex.nets.encoder import Encoder, load_backbone, to_grid
+
+__all__ = ["ViTEncoder"]
+
+
+class ViTEncoder(Encoder):
+    """A timm ViT; patch grid and prefix tokens are inferred from the model.
+
+    Args:
+        model: timm name.
+        weights: local file or shipped name to start from.
+        pretrained: start from timm's hub weights.
+        model_args: keyword arguments of the model, plain data.
+        frozen: keep the backbone as it is.
+        lora_rank: if positive, train rank-r updates of the attention's linear layers instead of the backbone
+            itself (needs the `text` extra's `peft`).
+
+    Raises:
+        ValueError: a model whose features are no tokens.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        weights: str | None = None,
+        pretrained: bool = False,
+        model_args: dict[str, Any] | None = None,
+        frozen: bool = False,
+        lora_rank: int = 0,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+    ) -> None:
+        net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
+        if not hasattr(net, "patch_embed") or not hasattr(net, "num_prefix_tokens"):
+            raise ValueError(
+                f"{model!r} has no patch tokens: use fex.nets.PyramidEncoder or fex.nets.UNetEncoder for it."
+            )
+        data = timm.data.resolve_model_data_config(net)
+        mean, std = tuple(mean or meta.get("mean") or data["mean"]), tuple(std or meta.get("std") or data["std"])
+        arguments = {**meta.get("model_args", {}), **(model_args or {})}
+        init_args = {
+            "model": model, "model_args": arguments, "frozen": frozen, "lora_rank": lora_rank,
+            "mean": list(mean), "std": list(std),
+        }  # fmt: skip
+        super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
+        net.reset_classifier(0, "")
+        self.prefix = int(net.num_prefix_tokens)
+        self.grid = tuple(net.patch_embed.grid_size)
+        if frozen or lora_rank:
+            net.requires_grad_(requires_grad=False)
+        if lora_rank:
+            net = _with_lora(net, lora_rank)
+        self.net = net
+        self.eval()
+
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """See `Encoder`; pooled is the class token, or the mean of the tokens where there is none."""
+        features = self.net.forward_features(inputs)
+        tokens = features[:, self.prefix :]
+        pooled = features[:, 0] if self.prefix else tokens.mean(1)
+        if tuple(self.grid) != grid:
+            maps = tokens.transpose(1, 2).unflatten(2, self.grid)
+            tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
+        return tokens, pooled
+
+
+def _with_lora(net: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError('lora_rank needs peft: pip install "fex-explain[text]".') from error
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["qkv", "proj", "fc1", "fc2"])
+    return inject_adapter_in_model(config, net)

@@ -1,0 +1,57 @@
+"""Rewards of a mask: what the black box still gives the target class, and at what price (method notes §1)."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+__all__ = ["BlankCorrectedRatio", "PaperRatio", "Retained", "Reward"]
+
+
+class Reward(ABC):
+    """Maps queries to rewards.
+
+    Attributes:
+        uses_blank: whether f_y of the blank input is needed (one more query, cached where the fill is constant).
+    """
+
+    uses_blank: bool = False
+
+    @abstractmethod
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+        """Rewards of masks.
+
+        Args:
+            scores: f_y of the masked inputs, (B, K), probabilities.
+            masks: (B, K, N), 1 = kept.
+            blank: f_y of the blank input, (B,); zeros unless `uses_blank`.
+
+        Returns:
+            Rewards (B, K), float32.
+        """
+
+
+class PaperRatio(Reward):
+    """N f_y(m x) / (K_m + 1): eq. 9 up to a constant, of order 1 and defined for the empty mask.
+
+    Unbounded below any price where the box gives class y to a blank input: the policy then collapses to the empty
+    mask. `BlankCorrectedRatio` closes that hole.
+    """
+
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+        return scores * masks.shape[-1] / (masks.sum(-1) + 1)
+
+
+class BlankCorrectedRatio(Reward):
+    """N (f_y(m x) - f_y(blank)) / (K_m + 1): only what the kept features add is rewarded."""
+
+    uses_blank = True
+
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+        return (scores - blank.unsqueeze(1)) * masks.shape[-1] / (masks.sum(-1) + 1)
+
+
+class Retained(Reward):
+    """f_y(m x) itself: for budgets that fix how much is kept, so that no price is needed."""
+
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+        return scores

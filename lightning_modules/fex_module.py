@@ -1,0 +1,337 @@
+"""FEX: a Bernoulli mask policy trained by PPO against queries to a black box (paper, Algorithm 1)."""
+
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from fex import policy
+from fex.black_box import BlackBox
+from fex.estimators import (
+    Baseline,
+    Control,
+    Exploration,
+    Independent,
+    NoControl,
+    Noise,
+    OnPolicy,
+    ValueBaseline,
+)
+from fex.explainer import explainer_meta
+from fex.features import PatchGrid
+from fex.losses import (
+    clip_fraction,
+    clipped_surrogate_joint,
+    clipped_surrogate_per_feature,
+    explained_variance,
+    kl_black_box_to_explainer,
+    kl_explainer_to_black_box,
+    value_loss,
+)
+from fex.masking import Masker, masked_probabilities
+from fex.nets import ExplainerNet
+from fex.preprocess import Preprocess
+from fex.removal import Mean, Removal
+from fex.rewards import BlankCorrectedRatio, Reward
+from fex.types import Batch
+from lightning_modules.schedule import warmup_cosine
+
+__all__ = ["FEXModule"]
+
+SURROGATES = {"joint": clipped_surrogate_joint, "per_feature": clipped_surrogate_per_feature}
+DIVERGENCES = {
+    "black_box_to_explainer": kl_black_box_to_explainer,
+    "explainer_to_black_box": kl_explainer_to_black_box,
+}
+
+
+class FEXModule(pl.LightningModule):
+    """Trains an explainer. Defaults are the paper's, except the reward (see the method notes).
+
+    Args:
+        black_box: what is explained; queried only.
+        features: N features.
+        explainer: the network g with its value head.
+        removal: what stands in for a removed feature.
+        reward: c(m, x).
+        num_masks: masks an instance and step (the paper's trajectory length T).
+        noise: randomness of the masks.
+        exploration: the policy itself, or random budgets.
+        baseline: what is subtracted from the reward.
+        control: control variate.
+        surrogate: "joint" (the paper's) or "per_feature" ratio.
+        clip_range: epsilon of eq. 22.
+        inner_epochs: updates on the same masks; the first reuses the rollout's pass.
+        minibatches: parts of the batch updated one after the other in each inner epoch.
+        kl_stop: end the inner epochs when the approximate KL (nats a mask) exceeds this; None never does.
+        entropy_weight: lambda_en; with a compatible control also its temperature.
+        value_weight: lambda_v.
+        kl_weight: lambda_kl.
+        divergence: direction of eq. 24.
+        optimizer: builds the optimiser from the parameters.
+        warmup: share of training over which the learning rate rises.
+        decay: "cosine" to zero at the end, or "constant".
+        gradient_clip: largest gradient norm; None does not clip.
+        seed: seed of the masks.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        features: PatchGrid,
+        explainer: ExplainerNet,
+        removal: Removal | None = None,
+        reward: Reward | None = None,
+        num_masks: int = 5,
+        noise: Noise | None = None,
+        exploration: Exploration | None = None,
+        baseline: Baseline | None = None,
+        control: Control | None = None,
+        surrogate: Literal["joint", "per_feature"] = "joint",
+        clip_range: float = 0.2,
+        inner_epochs: int = 1,
+        minibatches: int = 1,
+        kl_stop: float | None = None,
+        entropy_weight: float = 1e-5,
+        value_weight: float = 0.5,
+        kl_weight: float = 1.0,
+        divergence: Literal["black_box_to_explainer", "explainer_to_black_box"] = "black_box_to_explainer",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        warmup: float = 0.0,
+        decay: Literal["cosine", "constant"] = "constant",
+        gradient_clip: float | None = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(num_masks, inner_epochs, minibatches) < 1:
+            raise ValueError(
+                f"num_masks, inner_epochs and minibatches must be at least 1, got {num_masks}, {inner_epochs}, "
+                f"{minibatches}."
+            )
+        self.automatic_optimization = False
+        self.black_box, self.features = black_box, features
+        self.explainer = explainer.build(black_box.num_classes, features)
+        self.removal = removal or Mean()
+        self.masker = Masker(features, self.removal, black_box.mean)
+        self.reward = reward or BlankCorrectedRatio()
+        self.num_masks, self.noise, self.exploration = num_masks, noise or Independent(), exploration or OnPolicy()
+        self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
+        self.surrogate, self.divergence = SURROGATES[surrogate], DIVERGENCES[divergence]
+        self.joint_ratio = surrogate == "joint"
+        self.clip_range, self.inner_epochs, self.minibatches, self.kl_stop = (
+            clip_range, inner_epochs, minibatches, kl_stop,
+        )  # fmt: skip
+        self.entropy_weight, self.value_weight, self.kl_weight = entropy_weight, value_weight, kl_weight
+        self.optimizer, self.warmup, self.decay, self.gradient_clip = optimizer, warmup, decay, gradient_clip
+        self.seed = seed
+        self._blank: Tensor | None = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Geometry of the inputs; the datamodule reads it."""
+        return self.black_box.preprocess
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the black box's classes."""
+        return self.black_box.class_names
+
+    def setup(self, stage: str) -> None:
+        """Brings the black box to the device; it is no part of the module's state."""
+        self.black_box.to(self.device)
+
+    def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
+        """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
+        return self.explainer(inputs, target)[0].sigmoid()
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """This rank's rows of the global batch's noise, a function of seed and step alone."""
+        trainer = self._trainer
+        step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
+        world, rank = (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
+        rows = slice(rank * batch_size, (rank + 1) * batch_size)
+        return masks[rows].to(self.device), budgets[rows].to(self.device)
+
+    def _blank_scores(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """f_y of the blank input, (B,); one query for all where the fill is constant."""
+        if not self.reward.uses_blank:
+            return inputs.new_zeros(len(inputs))
+        if not self.removal.constant:
+            return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
+        if self._blank is None:
+            self._blank = self.black_box(self.masker.blank(inputs[:1]))
+        return self._blank.to(inputs.device)[0, target]
+
+    @torch.no_grad()
+    def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Draws masks from the policy and queries the black box."""
+        mask_noise, budget_noise = self._draw(len(inputs))
+        centred = self.exploration.centre(logits)
+        sampling = self.exploration(centred, budget_noise)
+        masks = policy.sample(sampling, mask_noise)
+        scores = masked_probabilities(self.black_box, self.masker, inputs, masks, target)
+        rewards = self.reward(scores, masks, self._blank_scores(inputs, target))
+        return {
+            "masks": masks,
+            "budget": budget_noise,
+            "old_log_prob": policy.log_prob(sampling, masks),
+            "kept": sampling.sigmoid().mean(-1),
+            "control": self.control(centred, self.entropy_weight),
+            "scores": scores,
+            "rewards": rewards,
+        }
+
+    def _encode(self, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What the losses need of the explainer: one pass."""
+        tokens, shared, trunk = self.explainer.encode(inputs)
+        logits = self.explainer.target_logits(tokens, shared, target)
+        return {"tokens": tokens, "shared": shared, "trunk": trunk, "logits": logits}
+
+    def _loss(
+        self, output: dict[str, Tensor], rollout: dict[str, Tensor], clean: Tensor, target: Tensor, weight: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 25 on one (mini)batch; `weight` (B,) sums to 1 and is 0 for rows without a readable input."""
+        centred = self.exploration.centre(output["logits"])
+        reference = self.exploration.reference(rollout["budget"])
+        sampling = centred.unsqueeze(1) + reference
+        log_prob = policy.log_prob(sampling, rollout["masks"])
+        rates = sampling.sigmoid()
+        values = self.explainer.value(output["trunk"], target, rollout["kept"])
+
+        control = rollout["control"].unsqueeze(1)
+        predicted = (control * (rollout["masks"] - rates.detach())).sum(-1)
+        advantage = rollout["rewards"] - self.baseline(rollout["rewards"], values.detach()) - predicted
+        surrogate = self.surrogate(log_prob, rollout["old_log_prob"], advantage, self.clip_range)
+        # The control variate's own expectation comes back with its exact gradient: the estimate stays unbiased.
+        surrogate = surrogate - (control * rates).sum(-1)
+        regularised = policy.relative_entropy(sampling, reference)
+        losses = {
+            "policy_loss": surrogate.mean(1),
+            "relative_entropy": regularised.mean(1),
+            "value_loss": value_loss(values, rollout["rewards"]),
+        }
+        total = losses["policy_loss"] + self.entropy_weight * losses["relative_entropy"]
+        total = total + self.value_weight * losses["value_loss"]
+        if self.kl_weight > 0:
+            rates_by_class = self.explainer.class_log_rates(output["tokens"], output["shared"])
+            losses["kl_loss"] = self.divergence(rates_by_class, clean)
+            total = total + self.kl_weight * losses["kl_loss"]
+        signs = {name: (loss.detach() * weight).sum() for name, loss in losses.items()}
+        with torch.no_grad():
+            log_ratio = log_prob.detach() - rollout["old_log_prob"]
+            joint = log_ratio.sum(-1)
+            signs["approx_kl"] = policy.approximate_kl(joint).mean()
+            signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else log_ratio, self.clip_range)
+            signs["explained_variance"] = explained_variance(values + predicted, rollout["rewards"])
+        return (total * weight).sum(), signs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
+        inputs, valid = batch["inputs"], batch["valid"]
+        clean = self.black_box(inputs)
+        target = clean.argmax(1)
+        reuse = self.minibatches == 1
+        with torch.set_grad_enabled(reuse):
+            output = self._encode(inputs, target)
+        rollout = self._rollout(inputs, target, output["logits"].detach())
+        optimizer = self.optimizers()
+        parts = torch.arange(len(inputs), device=inputs.device).chunk(self.minibatches)
+        signs: dict[str, Tensor] = {}
+        stopped = False
+        for epoch in range(self.inner_epochs):
+            for part in parts:
+                if epoch or not reuse:
+                    output = self._encode(inputs[part], target[part])
+                weight = valid[part].float() / valid[part].sum().clamp_min(1)
+                here = {name: tensor[part] for name, tensor in rollout.items()}
+                loss, signs = self._loss(output, here, clean[part], target[part], weight)
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                signs["gradient_norm"] = self._step(optimizer)
+            stopped = self._moved_too_far(signs["approx_kl"])
+            if stopped:
+                break
+        self.lr_schedulers().step()
+        self._log_step(signs, rollout, output["logits"].detach(), clean, len(inputs))
+
+    def _step(self, optimizer: Any) -> Tensor:
+        parameters = [p for p in self.explainer.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        if not bool(torch.isfinite(norm)):
+            raise ValueError(
+                f"The gradient became {float(norm)} at step {self.global_step}. Lower the learning rate; the last "
+                "checkpoint is still good."
+            )
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
+        optimizer.step()
+        return norm
+
+    def _moved_too_far(self, divergence: Tensor) -> bool:
+        if self.kl_stop is None or self.inner_epochs == 1:
+            return False
+        # All ranks must take the same decision, or DDP waits for ever.
+        return float(self.trainer.strategy.reduce(divergence, reduce_op="mean")) > self.kl_stop
+
+    def _log_step(
+        self, signs: dict[str, Tensor], rollout: dict[str, Tensor], logits: Tensor, clean: Tensor, batch_size: int
+    ) -> None:
+        signs["reward"] = rollout["rewards"].mean()
+        signs["masked_score"] = rollout["scores"].mean()
+        signs["clean_score"] = clean.amax(1).mean()
+        signs["kept_share"] = rollout["masks"].mean()
+        signs["logit_spread"] = logits.std(1).mean()
+        signs["queries"] = torch.tensor(float(self.black_box.queries))
+        self.log_dict({f"train/{name}": value for name, value in signs.items()}, batch_size=batch_size)
+        self.log("reward", signs["reward"], prog_bar=True, logger=False, batch_size=batch_size)
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """One pass: attribution (B, N), target (B,), index (B,)."""
+        logits, rates = self.explainer(batch["inputs"])
+        valid = batch["valid"]
+        found = {"attribution": logits.sigmoid(), "target": rates.argmax(1), "index": batch["index"]}
+        return {name: tensor[valid].cpu() for name, tensor in found.items()}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser over trainable parameters, and its schedule over batches."""
+        optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
+        schedule = warmup_cosine(optimizer, self._total_batches(), self.warmup, cosine=self.decay == "cosine")
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _total_batches(self) -> int:
+        """Batches of the whole run; `max_steps` counts optimiser steps, of which a batch takes several."""
+        trainer = self.trainer
+        trainer.fit_loop.setup_data()
+        total = float("inf")
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            total = trainer.num_training_batches * trainer.max_epochs
+        if trainer.max_steps >= 0:
+            total = min(total, trainer.max_steps / (self.inner_epochs * self.minibatches))
+        if total == float("inf"):
+            if self.decay == "cosine" or self.warmup > 0:
+                raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
+            return 1
+        return max(1, int(total))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what `fex.load_explainer` needs: plain data."""
+        checkpoint["fex"] = explainer_meta(self.explainer, self.black_box, self.removal)
+        checkpoint["fex_queries"] = self.black_box.queries
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
+        found, own = checkpoint.get("fex"), explainer_meta(self.explainer, self.black_box, self.removal)
+        if found is None:
+            raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
+        for key in ("net", "grid", "class_names"):
+            if found[key] != own[key]:
+                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
+        self.black_box.queries = checkpoint["fex_queries"]
