@@ -48,8 +48,8 @@ def read_timm_weights(weights: str | Path) -> tuple[dict[str, torch.Tensor], dic
         return dict(timm.models.load_state_dict(str(path), weights_only=True)), {}
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, TypeError, ValueError) as error:
         raise ValueError(
-            f"Could not read weights from {path}, expected a state dict of tensors (.safetensors, .pth, .bin); anything "
-            f"else in a pickle is refused, since it could run code. The reader said: {error}"
+            f"Could not read weights from {path}, expected a state dict of tensors (.safetensors, .pth, .bin); "
+            f"anything else in a pickle is refused, since it could run code. The reader said: {error}"
         ) from error
 
 

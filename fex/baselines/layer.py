@@ -43,16 +43,15 @@ def to_map(values: Tensor, size: tuple[int, int], net: nn.Module) -> Tensor:
             f"GradCAM's layer returned shape {tuple(values.shape)}, expected a feature map (B, D, h, w) or tokens "
             "(B, L, D): set `target_layer` to a layer that returns one."
         )
-    return values.permute(0, 3, 1, 2) if _channels_last(values, size, net) else values
+    return values.permute(0, 3, 1, 2) if _channels_last(tuple(values.shape), size, net) else values
 
 
-def _channels_last(values: Tensor, size: tuple[int, int], net: nn.Module) -> bool:
-    if getattr(net, "output_fmt", None) in ("NCHW", "NHWC") and values.shape[1] != values.shape[3]:
-        width = getattr(net, "num_features", None)
-        if width in (values.shape[1], values.shape[3]):
-            return values.shape[3] == width
+def _channels_last(shape: tuple[int, ...], size: tuple[int, int], net: nn.Module) -> bool:
+    _, a, b, c = shape
+    width = getattr(net, "num_features", None)
+    if hasattr(net, "output_fmt") and (width == a) != (width == c):  # timm's networks that are NHWC inside
+        return width == c
     # A map has the image's proportions.
-    _, a, b, c = values.shape
     return abs(a * size[1] - b * size[0]) < abs(b * size[1] - c * size[0])
 
 
@@ -88,11 +87,10 @@ def find_layer(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) 
     tokens = [name for name, shape in seen if len(shape) == 3 and name.rpartition(".")[2] in TOKEN_NORMS]
     if tokens:
         return tokens[-1]
-    maps = [
-        place
-        for place, (_, shape) in enumerate(seen)
-        if len(shape) == 4 and min(shape[2:] if not _channels_last(torch.empty(shape, device="meta"), size, net) else shape[1:3]) > 1
-    ]
+    maps = []
+    for place, (_, shape) in enumerate(seen):
+        if len(shape) == 4 and min(shape[1:3] if _channels_last(shape, size, net) else shape[2:]) > 1:
+            maps.append(place)
     # Tokens after the last map: a transformer of a kind not known here, whose map is only its patch embedding.
     if not maps or any(len(shape) == 3 and shape[1] > 1 for _, shape in seen[maps[-1] + 1 :]):
         raise ValueError(

@@ -32,6 +32,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _without(token: str | None, body: bytes) -> bytes:
+    """An answer that errors may quote: some servers echo the headers."""
+    return body.replace(token.encode(), b"***") if token else body
+
+
 class HttpBlackBox(BlackBox):
     """A remote classifier, asked by JSON over POST.
 
@@ -154,7 +159,7 @@ class HttpBlackBox(BlackBox):
         request = urllib.request.Request(self.url, data=body, headers=headers, method="POST")
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-                return response.read()
+                return _without(token, response.read())
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error, token) from error
@@ -181,10 +186,9 @@ class HttpBlackBox(BlackBox):
     def _refusal(self, error: urllib.error.HTTPError, token: str | None) -> Exception:
         """The error for a status that is no success."""
         try:
-            body = error.read()
+            body = _without(token, error.read())
         except (OSError, HTTPException):
             body = b""
-        body = body.replace(token.encode(), b"***") if token else body  # some servers echo the headers
         if error.code >= 500 or error.code in RETRIED:
             asked = error.headers.get("Retry-After", "")
             wait = float(asked) if asked.isdigit() else 0.0

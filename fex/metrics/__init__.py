@@ -1,1 +1,19 @@
-"""metrics."""
+"""Metrics of attributions, and the protocols that fix what they mean."""
+
+from fex.metrics.perturbation import PerturbationAUC
+from fex.metrics.protocol_scores import ProtocolScores
+from fex.metrics.protocols import PROTOCOLS, Attributed, Perturbation, Protocol, Segmentation, Summary, get_protocol
+from fex.metrics.segmentation import SegmentationScores
+
+__all__ = [
+    "PROTOCOLS",
+    "Attributed",
+    "Perturbation",
+    "PerturbationAUC",
+    "Protocol",
+    "ProtocolScores",
+    "Segmentation",
+    "SegmentationScores",
+    "Summary",
+    "get_protocol",
+]

@@ -103,15 +103,19 @@ def _bootstrap(
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"Got level={level} and resamples={resamples}, expected 0 < level < 1 and resamples >= 1.")
     values = values.detach().cpu().double()
+    flat = values.view(len(values), -1)
     if bool(values.isnan().any()):
         raise ValueError("Got NaN values: leave out instances that have none, and say how many are left.")
     count = len(values)
     generator = torch.Generator().manual_seed(seed)
-    step = max(1, CHUNK // values.numel())
+    step = max(1, CHUNK // count)
     drawn = []
     for start in range(0, resamples, step):
         picks = torch.randint(count, (min(step, resamples - start), count), generator=generator)
-        drawn.append(statistic(values[picks].mean(1)))
+        # How often each instance is drawn: the means of all columns are then one product.
+        times = torch.zeros(picks.shape, dtype=torch.float64)
+        times.scatter_add_(1, picks, torch.ones_like(times))
+        drawn.append(statistic((times @ flat / count).view(-1, *values.shape[1:])))
     tail = (1 - level) / 2
     bounds = torch.cat(drawn).double().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
     return Interval(float(statistic(values.mean(0))), float(bounds[0]), float(bounds[1]))

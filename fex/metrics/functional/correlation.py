@@ -1,4 +1,4 @@
-"""How alike the attributions of two classes of one image are. Alike for every image: the explainer ignores the class."""
+"""How alike the attributions of two classes of one image are: an explainer that ignores the class gives 1."""
 
 from typing import Literal
 

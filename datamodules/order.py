@@ -1,0 +1,90 @@
+"""Which instances make which batch: an endless stream of permutations that does not depend on the number of processes."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+__all__ = ["ShardedBatchSampler", "held_back"]
+
+
+class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
+    """Batches of (index, valid) for one rank.
+
+    Training batches are numbered 0, 1, 2 ... over the whole run: with S batches to a pass, global batch g is slice
+    g mod S of the permutation seeded by (seed, g // S), whatever the number of ranks; each rank takes its own contiguous
+    rows of it. So a run is resumed, mid-epoch or not, by the number of batches it has trained on. The last batch is
+    padded by repetition (valid = False) when evaluating, so that ranks take equal steps and no instance counts twice,
+    and dropped when training.
+
+    Args:
+        length: instances in the data set.
+        batch_size: rows of one rank.
+        shuffle: permute in every pass; also drops the last incomplete batch.
+        seed: seed of the permutations.
+        rank: this process.
+        world_size: number of processes.
+        position: number of the next training batch, asked at the first batch of each iteration; by default 0.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        position: Callable[[], int] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in 0 ... {world_size - 1} (world_size {world_size}), got {rank}.")
+        self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
+        self.rank, self.world_size, self.position = rank, world_size, position
+        # Data smaller than one batch still trains: the one batch is padded like an evaluation batch.
+        self.drop_last = shuffle and length >= batch_size * world_size
+
+    def __len__(self) -> int:
+        total = self.batch_size * self.world_size
+        return self.length // total if self.drop_last else -(-self.length // total)
+
+    def _order(self, number: int) -> list[int]:
+        """Permutation of one pass."""
+        if not self.shuffle:
+            return list(range(self.length))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        return torch.randperm(self.length, generator=generator).tolist()
+
+    def __iter__(self) -> Iterator[list[tuple[int, bool]]]:
+        steps = len(self)
+        start = self.position() if self.position is not None else 0
+        current, order = -1, []
+        for batch in range(start, start + steps):
+            number, step = divmod(batch, steps)
+            if number != current:
+                current, order = number, self._order(number)
+            first = (step * self.world_size + self.rank) * self.batch_size
+            yield [(order[i % self.length], i < self.length) for i in range(first, first + self.batch_size)]
+
+
+def held_back(count: int, fractions: dict[str, float], seed: int = 0) -> dict[str, list[int]]:
+    """Splits 0 ... count - 1 by one permutation seeded by `seed`: {"train": [...], **one list a fraction}, each sorted.
+
+    Raises:
+        ValueError: a fraction is negative, or they leave nothing to train on.
+    """
+    sizes = {name: round(count * fraction) for name, fraction in fractions.items()}
+    if min(fractions.values(), default=0) < 0 or sum(sizes.values()) >= count:
+        raise ValueError(
+            f"Holding back {fractions} of {count} instances leaves {count - sum(sizes.values())} to train on: the "
+            "fractions must not be negative and must sum to less than 1."
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    parts, first = {}, 0
+    for name, size in sizes.items():
+        parts[name] = sorted(order[first : first + size])
+        first += size
+    return {"train": sorted(order[first:]), **parts}

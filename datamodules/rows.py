@@ -1,0 +1,228 @@
+"""Rows of encoded pictures as batches: with random access, or as a stream."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from datamodules.decode import Skips, UnreadableImageError, decode
+from fex.preprocess import Preprocess
+from fex.types import Batch
+
+__all__ = ["EvalStream", "Row", "Rows", "RowStream", "StreamSource", "TableSource", "TrainStream", "collate"]
+
+_MAX_WORKERS = 1024
+
+
+class Row(NamedTuple):
+    """An encoded picture: its bytes or its path, its label if it has one, and what to call it in messages."""
+
+    image: Any
+    label: int | None
+    name: str
+
+
+class TableSource(Protocol):
+    """Rows with random access."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Row: ...
+
+
+class StreamSource(Protocol):
+    """Rows that can only be read one after the other.
+
+    Attributes:
+        length: rows in all, None if unknown.
+        parts: into how many parts the source can be split among loader processes.
+    """
+
+    length: int | None
+    parts: int
+
+    def in_order(self) -> Iterator[Row]:
+        """All rows, in the same order in every process."""
+        ...
+
+    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
+        """One pass over what this rank and this loader process own, in an order that depends on `epoch`."""
+        ...
+
+
+def collate(rows: list[dict[str, Any]]) -> Batch:
+    """Stacks what the rows have; keys that are missing in one row are missing in the batch; text becomes a list."""
+    keys = [key for key in rows[0] if all(key in row for row in rows)]
+    batch: dict[str, Any] = {}
+    for key in keys:
+        values = [row[key] for row in rows]
+        batch[key] = values if isinstance(values[0], str) else torch.stack([torch.as_tensor(value) for value in values])
+    return batch  # type: ignore[return-value]
+
+
+def _labelled(inputs: Tensor, row: Row, *, valid: bool) -> dict[str, Any]:
+    item: dict[str, Any] = {"inputs": inputs, "valid": valid, "names": row.name}
+    if row.label is not None:
+        item["labels"] = row.label
+    return item
+
+
+class Rows:
+    """A table of pictures as a data set; an unreadable one is a black picture with valid = False.
+
+    Args:
+        source: the table.
+        preprocess: geometry of the inputs.
+        select: rows to use, by default all.
+    """
+
+    def __init__(self, source: TableSource, preprocess: Preprocess, select: list[int] | None = None) -> None:
+        self.source, self.preprocess = source, preprocess
+        self.select = select
+        self.skips = Skips(len(self))
+
+    def __len__(self) -> int:
+        return len(self.source) if self.select is None else len(self.select)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.source[index if self.select is None else self.select[index]]
+        try:
+            image = decode(row.image)
+        except UnreadableImageError as error:
+            self.skips.row(index, row.name, error)
+            return _labelled(torch.zeros(3, *self.preprocess.size), row, valid=False)
+        return _labelled(self.preprocess(image), row, valid=True)
+
+
+class RowStream(IterableDataset[Batch]):
+    """Batches of one rank from a stream, in constant memory.
+
+    Args:
+        source: the stream.
+        preprocess: geometry of the inputs.
+        batch_size: rows of one rank.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    steps: int | None = None
+
+    def __init__(
+        self, source: StreamSource, preprocess: Preprocess, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.source, self.preprocess, self.batch_size = source, preprocess, batch_size
+        self.rank, self.world_size = rank, world_size
+        self.skips = Skips(_MAX_WORKERS)
+
+    @property
+    def max_workers(self) -> int:
+        """How many loader processes have something to do."""
+        return min(self.source.parts, _MAX_WORKERS)
+
+    def seek(self, position: int) -> int:
+        """Makes the next iteration start at training batch `position`; returns how many to throw away before it."""
+        return 0
+
+    @staticmethod
+    def worker() -> tuple[int, int]:
+        """(this loader process, their number)."""
+        info = get_worker_info()
+        return (0, 1) if info is None else (info.id, info.num_workers)
+
+    def item(self, row: Row, index: int, *, valid: bool = True) -> dict[str, Any]:
+        """A decoded row, or a black one where `valid` is False or the picture cannot be read."""
+        inputs = torch.zeros(3, *self.preprocess.size)
+        if valid:
+            try:
+                inputs = self.preprocess(decode(row.image))
+            except UnreadableImageError as error:
+                self.skips.stream(self.worker()[0], row.name, error)
+                valid = False
+        return {**_labelled(inputs, row, valid=valid), "index": index}
+
+
+class TrainStream(RowStream):
+    """Passes without end; an epoch is `steps` batches, the same number on all ranks, whatever each one owns.
+
+    Resuming reads past the rows done in that epoch without decoding them.
+    """
+
+    def __init__(self, *args: Any, epoch_size: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.steps = max(1, epoch_size // (self.batch_size * self.world_size))
+        self._position = torch.zeros(1, dtype=torch.int64).share_memory_()  # read by loader processes that live on
+
+    def seek(self, position: int) -> int:
+        """See `RowStream`."""
+        self._position[0] = position
+        # Batches come from the loader processes in turn, beginning with the first: start a whole round early.
+        return position % self.steps % self._workers
+
+    _workers = 1
+
+    def set_workers(self, count: int) -> None:
+        """How many loader processes there will be."""
+        self._workers = max(1, count)
+
+    def _passes(self, epoch: int) -> Iterator[Row]:
+        while True:
+            empty = True
+            for row in self.source.shuffled(self.rank, self.world_size, epoch):
+                empty = False
+                yield row
+            if empty:
+                raise ValueError(
+                    f"The stream has no rows for rank {self.rank}, loader process {self.worker()[0]}: it has "
+                    f"{self.source.parts} parts; use fewer loader processes (num_workers) or more files."
+                )
+            epoch += 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker, workers = self.worker()
+        epoch, done = divmod(int(self._position[0]), self.steps)
+        skip = done // workers * self.batch_size
+        shards, shard = self.world_size * workers, self.rank * workers + worker
+        rows = []
+        for number, row in enumerate(self._passes(epoch)):
+            if number >= skip:
+                rows.append(self.item(row, number * shards + shard))
+            if len(rows) == self.batch_size:
+                yield collate(rows)
+                rows = []
+
+
+class EvalStream(RowStream):
+    """Every row once, in order, dealt out to the ranks in turn; the last batches are padded (valid = False).
+
+    Rows are dealt by their number, so each rank reads (but does not decode) them all, in one loader process.
+    Without a known length ranks may take unequal steps.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.source.length is not None:
+            self.steps = -(-self.source.length // (self.batch_size * self.world_size))
+
+    @property
+    def max_workers(self) -> int:
+        """One: the order is that of the source."""
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        rows: list[dict[str, Any]] = []
+        given, last = 0, None
+        for index, row in enumerate(self.source.in_order()):
+            last = row
+            if index % self.world_size == self.rank:
+                rows.append(self.item(row, index))
+            if len(rows) == self.batch_size:
+                yield collate(rows)
+                rows, given = [], given + 1
+        if last is None:
+            raise ValueError("The stream is empty: no rows to evaluate on.")
+        while rows or (self.steps is not None and given < self.steps):
+            rows += [self.item(last, 0, valid=False)] * (self.batch_size - len(rows))
+            yield collate(rows)
+            rows, given = [], given + 1

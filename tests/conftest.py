@@ -1,0 +1,46 @@
+"""Fixtures for every test: seeds, the real data's folder, generated pictures."""
+
+import os
+import random
+from pathlib import Path
+
+# Before any library of the hub is imported: tests never reach for the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+SHAPES = {"disc": "ellipse", "square": "rectangle"}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same random numbers in every test, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the real data sets; the test is skipped where there is none."""
+    folder = Path(os.environ.get("FEX_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder}: set FEX_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders "disc" and "square" of three generated pictures each: PNG and JPEG, 24 to 40 pixels a side."""
+    root = tmp_path_factory.mktemp("images")
+    for offset, (name, draw) in enumerate(SHAPES.items()):
+        (root / name).mkdir()
+        for index in range(3):
+            image = Image.new("RGB", (24 + 8 * index, 40 - 4 * index), (40 + 30 * index, 90, 60 + 80 * offset))
+            getattr(ImageDraw.Draw(image), draw)((6, 6, 16 + index, 16 + index), fill=(250, 220, 30 * index))
+            image.save(root / name / f"{index}.{'jpg' if index == 2 else 'png'}")
+    return root
