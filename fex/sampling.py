@@ -83,7 +83,7 @@ def smooth_masks(coarse: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tenso
     rows = starts[:, :1] + torch.arange(size[0], device=coarse.device)  # (K, H)
     columns = starts[:, 1:] + torch.arange(size[1], device=coarse.device)  # (K, W)
     which = torch.arange(len(coarse), device=coarse.device)[:, None, None]
-    return upsampled[which, rows[:, :, None], columns[:, None, :]]
+    return upsampled[which, rows[:, :, None], columns[:, None, :]].clamp_(0, 1)  # interpolation rounds past 1
 
 
 def pixel_seeds(inputs: Tensor, seed: int) -> list[int]:

@@ -293,6 +293,25 @@ class FEXModule(pl.LightningModule):
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
+    def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
+        clean = self.black_box(batch["inputs"])
+        logits, rates = self.explainer(batch["inputs"], clean.argmax(1))
+        agreement = (rates.argmax(1).eq(clean.argmax(1)) & batch["valid"]).sum() / batch["valid"].sum().clamp_min(1)
+        return {"attribution": logits.sigmoid(), "clean": clean, "agreement": agreement}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
+        found = self._evaluate(batch)
+        self.log("val/class_agreement", found["agreement"], sync_dist=True, batch_size=int(batch["valid"].sum()))
+        return found
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """As in validation."""
+        found = self._evaluate(batch)
+        self.log("test/class_agreement", found["agreement"], sync_dist=True, batch_size=int(batch["valid"].sum()))
+        return found
+
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One pass: attribution (B, N), target (B,), index (B,)."""
         logits, rates = self.explainer(batch["inputs"])

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 import fex.backbones.conv_vit  # noqa: F401 registers conv_vit_tiny with timm
-from fex.resources import shipped_path
+from fex.resources import manifest, shipped_path
 from fex.weights import load_weights
 
 __all__ = ["build_timm", "in_order", "read_timm_weights"]
@@ -38,15 +38,18 @@ def read_timm_weights(weights: str | Path) -> tuple[dict[str, torch.Tensor], dic
     """Tensors and metadata of a local file or a shipped name; files from elsewhere have no metadata."""
     path = shipped_path(str(weights)) or Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(f"Found no weights at {path}, and none are shipped by that name.")
+        raise FileNotFoundError(
+            f"Found no weights at {path}, and none are shipped by that name; shipped: {', '.join(sorted(manifest()))}."
+        )
+    meta = manifest().get(str(weights), {}).get("meta", {})
     if path.suffix == ".safetensors":
         try:
             return load_weights(path)
         except ValueError:
             pass  # a safetensors file of timm itself
     try:
-        return dict(timm.models.load_state_dict(str(path), weights_only=True)), {}
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, TypeError, ValueError) as error:
+        return dict(timm.models.load_state_dict(str(path), weights_only=True)), meta
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, TypeError, ValueError) as error:
         raise ValueError(
             f"Could not read weights from {path}, expected a state dict of tensors (.safetensors, .pth, .bin); "
             f"anything else in a pickle is refused, since it could run code. The reader said: {error}"

@@ -107,7 +107,7 @@ class BlackBox(ABC):
 
     @abstractmethod
     def _score(self, inputs: Tensor) -> Tensor:
-        """Probabilities (R, C) for one chunk of inputs (R, 3, H, W) in [0, 1]."""
+        """Probabilities (R, C) for one chunk of inputs (R, 3, H, W), float32, RGB in [0, 1]."""
 
     def _check_inputs(self, inputs: Tensor) -> None:
         if inputs.ndim != 4 or inputs.shape[1] != 3 or not inputs.is_floating_point():
@@ -137,7 +137,7 @@ class BlackBox(ABC):
         start = 0
         while start < len(inputs):
             part = inputs[start : start + self.chunk]
-            raw = self._score_or_halve(part.to(self.device))
+            raw = self._score_or_halve(part.to(self.device, torch.float32))
             if raw is None:
                 continue
             self.queries += len(part)  # spent, even if what came back is refused

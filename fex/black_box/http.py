@@ -44,7 +44,7 @@ class HttpBlackBox(BlackBox):
     back-off and jitter; others are errors at once.
 
     Args:
-        url: http:// or https:// address that takes the POST.
+        url: http:// or https:// address that takes the POST; part of the config, so no secrets.
         class_names: names of the classes, in the order of the scores.
         num_classes: C; needed only without `class_names`.
         encoding: "png" (small, 8 bit) or "float32" (exact, ten times larger).
@@ -124,7 +124,7 @@ class HttpBlackBox(BlackBox):
         return self
 
     def _score(self, inputs: Tensor) -> Tensor:
-        parts = inputs.float().split(self.request_size)
+        parts = inputs.split(self.request_size)
         if len(parts) == 1:
             answers = [self._request(parts[0])]
         else:

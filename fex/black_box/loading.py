@@ -113,7 +113,8 @@ def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
     """
     name = str(name_or_path)
     found = [kind for kind in KINDS if kind.matches(name)]
-    if len(found) == 1:
+    # What the manifest describes comes first: timm may know an architecture by the same name.
+    if len(found) == 1 or (found and found[0] is KINDS[0]):
         return found[0].load(name, **options)
     if found:
         raise ValueError(

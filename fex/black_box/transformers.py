@@ -81,6 +81,11 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
             f"Could not get {model!r} from the hub ({error}). Without a network, set `model` to a local folder with "
             "config.json, preprocessor_config.json and the weights."
         ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{model!r} is no image classifier that transformers can build "
+            f"({str(error).splitlines()[0]}). Wrap other models in a function: CallableBlackBox."
+        ) from error
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would fill them with random numbers, and only warn
         raise ValueError(

@@ -1,1 +1,6 @@
-"""Callbacks."""
+"""Callbacks: scores by protocol, heat maps, failure signs."""
+
+from lightning_modules.callbacks.health import HealthSigns
+from lightning_modules.callbacks.scores import ExplanationScores
+
+__all__ = ["ExplanationScores", "HealthSigns"]

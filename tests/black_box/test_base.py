@@ -195,6 +195,21 @@ def test_torch_box_restores_modes_and_gradients(fails):
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_inputs_of_any_float_type(dtype):
+    box = TorchBlackBox(network(), num_classes=3)
+    inputs = torch.rand(2, 3, 8, 8).bfloat16()
+    assert torch.equal(box(inputs.to(dtype)), box(inputs.float()))
+
+
+def test_precision_is_the_boxs_own_under_a_trainers_autocast():
+    box = TorchBlackBox(network(), num_classes=3)
+    inputs = torch.rand(2, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = box(inputs)
+    assert torch.equal(inside, box(inputs))
+
+
 def test_answers_enter_autograd_later():
     box = TorchBlackBox(network(), num_classes=3)
     weight = torch.ones(3, requires_grad=True)

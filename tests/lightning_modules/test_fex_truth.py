@@ -117,7 +117,7 @@ def test_compatible_control_has_the_least_squares_gradient_and_less_variance():
             expected = expected - expected.mean(1, keepdim=True)  # the centring's gradient
             assert torch.allclose(gradient * batch, expected, atol=1e-4)
         spreads.append(gradient.std(0).mean())
-    assert spreads[1] < 0.6 * spreads[0]
+    assert spreads[1] < 0.8 * spreads[0]
 
 
 def test_ppo_on_one_instance_reaches_the_optimum_of_equation_10(table):

@@ -1,0 +1,91 @@
+"""Scores explanations by named protocols in validation and test."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from fex.metrics.protocol_scores import ProtocolScores
+from fex.metrics.protocols import Attributed, get_protocol
+from fex.types import Batch
+
+__all__ = ["ExplanationScores"]
+
+
+class ExplanationScores(pl.Callback):
+    """Logs `val/fex/positive_auc` and the like; in `test` with their bootstrap intervals, as a table too.
+
+    Reads what the module's validation and test steps return: attribution (B, N) and clean (B, C).
+
+    Args:
+        protocols: names of protocols (`fex.metrics.PROTOCOLS`).
+        limit: instances a process scores in each validation; None scores all. Tests score all.
+        seed: seed of ties.
+    """
+
+    def __init__(self, protocols: list[str] | None = None, limit: int | None = 500, seed: int = 0) -> None:
+        self.names = protocols or ["fex"]
+        for name in self.names:
+            get_protocol(name)  # an unknown name fails before training, not after its first epoch
+        self.limit, self.seed = limit, seed
+        self.scores: dict[str, ProtocolScores] = {}
+        self.seen = 0
+
+    def _start(self, module: pl.LightningModule) -> None:
+        self.scores = {name: ProtocolScores(name).to(module.device) for name in self.names}
+        self.seen = 0
+
+    def _add(self, module: Any, outputs: dict[str, Tensor], batch: Batch, limit: int | None) -> None:
+        if limit is not None and self.seen >= limit:
+            return
+        self.seen += len(batch["inputs"])
+        inputs, attribution = batch["inputs"], outputs["attribution"].float()
+        size = (inputs.shape[-2], inputs.shape[-1])
+        data = Attributed(
+            inputs,
+            attribution,
+            module.features.smooth(attribution, size),
+            module.features,
+            outputs["clean"],
+            batch.get("labels"),
+            batch.get("masks"),
+        )
+        for name, scores in self.scores.items():
+            components = get_protocol(name).evaluate(module.black_box, data, seed=self.seed)
+            scores.update(components, batch["index"], batch["valid"])
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Empties the metrics."""
+        self._start(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Scores a batch."""
+        self._add(pl_module, outputs, batch, self.limit)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the means."""
+        for name, scores in self.scores.items():
+            for metric, value in scores.compute().items():
+                pl_module.log(f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith("auc"), rank_zero_only=True)
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Empties the metrics."""
+        self._start(pl_module)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Scores a batch."""
+        self._add(pl_module, outputs, batch, None)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs means and 95 % intervals."""
+        for name, scores in self.scores.items():
+            scores.sync()
+            for metric, (interval, count) in scores.intervals().items():
+                for suffix, value in (("", interval.value), ("/low", interval.low), ("/high", interval.high)):
+                    pl_module.log(f"test/{name}/{metric}{suffix}", value, rank_zero_only=True)
+                pl_module.log(f"test/{name}/n", float(count), rank_zero_only=True)
+            scores.unsync()
