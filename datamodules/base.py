@@ -91,7 +91,7 @@ class ImageDataModule(pl.LightningDataModule):
             raise ValueError(f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}.")
         data, trainer = self.datasets[stage], self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        if hasattr(data, "in_order"):
+        if hasattr(data, "deal"):
             return self._stream_loader(stage, rank, world_size)
         if len(data) == 0:
             raise ValueError(f"The {stage!r} data of {type(self).__name__} is empty.")

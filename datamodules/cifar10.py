@@ -8,51 +8,37 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from torch import Tensor
 
 from datamodules.base import ImageDataModule
-from fex.types import Batch
+from datamodules.pixels import Pixels
 
 __all__ = ["CIFAR10", "CIFAR10_CLASSES"]
 
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
-class _Pixels:
-    """uint8 pictures (n, 3, 32, 32) with labels (n,), one memory look-up a batch."""
-
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        self.pixels, self.labels = pixels, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: Tensor) -> Batch:
-        return {"inputs": self.pixels[indices].float().div_(255), "labels": self.labels[indices]}
-
-
-def _from_parquet(path: Path) -> _Pixels:
+def _from_parquet(path: Path) -> Pixels:
     table = pq.read_table(path)
     column = table["image"] if "image" in table.column_names else table["img"]
     raw = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in raw])
-    return _Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(table["label"].to_pylist()))
+    return Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(table["label"].to_pylist()))
 
 
-def _from_torchvision(root: Path, *, train: bool) -> _Pixels:
-    from torchvision.datasets import CIFAR10 as Source
+def _from_torchvision(root: Path, *, train: bool) -> Pixels:
+    from torchvision.datasets import CIFAR10 as Source  # noqa: N811
 
     source = Source(str(root), train=train, download=False)
-    return _Pixels(torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(source.targets))
+    return Pixels(torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(source.targets))
 
 
-def _from_hub(name: str, split: str) -> _Pixels:
+def _from_hub(name: str, split: str) -> Pixels:
     from datasets import load_dataset
 
     rows = load_dataset(name, split=split)
     image = "img" if "img" in rows.column_names else "image"
     pixels = np.stack([np.asarray(row.convert("RGB")) for row in rows[image]])
-    return _Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(rows["label"]))
+    return Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(rows["label"]))
 
 
 class CIFAR10(ImageDataModule):
@@ -82,7 +68,7 @@ class CIFAR10(ImageDataModule):
         super().__init__(**options)
         self.root, self.num_train, self.num_val, self.num_test = root, num_train, num_val, num_test
 
-    def _read(self, split: str) -> _Pixels:
+    def _read(self, split: str) -> Pixels:
         root = Path(self.root)
         if (root / f"{split}.parquet").is_file():
             return _from_parquet(root / f"{split}.parquet")
@@ -100,10 +86,16 @@ class CIFAR10(ImageDataModule):
         if stage in ("fit", "validate") and "val" not in self.datasets:
             data = self._read("train")
             cut = len(data) - self.num_val
-            count = cut if self.num_train is None else min(cut, self.num_train)
-            self.datasets["train"] = _Pixels(data.pixels[:count], data.labels[:count])
-            self.datasets["val"] = _Pixels(data.pixels[cut:], data.labels[cut:])
+            if not 0 <= self.num_val < len(data):
+                raise ValueError(
+                    f"num_val must be in 0 ... {len(data) - 1} (there are {len(data)}), got {self.num_val}."
+                )
+            self.datasets["train"] = self._part(data, 0, cut if self.num_train is None else min(cut, self.num_train))
+            self.datasets["val"] = self._part(data, cut, len(data))
         if stage in ("test", "predict") and "test" not in self.datasets:
             data = self._read("test")
-            count = len(data) if self.num_test is None else min(len(data), self.num_test)
-            self.datasets["test"] = _Pixels(data.pixels[:count], data.labels[:count])
+            self.datasets["test"] = self._part(data, 0, len(data) if self.num_test is None else self.num_test)
+
+    def _part(self, data: Pixels, first: int, last: int) -> Pixels:
+        data.preprocess = self.known_preprocess
+        return data.part(first, last)

@@ -48,7 +48,9 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
             return to_rgb(image).copy() if image.mode == "RGB" else to_rgb(image)
     except (MemoryError, UnreadableImageError):
         raise
-    except Exception as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
+    except (
+        Exception
+    ) as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
         raise UnreadableImageError(str(error) or type(error).__name__) from error
 
 

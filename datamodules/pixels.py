@@ -1,6 +1,5 @@
 """Pictures held in memory as bytes."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import functional as TF

@@ -37,14 +37,16 @@ class StreamSource(Protocol):
 
     Attributes:
         length: rows in all, None if unknown.
-        parts: into how many parts the source can be split among loader processes.
+        parts: into how many parts the source can be split among loader processes when training.
+        parallel: whether `deal` may be called in several loader processes.
     """
 
     length: int | None
     parts: int
+    parallel: bool
 
-    def in_order(self) -> Iterator[Row]:
-        """All rows, in the same order in every process."""
+    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
+        """(number, row) of the rows that fall to `shard`: each row to exactly one."""
         ...
 
     def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
@@ -194,35 +196,34 @@ class TrainStream(RowStream):
 
 
 class EvalStream(RowStream):
-    """Every row once, in order, dealt out to the ranks in turn; the last batches are padded (valid = False).
+    """Every row once; batches that are not full are padded (valid = False).
 
-    Rows are dealt by their number, so each rank reads (but does not decode) them all, in one loader process.
-    Without a known length ranks may take unequal steps.
+    Ranks take equal steps where the source knows its length and deals its rows out in turn; such a source is read, but
+    not decoded, as a whole by each rank, in one loader process.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if self.source.length is not None:
+        if self.source.length is not None and not self.source.parallel:
             self.steps = -(-self.source.length // (self.batch_size * self.world_size))
 
     @property
     def max_workers(self) -> int:
-        """One: the order is that of the source."""
-        return 1
+        """As many as wanted, or one."""
+        return _MAX_WORKERS if self.source.parallel else 1
 
     def __iter__(self) -> Iterator[Batch]:
+        worker, workers = self.worker()
         rows: list[dict[str, Any]] = []
-        given, last = 0, None
-        for index, row in enumerate(self.source.in_order()):
-            last = row
-            if index % self.world_size == self.rank:
-                rows.append(self.item(row, index))
+        given = 0
+        for index, row in self.source.deal(self.rank * workers + worker, self.world_size * workers):
+            rows.append(self.item(row, index))
             if len(rows) == self.batch_size:
                 yield collate(rows)
                 rows, given = [], given + 1
-        if last is None:
-            raise ValueError("The stream is empty: no rows to evaluate on.")
-        while rows or (self.steps is not None and given < self.steps):
-            rows += [self.item(last, 0, valid=False)] * (self.batch_size - len(rows))
+        while rows or given < (self.steps or 0):
+            # Not labelled -1 but 0: a pad's label is never read, yet may be used as an index.
+            pad = {**rows[0]} if rows else self.item(Row(b"", 0, ""), 0, valid=False)
+            rows += [{**pad, "valid": False}] * (self.batch_size - len(rows))
             yield collate(rows)
             rows, given = [], given + 1

@@ -183,14 +183,16 @@ def _draw(
         return (rows, columns), (slice(rows.start - y0, rows.stop - y0), slice(columns.start - x0, columns.stop - x0))
 
     there, here = window(*shift)
-    image[:, *there] *= 1 - 0.4 * np.clip(0.5 - distance / (0.35 * r), 0, 1)[here]
+    canvas = image[(slice(None), *there)]
+    canvas *= 1 - 0.4 * np.clip(0.5 - distance / (0.35 * r), 0, 1)[here]
     there, here = window(0, 0)
+    canvas = image[(slice(None), *there)]
     cover = np.clip(0.5 - distance, 0, 1)[here]
     blend = np.clip(0.5 + 1.5 * texture(u, v, r), 0, 1) if texture is not _plain else np.float32(0)
     shade = 1 - 0.25 * (light[0] * y + light[1] * x) / r
     first, second = (colour[:, None, None] for colour in colours)
-    paint = ((first + blend * (second - first)) * shade)[:, *here]
-    image[:, *there] += cover * (paint - image[:, *there])
+    paint = ((first + blend * (second - first)) * shade)[(slice(None), *here)]
+    canvas += cover * (paint - canvas)
     mask = np.zeros((size, size), bool)
     mask[there] = cover >= 0.5
     return mask

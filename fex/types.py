@@ -19,7 +19,9 @@ class Batch(TypedDict, total=False):
         labels: true classes (B,), int64; absent where the data has none.
         masks: ground-truth foreground (B, H, W), bool; only segmentation data.
         index: position of each instance in its data set (B,), int64.
-        valid: False where a row only pads the last batch so that all ranks take the same number of steps (B,), bool.
+        valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
+            image could not be read (B,), bool.
+        names: file name or place in the data of each instance, a list of B strings; absent for data held in memory.
     """
 
     inputs: Tensor
@@ -27,6 +29,7 @@ class Batch(TypedDict, total=False):
     masks: Tensor
     index: Tensor
     valid: Tensor
+    names: list[str]
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ __all__ = ["ConvStem", "conv_vit_tiny"]
 
 
 class ConvStem(nn.Module):
-    """Four 3 x 3 convolutions, two of stride 2, and a projection: (B, 3, H, W) -> (B, H W / 16, D).
+    """Four 3 x 3 convolutions and a projection: (B, 3, H, W) -> (B, H W / patch_size^2, D).
 
     Takes the arguments timm passes to an `embed_layer`.
     """
@@ -22,15 +22,19 @@ class ConvStem(nn.Module):
         self, img_size: int = 32, patch_size: int = 4, in_chans: int = 3, embed_dim: int = 128, **_: object
     ) -> None:
         super().__init__()
-        if patch_size != 4:
-            raise ValueError(f"ConvStem divides each side by 4; got patch_size={patch_size}.")
+        strides = {4: (1, 2, 1, 2), 8: (2, 2, 1, 2)}.get(patch_size)
+        if strides is None or img_size % patch_size:
+            raise ValueError(
+                f"ConvStem has cells of 4 or 8 pixels that divide the image; got patch_size={patch_size}, "
+                f"img_size={img_size}."
+            )
         self.img_size = (img_size, img_size)
         self.patch_size = (patch_size, patch_size)
         self.grid_size = (img_size // patch_size, img_size // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         widths = [in_chans, embed_dim // 4, embed_dim // 2, embed_dim // 2, embed_dim]
         layers: list[nn.Module] = []
-        for before, after, stride in zip(widths[:-1], widths[1:], (1, 2, 1, 2), strict=True):
+        for before, after, stride in zip(widths[:-1], widths[1:], strides, strict=True):
             layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(embed_dim, embed_dim, 1))
 
@@ -43,6 +47,7 @@ class ConvStem(nn.Module):
 def conv_vit_tiny(
     pretrained: bool = False,  # noqa: FBT001, FBT002 timm's own signature
     img_size: int = 32,
+    patch_size: int = 4,
     num_classes: int = 10,
     embed_dim: int = 128,
     depth: int = 6,
@@ -50,14 +55,14 @@ def conv_vit_tiny(
     mlp_ratio: float = 2.0,
     **kwargs: object,
 ) -> VisionTransformer:
-    """ViT of width 128, depth 6 (0.95 M parameters) over 4 x 4 pixel cells."""
+    """ViT of width 128, depth 6 (0.95 M parameters) over cells of 4 x 4 pixels."""
     if pretrained:
         raise ValueError("conv_vit_tiny has no hub weights: give a local path or a shipped name as `weights`.")
     for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
         kwargs.pop(key, None)
     model = VisionTransformer(
         img_size=img_size,
-        patch_size=4,
+        patch_size=patch_size,
         embed_dim=embed_dim,
         depth=depth,
         num_heads=num_heads,

@@ -75,4 +75,4 @@ def in_parts(method: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, target:
         method(part, classes).detach().to(inputs.device, torch.float32)
         for part, classes in zip(inputs.split(size), target.split(size), strict=True)
     ]
-    return torch.cat(maps) if maps else inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
+    return torch.cat(maps)

@@ -64,7 +64,7 @@ class TimmBlackBox(TorchBlackBox):
                 f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
                 "`pretrained: true` to take timm's."
             )
-        data = timm.data.resolve_model_data_config(net, _size_argument(arguments))
+        data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
             preprocess = Preprocess(**meta["preprocess"]) if "preprocess" in meta else _preprocess_of(data)
         net.requires_grad_(requires_grad=False)
@@ -84,9 +84,9 @@ class TimmBlackBox(TorchBlackBox):
         self.model, self.model_args = model, arguments
 
 
-def _size_argument(model_args: dict[str, Any]) -> dict[str, Any]:
-    """An `img_size` that differs from the pretrained one, as timm's data config takes it."""
-    size = model_args.get("img_size")
+def _own_size(net: nn.Module, model_args: dict[str, Any]) -> dict[str, Any]:
+    """The image size that the network was built for, which need not be the pretrained one, for timm's data config."""
+    size = model_args.get("img_size") or getattr(getattr(net, "patch_embed", None), "img_size", None)
     if size is None:
         return {}
     height, width = (size, size) if isinstance(size, int) else size

@@ -146,7 +146,7 @@ class TransformersBlackBox(TorchBlackBox):
         name: str | None = None,
     ) -> None:
         net = _fetch(model, revision)
-        config = net.config
+        config: Any = net.config
         given = preprocess is not None and mean is not None and std is not None
         processor = {} if given else _processor(model, revision)
         if processor:

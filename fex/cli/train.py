@@ -10,24 +10,12 @@ from jsonargparse import ActionConfigFile
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from fex.resources import config_path, resource_dir
+from fex.cli.config import PackagedConfig
+from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-
-
-class _PackagedConfig(ActionConfigFile):
-    """`--config` that also finds the packaged configs by name."""
-
-    @staticmethod
-    def apply_config(parser: Any, cfg: Any, dest: str, value: Any, **kwargs: Any) -> None:
-        if isinstance(value, str) and "\n" not in value:
-            try:
-                value = str(config_path(value))
-            except FileNotFoundError as error:
-                parser.error(str(error))
-        ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
 
 
 class FexCLI(LightningCLI):
@@ -39,7 +27,7 @@ class FexCLI(LightningCLI):
         parser = super().init_parser(**kwargs)
         for action in parser._actions:
             if isinstance(action, ActionConfigFile):
-                action.__class__ = _PackagedConfig
+                action.__class__ = PackagedConfig
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

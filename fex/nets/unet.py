@@ -1,7 +1,7 @@
 """U-Net encoder (segmentation-models-pytorch): what the paper's Table 4 compares with the ViT."""
 
-
 import segmentation_models_pytorch as smp
+import torch
 from torch import Tensor, nn
 
 from fex.nets.encoder import Encoder, to_grid
@@ -42,7 +42,10 @@ class UNetEncoder(Encoder):
             encoder_depth=depth,
             encoder_weights="imagenet" if pretrained else None,
             decoder_channels=tuple(channels),
-            decoder_use_norm={"type": "instancenorm", "affine": True},  # batch statistics stay fixed here, so none are used
+            decoder_use_norm={
+                "type": "instancenorm",
+                "affine": True,
+            },  # batch statistics stay fixed here, so none are used
         )
         self.down, self.up = unet.encoder, unet.decoder
         if not pretrained:
@@ -50,6 +53,7 @@ class UNetEncoder(Encoder):
         self.pool = nn.Linear(self.down.out_channels[-1], channels[-1])
         self.depth = depth
         self.eval()
+        _freeze_unused(self.down, 2**depth)
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """See `Encoder`; pooled is the mean of the deepest map, projected."""
@@ -71,3 +75,11 @@ def _group_norm(module: nn.Module) -> None:
             setattr(module, name, nn.GroupNorm(groups, child.num_features))
         else:
             _group_norm(child)
+
+
+def _freeze_unused(backbone: nn.Module, side: int) -> None:
+    """Stages below the chosen depth exist but take no part; DDP refuses trainable weights without gradient."""
+    sum(level.sum() for level in backbone(torch.zeros(1, 3, side, side))[1:]).backward()
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+        parameter.grad = None

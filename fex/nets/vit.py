@@ -3,7 +3,7 @@
 from typing import Any
 
 import timm
-from torch import Tensor
+from torch import Tensor, nn
 
 from fex.nets.encoder import Encoder, load_backbone, to_grid
 
@@ -52,6 +52,9 @@ class ViTEncoder(Encoder):
         }  # fmt: skip
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
         net.reset_classifier(0, "")
+        for head in ("fc_norm", "attn_pool", "head_drop"):  # behind the tokens; unused weights would stop DDP
+            if isinstance(getattr(net, head, None), nn.Module):
+                setattr(net, head, nn.Identity())
         self.prefix = int(net.num_prefix_tokens)
         self.grid = tuple(net.patch_embed.grid_size)
         if frozen or lora_rank:

@@ -68,7 +68,9 @@ class ExplanationScores(pl.Callback):
         """Logs the means."""
         for name, scores in self.scores.items():
             for metric, value in scores.compute().items():
-                pl_module.log(f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith("auc"), rank_zero_only=True)
+                pl_module.log(
+                    f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith("auc"), rank_zero_only=True
+                )
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""

@@ -1,0 +1,204 @@
+"""Any folder of images."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datamodules.base import ImageDataModule
+from datamodules.order import held_back
+from datamodules.rows import Row, Rows
+
+__all__ = ["EXTENSIONS", "Folder", "FolderStream", "FolderTable", "iter_images"]
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_VAL_NAMES = ("val", "valid", "validation")
+
+
+def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
+    """Paths of the images below `root`, relative to it, with "/"; in the file system's order and in constant memory.
+
+    Follows symbolic links (but no loops) and passes over hidden files and folders.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        NotADirectoryError: it is a file.
+    """
+    top = Path(root)
+    if not top.exists():
+        raise FileNotFoundError(f"There is no folder {str(top)!r}: set `root` to a folder of images.")
+    if not top.is_dir():
+        raise NotADirectoryError(f"{str(top)!r} is a file: set `root` to a folder of images.")
+
+    def walk(folder: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    yield from walk(entry.path, f"{prefix}{entry.name}/", above | {real})
+                elif entry.name.lower().endswith(EXTENSIONS):
+                    yield prefix + entry.name
+
+    return walk(str(top), "", frozenset())
+
+
+class FolderTable:
+    """Images by path.
+
+    Args:
+        root: the folder.
+        names: paths relative to it.
+        labels: of each image, or None.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], names: list[str], labels: list[int] | None = None) -> None:
+        self.root, self.names, self.labels = str(root), names, labels
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Row:
+        name = self.names[index]
+        return Row(os.path.join(self.root, name), None if self.labels is None else self.labels[index], name)
+
+
+class FolderStream:
+    """All images below a folder, found while they are read: any number of them in constant memory, for prediction.
+
+    An image goes to the shard that its name hashes to, so that shards agree even if their file systems list the
+    files in different orders; they are nearly, not exactly, of one size.
+    """
+
+    length = None
+    parts = 1
+    parallel = True
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = str(root)
+
+    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
+        """See `StreamSource`; the number is unique among the shards, but does not count the files."""
+        count, found = 0, False
+        for name in iter_images(self.root):
+            found = True
+            if zlib.crc32(os.fsencode(name)) % shards == shard:
+                yield count * shards + shard, Row(os.path.join(self.root, name), None, name)
+                count += 1
+        if not found:
+            raise _no_images(self.root)
+
+    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
+        """Not for training."""
+        raise ValueError("A folder is streamed for prediction only: training needs its index.")
+
+
+def _no_images(root: str | os.PathLike[str]) -> FileNotFoundError:
+    kinds = " ".join(EXTENSIONS)
+    return FileNotFoundError(f"Found no images in {str(root)!r}: it should hold files ending in {kinds}.")
+
+
+def _class_of(name: str) -> str:
+    return name.split("/", 1)[0] if "/" in name else ""
+
+
+class Folder(ImageDataModule):
+    """A folder of images in one of three layouts.
+
+    - ``train/``, perhaps ``val/`` and ``test/``, each of one of the next two. Without ``test/``, ``val/`` is the test
+      data too; without ``val/``, `val_fraction` of ``train/`` is held back.
+    - a folder a class (at any depth below it: the first level counts).
+    - images without classes; then batches have no labels.
+
+    Without ``train/``, one permutation of the sorted relative paths, seeded by `split_seed`, splits the images; it is
+    the same on every machine, and another one as soon as a file is added. Predicting streams all images below the root
+    in no particular order, in constant memory; ``batch["names"]`` tells which they are. Unreadable images are counted,
+    the first few are logged by name, and their rows are black with valid = False.
+
+    Args:
+        root: the folder.
+        val_fraction: share of the images held back for validation.
+        test_fraction: share held back for the test; only without ``train/``.
+        labels: whether folders are classes; by default if all images are in folders and there are at least two folders.
+        split_seed: seed of the split.
+        **options: see `ImageDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        *,
+        labels: bool | None = None,
+        split_seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.root, self.labels, self.split_seed = root, labels, split_seed
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+
+    def label_names(self, names: list[str]) -> list[str] | None:
+        """Class names in label order from the images' paths, or None if they have no classes."""
+        found = sorted({_class_of(name) for name in names})
+        if self.labels is False or (self.labels is None and ("" in found or len(found) < 2)):
+            return None
+        if "" in found:
+            stray = next(name for name in names if "/" not in name)
+            raise ValueError(
+                f"labels=True wants a folder a class, but {stray!r} lies directly in {self.root!r}: move it into the "
+                "folder of its class, or set labels to false."
+            )
+        return found
+
+    def folder_label(self, folder: str, class_names: list[str]) -> int:
+        """Label of a class folder."""
+        if folder not in class_names:
+            raise ValueError(
+                f"Class folder {folder!r} is not among the training classes {class_names[:10]}: rename or remove it."
+            )
+        return class_names.index(folder)
+
+    def _names(self, part: str) -> list[str]:
+        names = sorted(iter_images(Path(self.root) / part))
+        if not names:
+            raise _no_images(Path(self.root) / part)
+        return names
+
+    def _rows(self, part: str, names: list[str]) -> Rows:
+        labels = None
+        if self.class_names is not None:
+            known = {folder: self.folder_label(folder, self.class_names) for folder in {_class_of(n) for n in names}}
+            labels = [known[_class_of(name)] for name in names]
+        return Rows(FolderTable(Path(self.root) / part, names, labels), self.preprocess)
+
+    def _set_split(self, part: str, names: list[str], stages: dict[str, float]) -> None:
+        for stage, rows in held_back(len(names), stages, self.split_seed).items():
+            if rows:
+                self.datasets[stage] = self._rows(part, [names[row] for row in rows])
+
+    def setup(self, stage: str) -> None:
+        """Lists the folder, once; predicting does not."""
+        if stage == "predict":
+            self.datasets["predict"] = FolderStream(self.root)
+            return
+        if "train" in self.datasets:
+            return
+        root = Path(self.root)
+        if not (root / "train").is_dir():
+            names = self._names("")
+            self.class_names = self.label_names(names)
+            self._set_split("", names, self.fractions)
+            return
+        names = self._names("train")
+        self.class_names = self.label_names(names)
+        val = next((name for name in _VAL_NAMES if (root / name).is_dir()), None)
+        self._set_split("train", names, {} if val else {"val": self.fractions["val"]})
+        test = "test" if (root / "test").is_dir() else val
+        for part, folder in (("val", val), ("test", test)):
+            if folder is not None:
+                self.datasets[part] = self._rows(folder, self._names(folder))

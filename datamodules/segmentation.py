@@ -1,0 +1,101 @@
+"""Images with ground-truth masks in two folders, paired by file name."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datamodules.base import ImageDataModule
+from datamodules.decode import Skips, UnreadableImageError, decode
+from datamodules.folder import iter_images
+from datamodules.order import held_back
+from fex.preprocess import Preprocess
+
+__all__ = ["Segmentation"]
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """Relative path without extension -> path."""
+    found: dict[str, str] = {}
+    for name in iter_images(folder):
+        stem = os.path.splitext(name)[0]
+        if stem in found:
+            raise ValueError(f"{found[stem]!r} and {name!r} in {str(folder)!r} have one name: remove one of them.")
+        found[stem] = name
+    return found
+
+
+class _Pairs:
+    def __init__(self, pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> None:
+        self.pairs, self.preprocess, self.skips = pairs, preprocess, Skips(len(pairs))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path, mask_path = self.pairs[index]
+        try:
+            image, mask = decode(path), decode(mask_path)
+        except UnreadableImageError as error:
+            self.skips.row(index, path.name, error)
+            size = self.preprocess.size
+            return {"inputs": torch.zeros(3, *size), "masks": torch.zeros(size, dtype=torch.bool), "valid": False}
+        if image.size != mask.size:
+            raise ValueError(
+                f"{path} has {image.size[0]} x {image.size[1]} pixels and its mask {mask.size[0]} x {mask.size[1]}: "
+                "image and mask must be of one size."
+            )
+        return {"inputs": self.preprocess(image), "masks": self.preprocess.mask(mask), "valid": True}
+
+
+class Segmentation(ImageDataModule):
+    """Images and masks, such as ECSSD; a mask's foreground is anything above half of white. No labels.
+
+    Args:
+        root: the folder.
+        images: folder of the images in it.
+        masks: folder of the masks; one for each image, of the same name (the extension may differ) and size.
+        val_fraction: share held back for validation, by a fixed permutation of the sorted names.
+        test_fraction: share held back for the test; 1 (the default) makes all of it test data.
+        split_seed: seed of the split.
+        **options: see `ImageDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        images: str = "images",
+        masks: str = "masks",
+        val_fraction: float = 0.0,
+        test_fraction: float = 1.0,
+        split_seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.root, self.images, self.masks, self.split_seed = root, images, masks, split_seed
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+
+    def setup(self, stage: str) -> None:
+        """Pairs the files, once."""
+        if self.datasets:
+            return
+        root = Path(self.root)
+        images, masks = _by_stem(root / self.images), _by_stem(root / self.masks)
+        if not images:
+            raise FileNotFoundError(f"Found no images in {str(root / self.images)!r}.")
+        missing = sorted(set(images) - set(masks))
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(images)} images have no mask in {str(root / self.masks)!r}, the first is "
+                f"{images[missing[0]]!r}: add a mask of the same name, or remove the image."
+            )
+        stems = sorted(images)
+        pairs = [(root / self.images / images[stem], root / self.masks / masks[stem]) for stem in stems]
+        if self.fractions == {"val": 0.0, "test": 1.0}:
+            parts = {"test": list(range(len(pairs)))}
+        else:
+            parts = held_back(len(pairs), self.fractions, self.split_seed)
+        for part, rows in parts.items():
+            if rows:
+                self.datasets[part] = _Pairs([pairs[row] for row in rows], self.preprocess)

@@ -1,0 +1,80 @@
+"""Picture files: finding them in folders of any size, and decoding whatever they hold."""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from fex.preprocess import to_rgb
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "UnreadableImageError", "decode", "walk_images"]
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .avif .jp2 .ppm .pgm .pbm .pnm .tga".split()
+)
+MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
+
+
+class UnreadableImageError(ValueError):
+    """The picture is corrupt, cut off, no picture or too large."""
+
+
+def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
+    """Decodes a picture of any PIL mode as 8-bit RGB.
+
+    EXIF rotation is ignored, as is usual for ImageNet. A JPEG of more than `MAX_PIXELS` is decoded at 1/2, 1/4 or 1/8;
+    other formats of that size are refused before they are decoded (decompression bombs).
+
+    Args:
+        source: encoded bytes, or a path.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        with image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                scale = (MAX_PIXELS / (width * height)) ** 0.5
+                image.draft(None, (int(width * scale / 2), int(height * scale / 2)))
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+            return to_rgb(image).copy() if image.mode == "RGB" else to_rgb(image)
+    except (MemoryError, UnreadableImageError):
+        raise
+    except Exception as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
+    """Pictures under `folder` by suffix, relative to it, in the order of their names, folder by folder.
+
+    Only the names of the folder at hand and of those above it are held. Hidden entries are left out; links to
+    files are followed, links to folders are not (they may lead in a circle).
+
+    Args:
+        folder: where to look.
+        without: a folder that is not looked into, such as that of the results.
+
+    Raises:
+        OSError: `folder` or one below it cannot be read.
+    """
+    skipped = without.resolve() if without is not None else None
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        here = Path(root)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and (here / name).resolve() != skipped
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield (here / name).relative_to(folder)

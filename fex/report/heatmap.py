@@ -1,0 +1,234 @@
+"""Pictures of attributions: arrays in, PIL images out; no plotting state.
+
+Colours are a perceptually uniform map of matplotlib's, so that equal steps of attribution look equal.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw, ImageFont
+
+from fex.explanation import Explanation
+
+__all__ = ["colorize", "explanation_panel", "grid_picture", "normalise", "overlay", "panel", "to_picture", "upsample"]
+
+Normalisation = Literal["min-max", "rank"]
+Interpolation = Literal["bilinear", "nearest"]
+
+COLORMAP = "inferno"
+TILE = 224  # pixels a side at least; smaller inputs are enlarged
+_INK, _FAINT, _PAPER, _GAP = (28, 28, 30), (110, 110, 116), (255, 255, 255), 8
+
+
+@cache
+def _colors(name: str) -> np.ndarray:
+    if name not in matplotlib.colormaps:
+        raise ValueError(f"Unknown colormap {name!r}: give a name of matplotlib's, such as 'inferno' or 'viridis'.")
+    return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+
+
+@cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and covers more scripts than PIL's own."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def to_picture(image: ArrayLike) -> Image.Image:
+    """(3, H, W), float, RGB in [0, 1] -> PIL image; values outside are clipped."""
+    array = np.asarray(image, dtype=np.float32)
+    if array.ndim != 3 or array.shape[0] != 3:
+        raise ValueError(f"Got a picture of shape {array.shape}, expected (3, H, W), RGB in [0, 1].")
+    return Image.fromarray((array.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def normalise(values: ArrayLike, how: Normalisation = "min-max") -> np.ndarray:
+    """Values of any range -> [0, 1], float32, same shape; a constant map becomes 0.
+
+    Args:
+        values: attribution.
+        how: "min-max" keeps distances; "rank" shows the order alone (ties share their mean rank), robust to outliers.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if how == "rank":
+        _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+        array = (np.cumsum(counts) - (counts + 1) / 2)[inverse].reshape(array.shape)
+    elif how != "min-max":
+        raise ValueError(f"Unknown normalisation {how!r}: give 'min-max' or 'rank'.")
+    low, high = array.min(), array.max()
+    if high == low:
+        return np.zeros(array.shape, np.float32)
+    return ((array - low) / (high - low)).astype(np.float32)
+
+
+def upsample(grid: ArrayLike, size: tuple[int, int], how: Interpolation = "bilinear") -> np.ndarray:
+    """(h, w) -> (H, W), float32; "nearest" draws the patches as `PatchGrid` lays them."""
+    array = np.asarray(grid, dtype=np.float32)
+    if how == "nearest":
+        rows, columns = (np.arange(size[axis]) * array.shape[axis] // size[axis] for axis in (0, 1))
+        return array[rows][:, columns]
+    if how != "bilinear":
+        raise ValueError(f"Unknown interpolation {how!r}: give 'bilinear' or 'nearest'.")
+    return np.asarray(Image.fromarray(array, "F").resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def colorize(values: ArrayLike, colormap: str = COLORMAP) -> np.ndarray:
+    """Values in [0, 1], (H, W) -> RGB (H, W, 3), uint8."""
+    index = (np.asarray(values, dtype=np.float32).clip(0, 1) * 255).round().astype(np.uint8)
+    return _colors(colormap)[index]
+
+
+def overlay(picture: Image.Image, values: ArrayLike, *, colormap: str = COLORMAP) -> Image.Image:
+    """The map laid over the picture: low values leave it dim and grey, high values colour it.
+
+    Args:
+        picture: RGB, (W, H).
+        values: (H, W), in [0, 1].
+        colormap: matplotlib's name.
+    """
+    strength = np.asarray(values, dtype=np.float32).clip(0, 1)[..., None]
+    grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None]
+    alpha = 0.35 + 0.3 * strength
+    mixed = (1 - alpha) * grey + alpha * colorize(strength[..., 0], colormap)
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def _enlarged(picture: Image.Image, side: int) -> Image.Image:
+    """At least `side` pixels on the shorter side."""
+    scale = side / min(picture.size)
+    if scale <= 1:
+        return picture
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, its middle left out where it is wider than `width` pixels: names differ at both ends."""
+    if font.getlength(text) <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # the most characters that fit
+        keep = (low + high + 1) // 2
+        shortened = text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]
+        low, high = (keep, high) if font.getlength(shortened) <= width else (low, keep - 1)
+    return text[: (low + 1) // 2] + "…" + text[len(text) - low // 2 :]
+
+
+def panel(
+    picture: Image.Image,
+    grid: ArrayLike,
+    *,
+    title: str,
+    subtitle: str = "",
+    how: Normalisation = "min-max",
+    interpolation: Interpolation = "bilinear",
+    colormap: str = COLORMAP,
+) -> Image.Image:
+    """Picture | map by patch | overlay, under a title and above a colour bar that names range and normalisation.
+
+    Args:
+        picture: the input; enlarged to `TILE` pixels if smaller.
+        grid: attribution (h, w), any range.
+        title: first line.
+        subtitle: second line.
+        how: see `normalise`.
+        interpolation: of the overlay; the map in the middle always shows the patches.
+        colormap: matplotlib's name.
+    """
+    values = np.asarray(grid, dtype=np.float32)
+    shown = normalise(values, how)
+    picture = _enlarged(picture, TILE)
+    (width, height), size = picture.size, (picture.height, picture.width)
+    tiles = [
+        picture,
+        Image.fromarray(colorize(upsample(shown, size, "nearest"), colormap)),
+        overlay(picture, upsample(shown, size, interpolation), colormap=colormap),
+    ]
+    total, head, foot = 3 * width + 4 * _GAP, 46, 26
+    canvas = Image.new("RGB", (total, head + height + foot), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    bold, plain, small = _font(15, bold=True), _font(12), _font(11)
+    draw.text((_GAP, 6), _fitted(title, bold, total - 2 * _GAP), _INK, bold)
+    draw.text((_GAP, 27), _fitted(subtitle, plain, total - 2 * _GAP), _FAINT, plain)
+    for column, tile in enumerate(tiles):
+        canvas.paste(tile, (_GAP + column * (width + _GAP), head))
+
+    left, top = 2 * _GAP + width, head + height + 9
+    bar = Image.fromarray(_colors(colormap)[None].repeat(8, 0)).resize((90, 8))
+    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+    draw.text((left, top - 3), low, _FAINT, small)
+    left += round(small.getlength(low)) + 6
+    canvas.paste(bar, (left, top))
+    draw.text((left + 96, top - 3), f"{high}  ({how})", _FAINT, small)
+    return canvas
+
+
+def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
+    """`panel` of an `Explanation`; without its picture, the map is laid over grey. Options as of `panel`."""
+    if explanation.image is not None:
+        picture = to_picture(explanation.image.detach().cpu())
+    else:
+        picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
+    whose = "explainer's estimate" if explanation.probability_of == "explainer" else "by the black box"
+    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f}"
+    parts = [explanation.source, f"p {whose}", f"{explanation.method} of {explanation.black_box}",
+             f"{explanation.removal} removal"]  # fmt: skip
+    return panel(picture, explanation.grid, title=title, subtitle="  ·  ".join(p for p in parts if p), **options)  # type: ignore[arg-type]
+
+
+def grid_picture(
+    images: Sequence[ArrayLike],
+    maps: Sequence[Sequence[ArrayLike]],
+    *,
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    how: Normalisation = "min-max",
+    tile: int = 160,
+    colormap: str = COLORMAP,
+) -> Image.Image:
+    """Methods x images: the pictures in the first row, then one row of overlays for each method.
+
+    Args:
+        images: n of (3, H, W), RGB in [0, 1].
+        maps: for each method n attributions (h, w), of any grid; each normalised by itself.
+        row_titles: names of the methods.
+        column_titles: names over the pictures.
+        how: see `normalise`.
+        tile: side of a cell in pixels.
+        colormap: matplotlib's name.
+
+    Raises:
+        ValueError: numbers that do not agree.
+    """
+    if not images or len(column_titles) != len(images) or len(row_titles) != len(maps):
+        raise ValueError(
+            f"grid_picture got {len(images)} images, {len(column_titles)} column titles, {len(maps)} rows of maps and "
+            f"{len(row_titles)} row titles: give one title an image and one a row, and at least one image."
+        )
+    for name, row in zip(row_titles, maps, strict=True):
+        if len(row) != len(images):
+            raise ValueError(f"Row {name!r} has {len(row)} maps for {len(images)} images: give one an image.")
+    pictures = [to_picture(image).resize((tile, tile), Image.Resampling.BICUBIC) for image in images]
+    cells = [pictures]
+    for row in maps:
+        shown = [upsample(normalise(values, how), (tile, tile)) for values in row]
+        cells.append([overlay(p, v, colormap=colormap) for p, v in zip(pictures, shown, strict=True)])
+
+    font = _font(13)
+    margin = round(max([font.getlength(name) for name in row_titles], default=0)) + 2 * _GAP
+    width, height = margin + len(images) * (tile + _GAP), 26 + len(cells) * (tile + _GAP)
+    canvas = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for column, name in enumerate(column_titles):
+        draw.text((margin + column * (tile + _GAP), 5), _fitted(name, font, tile), _INK, font)
+    for index, row in enumerate(cells):
+        top = 26 + index * (tile + _GAP)
+        if index:
+            draw.text((_GAP, top + tile // 2), row_titles[index - 1], _INK, font, anchor="lm")
+        for column, picture in enumerate(row):
+            canvas.paste(picture, (margin + column * (tile + _GAP), top))
+    return canvas

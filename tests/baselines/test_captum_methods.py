@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from fex.baselines import GradSHAP, InputXGradient, IntegratedGradients, Saliency
+from fex.features import PatchGrid
+from fex.removal import Black, Blur
+from tests.baselines.nets import box, cnn, pictures, vit
+from tests.toys import PatchBox
+
+
+@pytest.mark.parametrize("net", [cnn, vit])
+@pytest.mark.parametrize("removal", [None, Black(), Blur(2.0)])
+def test_integrated_gradients_are_complete(net, removal):
+    black_box, inputs = box(net()), pictures()
+    method = IntegratedGradients(black_box, removal, steps=50)
+    target = torch.tensor([0, 3, 1])
+    blank = method._baseline(method.removal, inputs)
+    expected = (black_box(inputs) - black_box(blank)).gather(1, target[:, None]).squeeze(1)
+    torch.testing.assert_close(method.attribute(inputs, target).sum((1, 2)), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("internal_batch_size", [1, 7, 45, 1000])
+def test_the_internal_batch_size_bounds_a_pass_and_changes_nothing(internal_batch_size):
+    black_box, inputs = box(cnn()), pictures(5)
+    whole = IntegratedGradients(black_box, steps=20).attribute(inputs, 2)
+    passes = []
+    handle = black_box.module.register_forward_hook(lambda module, args, output: passes.append(len(output)))
+    small = IntegratedGradients(black_box, steps=20, internal_batch_size=internal_batch_size).attribute(inputs, 2)
+    handle.remove()
+    torch.testing.assert_close(small, whole)
+    assert max(passes) <= internal_batch_size
+
+
+def test_the_steps_are_used():
+    black_box, inputs = box(vit()), pictures()
+    one, many = (IntegratedGradients(black_box, steps=s).attribute(inputs, 0) for s in (1, 30))
+    assert not torch.allclose(one, many)
+
+
+def gradient(black_box, inputs, target):
+    leaf = inputs.clone().requires_grad_()
+    black_box.differentiable(leaf).softmax(1)[:, target].sum().backward()
+    return leaf.grad
+
+
+def test_saliency_and_input_x_gradient_are_autograds():
+    black_box, inputs = box(cnn()), pictures()
+    slope = gradient(black_box, inputs, 1)
+    torch.testing.assert_close(Saliency(black_box).attribute(inputs, 1), slope.abs().sum(1))
+    torch.testing.assert_close(InputXGradient(black_box).attribute(inputs, 1), (slope * inputs).sum(1))
+
+
+def test_grad_shap_tends_to_integrated_gradients_without_noise():
+    black_box, inputs = box(vit()), pictures(1)
+    expected = IntegratedGradients(black_box, steps=50).attribute(inputs, 1)
+    few, many = (GradSHAP(black_box, samples=s, noise=0.0).attribute(inputs, 1) for s in (2, 1000))
+    assert (many - expected).norm() < 0.1 * expected.norm()
+    assert (few - expected).norm() > (many - expected).norm()
+
+
+def test_grad_shap_uses_its_knobs_and_leaves_the_global_generators():
+    black_box, inputs = box(cnn()), pictures()
+    first = GradSHAP(black_box, samples=4).attribute(inputs, 1)
+    for options in ({"samples": 5}, {"samples": 4, "noise": 0.2}, {"samples": 4, "seed": 1}):
+        assert not torch.equal(GradSHAP(black_box, **options).attribute(inputs, 1), first)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(3)
+    np.random.seed(3)
+    GradSHAP(black_box, samples=4).attribute(inputs, 1)
+    assert (torch.rand(1), np.random.rand()) == expected
+
+
+def test_multi_label_boxes_are_explained_by_sigmoid():
+    net, inputs = cnn(), pictures()
+    black_box = box(net, multi_label=True)
+    method = IntegratedGradients(black_box, steps=50)
+    blank = method._baseline(method.removal, inputs)
+    expected = (black_box(inputs) - black_box(blank))[:, 2]
+    torch.testing.assert_close(method.attribute(inputs, 2).sum((1, 2)), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: IntegratedGradients(PatchBox(PatchGrid(2, 2), 0)), TypeError, "can only be queried"),
+        (lambda: IntegratedGradients(box(cnn()), steps=0), ValueError, "at least 1 step, got 0"),
+        (lambda: Saliency(box(cnn()), internal_batch_size=0), ValueError, "internal_batch_size must be at least 1"),
+        (lambda: GradSHAP(box(cnn()), noise=-1), ValueError, "noise >= 0, got 20 and -1"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,199 @@
+import pytest
+import timm
+import torch
+from torch import nn
+
+from fex.baselines import GradCAM
+from fex.baselines.layer import to_map, token_grid
+from fex.black_box import TorchBlackBox
+from fex.features import PatchGrid
+from fex.preprocess import Preprocess
+from tests.baselines.nets import box, cnn, pictures, vit
+from tests.toys import PatchBox
+
+GRID = PatchGrid(4, 4)
+
+
+def scaled(cam):
+    """ReLU and each map's own range."""
+    cam = cam.clamp_min(0).flatten(1)
+    low, high = cam.amin(1, keepdim=True), cam.amax(1, keepdim=True)
+    return (cam - low) / (high - low).clamp_min(1e-12)
+
+
+def normalised(black_box, inputs):
+    mean, std = torch.tensor(black_box.mean), torch.tensor(black_box.std)
+    return (inputs - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+
+
+def test_a_cnn_with_one_linear_layer_has_the_known_map():
+    # logit_y = sum_d W_yd mean(A_d), so the weights are W_y up to a constant.
+    net = cnn().eval()
+    black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
+    cam = GradCAM(black_box, GRID)
+    assert cam.target_layer == "5"
+    activations = net[:6](normalised(black_box, inputs))
+    expected = scaled(torch.einsum("bd,bdhw->bhw", net[8].weight[target], activations))
+    torch.testing.assert_close(cam.attribute_features(inputs, target), expected.detach(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"global_pool": "avg", "class_token": False}, {"reg_tokens": 3}])
+def test_a_vit_is_read_at_the_last_norm_without_its_prefix_tokens(options):
+    net = vit(**options).eval()
+    black_box, inputs = box(net), pictures()
+    cam = GradCAM(black_box, GRID)
+    assert cam.target_layer == "blocks.1.norm1"
+
+    # The same by hand: up to the norm, from there on, and back by autograd.
+    tokens = net.blocks[0](net.norm_pre(net._pos_embed(net.patch_embed(normalised(black_box, inputs)))))
+    block = net.blocks[1]
+    seen = block.norm1(tokens).detach().requires_grad_()
+    after = tokens.detach() + block.attn(seen)
+    logits = net.forward_head(net.norm(after + block.mlp(block.norm2(after))))
+    (slope,) = torch.autograd.grad(logits[:, 2].sum(), seen)
+    prefix = seen.shape[1] - 16
+    weights = slope[:, prefix:].mean(1, keepdim=True)
+    expected = scaled((weights * seen[:, prefix:]).sum(2).detach())
+    torch.testing.assert_close(cam.attribute_features(inputs, 2), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "layer", "grid"),
+    [
+        ("tf_efficientnet_lite0", (64, 64), "bn2", (2, 2)),
+        ("resnet18", (64, 96), "layer4", (2, 3)),
+        ("convnext_atto", (64, 64), "norm_pre", (2, 2)),
+        ("deit_tiny_distilled_patch16_224", (64, 96), "blocks.11.norm1", (4, 6)),
+        ("coatnet_nano_rw_224", (224, 224), "norm", (7, 7)),
+    ],
+)
+def test_layer_and_grid_are_found(model, size, layer, grid):
+    options = {"img_size": size} if "deit" in model else {}
+    net = timm.create_model(model, num_classes=3, **options).eval()
+    black_box = TorchBlackBox(net, num_classes=3, preprocess=Preprocess(*size))
+    cam = GradCAM(black_box, PatchGrid(2, 2))
+    assert cam.target_layer == layer
+    maps = cam._maps(torch.rand(1, 3, *size), 1)
+    assert maps.shape == (1, *grid)
+    assert maps.isfinite().all()
+
+
+def test_channels_last_feature_maps_are_turned():
+    net = timm.create_model(
+        "swin_tiny_patch4_window7_224", depths=(1, 1), embed_dim=12, num_heads=(1, 2), num_classes=3
+    )
+    black_box = TorchBlackBox(net.eval(), num_classes=3)
+    cam = GradCAM(black_box, PatchGrid(28, 28))
+    assert cam.target_layer == "norm"
+    inputs = torch.rand(1, 3, 224, 224)
+    features = net.forward_features(normalised(black_box, inputs))  # (B, h, w, D), meaned and mapped by one layer
+    expected = scaled(torch.einsum("d,bhwd->bhw", net.head.fc.weight[1], features))
+    torch.testing.assert_close(cam.attribute_features(inputs, 1), expected.detach(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_coarser_map_is_bilinear_and_pooled():
+    black_box, inputs = box(cnn()), pictures()
+    native = GradCAM(black_box, GRID).attribute_features(inputs, 1)
+    cam = GradCAM(black_box, PatchGrid(8, 8))
+    expected = GRID.smooth(native, (16, 16))
+    torch.testing.assert_close(cam.attribute(inputs, 1), expected)
+    torch.testing.assert_close(cam.attribute_features(inputs, 1), PatchGrid(8, 8).pool(expected))
+
+
+def test_a_named_layer_is_used():
+    black_box, inputs = box(cnn()), pictures()
+    cam = GradCAM(black_box, GRID, target_layer="2")
+    assert cam._maps(inputs, 1).shape == (3, 8, 8)
+
+
+def test_the_users_gradients_survive():
+    net = cnn()
+    net[8].weight.grad = torch.full_like(net[8].weight, 7.0)
+    GradCAM(box(net), GRID).attribute(pictures(), 1)
+    assert (net[8].weight.grad == 7).all()
+    assert net[0].weight.grad is None
+
+
+def test_parts_change_nothing():
+    black_box, inputs = box(vit()), pictures(5)
+    whole = GradCAM(black_box, GRID).attribute(inputs, 1)
+    torch.testing.assert_close(
+        GradCAM(black_box, GRID, internal_batch_size=2).attribute(inputs, 1), whole, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_vit_of_transformers_needs_nothing_named():
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=16, patch_size=4
+    )
+    config.num_labels = 4
+    cam = GradCAM(box(ViTForImageClassification(config)), GRID)
+    assert cam.target_layer.endswith(".1.layernorm_before")
+    assert cam._maps(pictures(), 1).shape == (3, 4, 4)
+
+
+class Odd(nn.Module):
+    """A transformer of a kind nobody knows: tokens, and no norm by a known name."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.mix(self.embed(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+def test_an_unknown_transformer_is_refused_until_a_layer_is_named():
+    with pytest.raises(ValueError, match="found no feature map in Odd: set `target_layer`"):
+        GradCAM(box(Odd()), GRID)
+    assert GradCAM(box(Odd()), GRID, target_layer="mix").attribute_features(pictures(), 1).shape == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "prefixes", "expected"),
+    [
+        (197, (224, 224), (1,), (1, 14, 14)),
+        (201, (224, 224), (5, 1, 0), (5, 14, 14)),
+        (24, (64, 96), (0,), (0, 4, 6)),
+        (65, (32, 32), (0, 1), (1, 8, 8)),
+        (1 + 15, (48, 80), (1,), (1, 3, 5)),
+    ],
+)
+def test_token_grids(tokens, size, prefixes, expected):
+    assert token_grid(tokens, size, prefixes) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: GradCAM(PatchBox(GRID, 0), GRID), TypeError, "can only be queried"),
+        (
+            lambda: GradCAM(box(cnn()), GRID, target_layer="nine"),
+            ValueError,
+            "has no layer 'nine'; its last ones are",
+        ),
+        (lambda: GradCAM(box(cnn()), GRID, internal_batch_size=0), ValueError, "must be at least 1, got 0"),
+        (
+            lambda: token_grid(7, (32, 32), (1, 0)),
+            ValueError,
+            r"7 tokens are no grid over 32 x 32 .* \[1, 0\]",
+        ),
+        (
+            lambda: GradCAM(box(cnn()), GRID, target_layer="8").attribute(pictures(), 1),
+            ValueError,
+            r"layer returned shape \(3, 4\), expected a feature map",
+        ),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_maps_keep_their_order_of_axes():
+    values = torch.arange(2.0 * 5 * 3).view(2, 5, 3)
+    got = to_map(values, (8, 8), nn.Identity())
+    assert got.shape == (2, 3, 2, 2)
+    torch.testing.assert_close(got[:, :, 1, 0], values[:, 3])

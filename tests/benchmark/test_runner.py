@@ -1,0 +1,168 @@
+import pytest
+import torch
+
+from fex.baselines import RISE, CentreGaussian, Random
+from fex.benchmark.runner import attributions, compare, evaluate_explainer
+from fex.features import PatchGrid
+from fex.metrics import get_protocol
+from tests.toys import LinearBox, PatchBox
+
+GRID = PatchGrid(4, 4)
+PATCH = 5
+
+
+def box(**options):
+    return PatchBox(GRID, PATCH, size=16, **options)
+
+
+def batches(count=12, size=5):
+    """Bright pictures whose foreground is the patch the box looks at; the last batch is padded."""
+    inputs = 0.6 + 0.4 * torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = GRID.expand(torch.arange(16) == PATCH, (16, 16))
+    for start in range(0, count, size):
+        rows = torch.arange(start, start + size)
+        part = rows % count
+        yield {
+            "inputs": inputs[part],
+            "labels": torch.ones(size, dtype=torch.int64),
+            "masks": mask.expand(size, -1, -1),
+            "index": part,
+            "valid": rows < count,
+        }
+
+
+class Oracle:
+    """Knows the patch."""
+
+    features = GRID
+
+    def attribute_features(self, inputs, target=None):
+        return (torch.arange(16) == PATCH).float().expand(len(inputs), -1)
+
+    def attribute(self, inputs, target=None):
+        return GRID.expand(self.attribute_features(inputs), (16, 16))
+
+
+def test_an_oracle_has_the_known_scores():
+    black_box = box()
+    result = evaluate_explainer(Oracle(), batches(), black_box, GRID, ["fex", "seg"], method="oracle")
+    rows = {(row["protocol"], row["metric"]): row for row in result.rows}
+    # The patch is the second of 16 to go at 10 % (2 patches), and the last to go; 90 % leaves 2.
+    positive, negative = rows["fex", "positive_auc"], rows["fex", "negative_auc"]
+    assert (positive["value"], negative["value"]) == (pytest.approx(0.1), 1.0)
+    assert positive["ci95"] == [pytest.approx(0.1), pytest.approx(0.1)]
+    assert (positive["n"], positive["queries"], positive["method"]) == (12, 0, "oracle")
+    assert (positive["removal"], positive["unit"]) == ("mean", "4x4 patches")
+    assert positive["evaluation_queries"] == 1 + 2 * 9
+    assert rows["seg", "pointing_game"]["value"] == 1
+    assert rows["seg", "mean_iou"]["evaluation_queries"] == 1
+    assert set(positive) == {
+        *("method", "protocol", "metric", "value", "ci95", "n", "queries", "seconds"),
+        *("evaluation_queries", "removal", "unit"),
+    }
+
+
+def test_padding_and_batch_size_do_not_matter():
+    def run(size):
+        black_box = box()
+        explainer = RISE(black_box, GRID, num_masks=30)
+        return evaluate_explainer(explainer, batches(size=size), black_box, GRID, ["fex"], resamples=100)
+
+    one, many = run(5), run(12)
+    assert [row["value"] for row in one.rows] == pytest.approx([row["value"] for row in many.rows])
+    assert one.scores["fex"].instances()[0].tolist() == list(range(12))
+    # The target is named, the warm-up is not counted: K queries an instance.
+    assert one.rows[0]["queries"] == 30
+    assert one.rows[0]["seconds"] > 0
+
+
+def test_pairs_are_compared():
+    black_box = box()
+    results = [
+        evaluate_explainer(explainer, batches(), black_box, GRID, ["fex"], resamples=200)
+        for explainer in (Oracle(), Random(GRID))
+    ]
+    value, low, high = compare(*results, "fex", "positive_auc", resamples=500)
+    assert value == pytest.approx(results[0].rows[0]["value"] - results[1].rows[0]["value"], abs=1e-6)
+    assert low < value < high < 0
+    assert compare(results[1], results[1], "fex", "negative_auc", resamples=50) == (0, 0, 0)
+
+
+def test_a_limit_stops_the_loader():
+    taken = []
+
+    def counted():
+        for batch in batches():
+            taken.append(1)
+            yield batch
+
+    result = evaluate_explainer(Oracle(), counted(), box(), GRID, ["fex"], limit=7, resamples=10)
+    assert result.rows[0]["n"] == 7
+    assert len(taken) == 2
+
+
+def test_data_without_indices_is_counted():
+    plain = [{"inputs": batch["inputs"]} for batch in batches(10)]
+    result = evaluate_explainer(Oracle(), plain, box(), GRID, ["fex"], resamples=10)
+    assert result.scores["fex"].instances()[0].tolist() == list(range(10))
+
+
+class Pixels:
+    """An explainer of pixels: a ramp."""
+
+    def attribute(self, inputs, target=None):
+        return torch.linspace(0, 1, 256).view(16, 16).expand(len(inputs), -1, -1)
+
+
+def test_attributions_of_both_kinds():
+    inputs = torch.rand(2, 3, 16, 16)
+    scores, maps = attributions(Pixels(), inputs, None, GRID)
+    torch.testing.assert_close(maps, Pixels().attribute(inputs))
+    torch.testing.assert_close(scores, GRID.pool(maps))
+    scores, maps = attributions(Oracle(), inputs, None, GRID)
+    torch.testing.assert_close(scores, Oracle().attribute_features(inputs))
+    torch.testing.assert_close(maps, GRID.smooth(scores, (16, 16)))
+    # An explainer of a coarser grid is pooled from its own patches.
+    coarse = CentreGaussian(PatchGrid(2, 2))
+    scores, maps = attributions(coarse, inputs, None, GRID)
+    torch.testing.assert_close(scores, GRID.pool(coarse.attribute(inputs)))
+
+
+def test_a_linear_box_is_explained_best_by_its_weights():
+    weights = torch.softmax(torch.arange(16.0) / 4, 0)
+    black_box = LinearBox(GRID, weights, size=16)
+
+    class Weights(Oracle):
+        def attribute_features(self, inputs, target=None):
+            return weights.expand(len(inputs), -1)
+
+    runs = {
+        explainer.__class__.__name__: evaluate_explainer(
+            explainer, batches(40), black_box, GRID, ["fex"], resamples=100
+        )
+        for explainer in (Weights(), Random(GRID), RISE(black_box, GRID, num_masks=200))
+    }
+    positive, negative = ({name: run.rows[i]["value"] for name, run in runs.items()} for i in (0, 1))
+    assert positive["Weights"] <= positive["RISE"] < positive["Random"]
+    assert negative["Weights"] >= negative["RISE"] > negative["Random"]
+
+
+class Wrong:
+    def attribute(self, inputs, target=None):
+        return torch.zeros(len(inputs), 4, 4)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="Got protocol 'none'"):
+        evaluate_explainer(Oracle(), batches(), box(), GRID, ["none"])
+    with pytest.raises(ValueError, match="got no valid instances"):
+        evaluate_explainer(Oracle(), [], box(), GRID, [get_protocol("fex")])
+    with pytest.raises(ValueError, match=r"Wrong.attribute returned shape \(1, 4, 4\), expected \(1, 16, 16\)"):
+        evaluate_explainer(Wrong(), batches(), box(), GRID, ["fex"])
+    few, all_of_them = (
+        evaluate_explainer(Oracle(), batches(), box(), GRID, ["fex"], limit=limit, resamples=10) for limit in (3, None)
+    )
+    with pytest.raises(ValueError, match="scored on 3 instances and Oracle on 12, and they are not the same"):
+        compare(few, all_of_them, "fex", "positive_auc")
+    with pytest.raises(ValueError, match="Oracle has no 'mean_iou' of protocol 'fex'; it has"):
+        compare(few, few, "fex", "mean_iou")

@@ -1,0 +1,147 @@
+import math
+
+import pytest
+import torch
+
+import fex.nets.explainer as explainer_file
+from fex.features import PatchGrid
+from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder, ViTEncoder, rebuild
+
+ENCODERS = {
+    "vit": (lambda: ViTEncoder("conv_vit_tiny", model_args={"img_size": 32, "depth": 2}), 32, (8, 8)),
+    "vit, coarser grid": (lambda: ViTEncoder("conv_vit_tiny", model_args={"img_size": 32, "depth": 2}), 32, (4, 4)),
+    "vit, finer grid": (
+        lambda: ViTEncoder("vit_tiny_patch16_224", model_args={"img_size": 64, "depth": 2}), 64, (8, 8),
+    ),
+    "vit without class token": (
+        lambda: ViTEncoder("vit_tiny_patch16_224", model_args={
+            "img_size": 64, "depth": 2, "class_token": False, "global_pool": "avg"}), 64, (4, 4),
+    ),
+    "pyramid": (lambda: PyramidEncoder("resnet10t", levels=(1, 2, 3), dim=32), 64, (7, 7)),
+    "unet": (lambda: UNetEncoder("resnet18", depth=3, channels=(32, 16, 16)), 64, (8, 8)),
+}  # fmt: skip
+
+
+@pytest.fixture(params=ENCODERS)
+def case(request):
+    build, size, grid = ENCODERS[request.param]
+    return ExplainerNet(build(), hidden=16, keep_rate=0.8, value_degree=2).build(5, PatchGrid(*grid)), size
+
+
+def randomise(net):
+    for parameter in (net.weight, net.shared.weight, net.value_out.weight):
+        torch.nn.init.normal_(parameter, std=0.3)
+
+
+def test_starts_exactly_at_the_keep_rate_with_value_zero(case):
+    net, size = case
+    inputs, target = torch.rand(2, 3, size, size), torch.tensor([0, 4])
+    logits, rates = net(inputs, target)
+    assert torch.allclose(logits.sigmoid(), torch.full_like(logits, 0.8))
+    assert torch.allclose(rates, torch.full_like(rates, math.log(0.8)), atol=1e-6)
+    tokens, shared, trunk = net.encode(inputs)
+    assert torch.equal(net.value(trunk, target, torch.rand(2, 3)), torch.zeros(2, 3))
+
+
+def test_shapes_and_classes_agree_with_each_other(case):
+    net, size = case
+    randomise(net)
+    inputs = torch.rand(3, 3, size, size)
+    tokens, shared, _ = net.encode(inputs)
+    each = torch.stack([net.target_logits(tokens, shared, torch.full((3,), c)) for c in range(5)], 1)  # (B, C, N)
+    assert each.shape == (3, 5, net.features.num_features)
+    expected = torch.nn.functional.logsigmoid(each).mean(2)
+    assert torch.allclose(net.class_log_rates(tokens, shared), expected, atol=1e-5)
+
+
+def test_chunked_classes_have_the_same_rates_and_gradients(case, monkeypatch):
+    net, size = case
+    randomise(net)
+    inputs = torch.rand(2, 3, size, size)
+    results = []
+    for chunk in (explainer_file.CHUNK, 2 * 2 * net.features.num_features):
+        monkeypatch.setattr(explainer_file, "CHUNK", chunk)
+        net.zero_grad()
+        tokens, shared, _ = net.encode(inputs)
+        rates = net.class_log_rates(tokens, shared)
+        rates[:, 3].sum().backward()
+        results.append((rates.detach(), net.weight.grad.clone(), net.token[1].weight.grad.clone()))
+    for whole, parts in zip(*results, strict=True):
+        assert torch.allclose(whole, parts, atol=1e-6)
+
+
+def test_gradients_reach_every_trainable_parameter(case):
+    net, size = case
+    randomise(net)
+    tokens, shared, trunk = net.encode(torch.rand(2, 3, size, size))
+    target = torch.tensor([1, 2])
+    loss = net.target_logits(tokens, shared, target).square().mean() + net.value(trunk, target, torch.rand(2, 4)).sum()
+    loss.backward()
+    missing = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []  # DDP refuses parameters without gradient
+
+
+def test_rebuild_from_plain_data_gives_the_same_function(case):
+    net, size = case
+    randomise(net)
+    other = rebuild(net.init_args, 5, net.features)
+    other.load_state_dict(net.state_dict())
+    inputs = torch.rand(2, 3, size, size)
+    assert torch.equal(net(inputs)[0], other(inputs)[0])
+
+
+def test_stays_in_evaluation_mode(case):
+    net, size = case
+    net.train()
+    inputs, target = torch.rand(2, 3, size, size), torch.tensor([0, 1])
+    assert torch.equal(net(inputs, target)[0], net(inputs, target)[0])
+    assert not any(module.training for module in net.encoder.modules())
+
+
+def test_value_is_a_polynomial_in_the_kept_share():
+    net = ExplainerNet(ViTEncoder("conv_vit_tiny", model_args={"depth": 1}), hidden=8, value_degree=2)
+    net.build(3, PatchGrid(8, 8))
+    with torch.no_grad():
+        net.value_out.bias.copy_(torch.tensor([0, 0, 0, 1.0, 2.0, 3.0, 0, 0, 0]))
+    value = net.value(torch.zeros(1, 8), torch.tensor([1]), torch.tensor([[0.0, 0.5]]))
+    assert value[0].tolist() == pytest.approx([1.0, 1 + 2 * 0.5 + 3 * 0.25])
+
+
+def test_frozen_backbone_gets_no_gradient_and_the_heads_do():
+    frozen = [
+        ViTEncoder("conv_vit_tiny", model_args={"depth": 1}, frozen=True),
+        PyramidEncoder("resnet10t", levels=(3, 4), dim=8, frozen=True),
+    ]
+    for encoder in frozen:
+        assert not any(p.requires_grad for p in encoder.net.parameters())
+        net = ExplainerNet(encoder, hidden=8).build(2, PatchGrid(4, 4))
+        net(torch.rand(1, 3, 32, 32), torch.tensor([0]))[0].sum().backward()
+        assert net.shared.weight.grad is not None
+
+
+def test_lora_trains_few_weights():
+    pytest.importorskip("peft")
+    net = ExplainerNet(ViTEncoder("conv_vit_tiny", lora_rank=4), hidden=8).build(2, PatchGrid(8, 8))
+    trained = sum(p.numel() for p in net.encoder.parameters() if p.requires_grad)
+    assert 0 < trained < 0.12 * sum(p.numel() for p in net.encoder.parameters())
+    again = rebuild(net.init_args, 2, PatchGrid(8, 8))
+    again.load_state_dict(net.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ViTEncoder("resnet10t"), "PyramidEncoder"),
+        (lambda: ViTEncoder("no_such_model"), "timm knows no model"),
+        (lambda: UNetEncoder(depth=3, channels=(8, 8)), "one decoder width a stage"),
+        (lambda: ExplainerNet(None, keep_rate=1.0), "strictly between 0 and 1"),
+        (lambda: ExplainerNet(None, value_degree=-1), "value_degree"),
+        (
+            lambda: rebuild({"encoder": {"class_path": "os.system", "init_args": {}}}, 2, PatchGrid(1, 1)),
+            "not written by this version",
+        ),
+    ],
+)
+def test_errors_say_what_to_do(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
