@@ -5,7 +5,7 @@ from datamodules.base import ImageDataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.folder import Folder
 from datamodules.hub import Hub
-from datamodules.imagenet import ImageNet, ImageNetHub
+from datamodules.imagenet import ImageNet
 from datamodules.parquet import Parquet
 from datamodules.scenes import Scenes
 from datamodules.segmentation import Segmentation
@@ -19,7 +19,6 @@ __all__ = [
     "Hub",
     "ImageDataModule",
     "ImageNet",
-    "ImageNetHub",
     "Parquet",
     "Scenes",
     "Segmentation",

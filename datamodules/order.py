@@ -13,7 +13,7 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
 
     Training batches are numbered 0, 1, 2 ... over the whole run: with S batches to a pass, global batch g is slice
     g mod S of the permutation seeded by (seed, g // S), whatever the number of ranks; each rank takes its own
-    contiguous rows of it. So a run is resumed, mid-epoch or not, by the number of batches it has trained on. The last batch is
+    contiguous rows of it. So a run is resumed, mid-epoch or not, by the number of batches trained on. The last batch is
     padded by repetition (valid = False) when evaluating, so that ranks take equal steps and no instance counts twice,
     and dropped when training.
 

@@ -1,6 +1,45 @@
 """Train an explainer of a black-box classifier once; explain any input in one forward pass."""
 
-from fex.black_box import BlackBox, load_black_box
-from fex.types import Batch, Explainer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Batch", "BlackBox", "Explainer", "load_black_box"]
+if TYPE_CHECKING:
+    from fex.api import explain
+    from fex.black_box import BlackBox, load_black_box
+    from fex.explainer import AmortizedExplainer, load_explainer
+    from fex.explanation import Explanation
+    from fex.types import Batch, Explainer
+
+__all__ = [
+    "AmortizedExplainer",
+    "Batch",
+    "BlackBox",
+    "Explainer",
+    "Explanation",
+    "explain",
+    "load_black_box",
+    "load_explainer",
+]
+
+# Loaded on first use: torch, timm and torchvision take seconds, which `fex-explain --help` need not wait for.
+_HOMES = {
+    "AmortizedExplainer": "fex.explainer",
+    "Batch": "fex.types",
+    "BlackBox": "fex.black_box",
+    "Explainer": "fex.types",
+    "Explanation": "fex.explanation",
+    "explain": "fex.api",
+    "load_black_box": "fex.black_box",
+    "load_explainer": "fex.explainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fex' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

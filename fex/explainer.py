@@ -1,6 +1,7 @@
 """A trained explainer: one forward pass an explanation, no black box needed."""
 
-import pickle
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from PIL import Image
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.checkpoint import read_checkpoint
+from fex.class_names import class_index
+from fex.explanation import Explanation, printable
 from fex.features import PatchGrid
+from fex.image_files import UnreadableImageError, decode
 from fex.nets import ExplainerNet, rebuild
 from fex.preprocess import Preprocess
 from fex.removal import Removal
-from fex.resources import manifest, shipped_path
-from fex.weights import load_state, load_weights, save_weights
+from fex.weights import load_state, save_weights
 
 __all__ = ["AmortizedExplainer", "explainer_meta", "export_explainer", "load_explainer"]
 
@@ -69,6 +73,13 @@ class AmortizedExplainer:
                 f"Got inputs of shape {tuple(inputs.shape)}, expected (B, {', '.join(map(str, expected))}) in [0, 1]; "
                 "`.preprocess(image)` gives one of them, stack them."
             )
+        if inputs.numel():
+            low, high = inputs.aminmax()
+            if not bool((low >= -0.01) & (high <= 1.01)):  # NaN fails too
+                raise ValueError(
+                    f"Got pixels in [{float(low):.3g}, {float(high):.3g}], expected RGB in [0, 1]. The explainer "
+                    "normalises by itself: give it pictures that are not normalised yet."
+                )
         return inputs.to(self.device)
 
     def target_index(self, target: str | int) -> int:
@@ -77,40 +88,51 @@ class AmortizedExplainer:
         Raises:
             ValueError: no such class; names the closest.
         """
-        if isinstance(target, int) or str(target).lstrip("-").isdigit():
-            index = int(target)
-            if not 0 <= index < len(self.class_names):
-                raise ValueError(f"Class {index} is outside 0 ... {len(self.class_names) - 1}.")
-            return index
-        names = [name.lower() for name in self.class_names]
-        if target.lower() in names:
-            return names.index(target.lower())
-        import difflib
-
-        near = difflib.get_close_matches(target.lower(), names, n=3, cutoff=0.4) or names[:5]
-        raise ValueError(f"Unknown class {target!r}. Closest of the {len(names)} classes: {', '.join(near)}.")
+        return class_index(target, self.class_names)
 
     @torch.inference_mode()
     def predict(self, inputs: Tensor) -> Tensor:
         """The explainer's estimate of f(x), softmax(mean log g), (B, C): what the KL term of eq. 24 aligns."""
         return self.net(self._check(inputs))[1].softmax(1)
 
+    def _targets(self, target: Tensor | int, rows: int) -> Tensor:
+        chosen = torch.as_tensor(target, dtype=torch.int64, device=self.device).reshape(-1)
+        chosen = chosen.expand(rows) if chosen.numel() == 1 else chosen
+        if len(chosen) != rows:
+            raise ValueError(f"Got {len(chosen)} targets for {rows} inputs, expected one each or one for all.")
+        if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self.class_names)):
+            raise ValueError(f"Target {chosen.tolist()} is outside the {len(self.class_names)} classes.")
+        return chosen
+
     @torch.inference_mode()
+    def explain_classes(
+        self, inputs: Tensor, target: Tensor | int | None = None, top_k: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass for K classes of each input: attribution (B, K, N) in [0, 1], classes (B, K), probabilities (B, C).
+
+        Args:
+            inputs: images as `.preprocess` gives them, stacked.
+            target: class, classes (B,), or K classes each (B, K); by default the `top_k` ones of the largest
+                estimated probability, the largest first.
+            top_k: K, without `target`.
+        """
+        inputs = self._check(inputs)
+        if isinstance(target, Tensor) and target.ndim == 2:
+            flat = self._targets(target.flatten(), target.numel())
+            chosen: Tensor | None = flat.reshape(target.shape)
+        else:
+            chosen = None if target is None else self._targets(target, len(inputs)).unsqueeze(1)
+        tokens, shared, _ = self.net.encode(inputs)
+        rates = self.net.class_log_rates(tokens, shared)
+        if chosen is None:  # a stable order: among equals the first class, as argmax
+            chosen = rates.argsort(1, descending=True, stable=True)[:, : self._top(top_k)]
+        logits = [self.net.target_logits(tokens, shared, classes) for classes in chosen.unbind(1)]
+        return torch.stack(logits, 1).sigmoid(), chosen, rates.softmax(1)
+
     def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution lambda (B, N) in [0, 1], target (B,), class probabilities (B, C)."""
-        inputs = self._check(inputs)
-        chosen = None
-        if target is not None:
-            chosen = torch.as_tensor(target, dtype=torch.int64, device=self.device).reshape(-1)
-            chosen = chosen.expand(len(inputs)) if chosen.numel() == 1 else chosen
-            if len(chosen) != len(inputs):
-                raise ValueError(
-                    f"Got {len(chosen)} targets for {len(inputs)} inputs, expected one each or one for all."
-                )
-            if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self.class_names)):
-                raise ValueError(f"Target {chosen.tolist()} is outside the {len(self.class_names)} classes.")
-        logits, rates = self.net(inputs, chosen)
-        return logits.sigmoid(), rates.argmax(1) if chosen is None else chosen, rates.softmax(1)
+        values, chosen, probabilities = self.explain_classes(inputs, target)
+        return values[:, 0], chosen[:, 0], probabilities
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Inputs (B, 3, H, W) in [0, 1] -> attribution of each feature, (B, N), in [0, 1]."""
@@ -125,48 +147,104 @@ class AmortizedExplainer:
         """
         return self.features.expand(self.attribute_features(inputs, target), self.preprocess.size)
 
+    def _top(self, top_k: int) -> int:
+        if not 1 <= top_k <= len(self.class_names):
+            raise ValueError(f"top_k must lie in 1 ... {len(self.class_names)}, the number of classes; got {top_k}.")
+        return top_k
+
+    def explain(
+        self,
+        image: str | Path | Image.Image | Tensor,
+        target: str | int | None = None,
+        top_k: int = 1,
+        *,
+        black_box: BlackBox | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> list[Explanation]:
+        """Explains an image or a batch in one forward pass.
+
+        Args:
+            image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W) as `.preprocess` gives them.
+            target: class by name or index; by default the predicted ones.
+            top_k: how many of the predicted classes, the likeliest first; without `target`.
+            black_box: ask it too, one query an image: its answer then chooses the classes and gives `probability`.
+                Otherwise both are the explainer's own estimate.
+            sources: names of the images in the results; by default the file's.
+
+        Returns:
+            One explanation an image and class: image by image, class by class.
+
+        Raises:
+            ValueError: unknown class, `target` along with `top_k`, a picture that cannot be read, inputs of another
+                shape or range, a black box of other inputs or classes.
+        """
+        if target is not None and top_k != 1:
+            raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
+        inputs = image if isinstance(image, Tensor) else self.open(image)
+        inputs = inputs.unsqueeze(0) if inputs.ndim == 3 else inputs
+        if sources is None:
+            sources = [printable(image) if isinstance(image, (str, Path)) else ""] * len(inputs)
+        chosen = None if target is None else torch.tensor(self.target_index(target)).expand(len(inputs), 1)
+        start, answer = time.perf_counter(), None
+        if black_box is not None:
+            self._check_box(black_box)
+            answer = black_box(inputs)
+            if chosen is None:
+                chosen = answer.argsort(1, descending=True, stable=True)[:, : self._top(top_k)]
+        values, classes, estimate = self.explain_classes(inputs, chosen, top_k)
+        probabilities = (estimate if answer is None else answer).cpu()
+        values, seconds = values.cpu(), (time.perf_counter() - start) / max(1, len(inputs))
+        return [
+            Explanation(
+                attribution=values[row, rank].clone(),
+                features=self.features,
+                size=self.preprocess.size,
+                target=index,
+                target_name=self.class_names[index],
+                probability=float(probabilities[row, index]),
+                probability_of="explainer" if answer is None else "black box",
+                method=self.method,
+                removal=self.removal,
+                black_box=self.black_box,
+                queries=0 if answer is None else 1,
+                seconds=seconds,
+                source=sources[row],
+                image=inputs[row],
+            )
+            for row, indices in enumerate(classes.tolist())
+            for rank, index in enumerate(indices)
+        ]
+
+    def _check_box(self, black_box: BlackBox) -> None:
+        """The box must answer for the same inputs and classes."""
+        if black_box.preprocess.size != self.preprocess.size or black_box.num_classes != len(self.class_names):
+            raise ValueError(
+                f"Black box {black_box.name!r} takes {black_box.preprocess.size} pixels and has "
+                f"{black_box.num_classes} classes; this explainer, of {self.black_box!r}, {self.preprocess.size} and "
+                f"{len(self.class_names)}: give the box that it was trained on."
+            )
+
     def open(self, image: str | Path | Image.Image) -> Tensor:
-        """A picture or its path -> (3, H, W) in [0, 1]."""
+        """A picture or its path -> (3, H, W) in [0, 1].
+
+        Raises:
+            FileNotFoundError: nothing at that path.
+            ValueError: a file that cannot be read as a picture.
+        """
         if isinstance(image, Image.Image):
             return self.preprocess(image)
-        with Image.open(image) as picture:
-            return self.preprocess(picture)
+        if not Path(image).is_file():
+            raise FileNotFoundError(f"Found no picture at {image}.")
+        try:
+            return self.preprocess(decode(image))
+        except UnreadableImageError as error:
+            raise ValueError(f"{image} cannot be read as a picture ({error}): give a JPEG, PNG or the like.") from error
 
 
 def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
     """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors."""
-    tensors, meta = _read(checkpoint)
+    tensors, meta = read_checkpoint(checkpoint)
     save_weights(path, tensors, meta)
-
-
-def _read(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    path = shipped_path(str(name_or_path)) or Path(name_or_path)
-    if path.is_dir():
-        found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
-        if not found:
-            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.")
-        path = found[0]
-    if not path.is_file():
-        known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
-        raise FileNotFoundError(f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.")
-    if path.suffix == ".safetensors":
-        tensors, meta = load_weights(path)
-    else:
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-            raise ValueError(
-                f"{path} could not be read as a checkpoint without running code from it ({str(error).splitlines()[0]})."
-                " Give a checkpoint written by fex-train."
-            ) from error
-        meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None
-        if meta is None:
-            raise ValueError(f"{path} is no FEX checkpoint (it has no `fex` entry): give one written by fex-train.")
-        prefix = "explainer."
-        tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    if meta.get("kind") != "explainer":
-        raise ValueError(f"{path} holds a {meta.get('kind')!r}, expected an explainer: use fex.load_black_box for it.")
-    return tensors, meta
 
 
 def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
@@ -179,7 +257,13 @@ def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
         FileNotFoundError: nothing there; lists the shipped names.
         ValueError: not a checkpoint of an explainer, or one that does not fit.
     """
-    tensors, meta = _read(name_or_path)
-    net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
-    load_state(net, tensors, source=str(name_or_path))
-    return AmortizedExplainer(net, meta)
+    tensors, meta = read_checkpoint(name_or_path)
+    try:
+        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
+        load_state(net, tensors, source=str(name_or_path))
+        return AmortizedExplainer(net, meta)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"The description of the explainer in {name_or_path} is damaged or of another version of fex "
+            f"({type(error).__name__}: {error}): give a checkpoint written by this version."
+        ) from error

@@ -1,7 +1,7 @@
 """A small vision transformer with a convolutional stem, for images of 32 to 64 pixels; registered with timm.
 
-`timm.create_model("conv_vit_tiny", img_size=32)` builds it after `import fex`, so every adapter that takes a timm
-name takes this one too. The stem (Xiao et al. 2021, "Early convolutions help transformers see better") makes a
+`timm.create_model("conv_vit_tiny", img_size=32)` builds it after `import fex.backbones`, so every adapter that takes a
+timm name takes this one too. The stem (Xiao et al. 2021, "Early convolutions help transformers see better") makes a
 transformer learn from 50,000 small images within minutes on a CPU.
 """
 

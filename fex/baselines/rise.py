@@ -37,10 +37,12 @@ def mean_score_of_kept(
     fill = masker.fill(inputs)
     total = inputs.new_zeros(len(inputs), masker.features.num_features, dtype=torch.float32)
     kept = total.new_zeros(masker.features.num_features)
-    for part in masks:
-        each = part.unsqueeze(0).expand(len(inputs), -1, -1)
-        total += masked_probabilities(black_box, masker, inputs, each, target, fill=fill) @ part
-        kept += part.sum(0)
+    # In a loop under bf16 autocast, the product would round the scores, and ties in a map are a silent Random.
+    with torch.autocast(inputs.device.type, enabled=False):
+        for part in masks:
+            each = part.unsqueeze(0).expand(len(inputs), -1, -1)
+            total += masked_probabilities(black_box, masker, inputs, each, target, fill=fill) @ part
+            kept += part.sum(0)
     return torch.where(kept > 0, total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
 
 

@@ -17,12 +17,12 @@ from fex.cli.config import PackagedConfig
 from fex.features import PatchGrid
 from fex.report.tables import print_table
 
-__all__ = ["build_method", "main", "run_benchmark"]
+__all__ = ["build_method", "main", "run", "run_benchmark"]
 
 _EPILOG = """
 examples:
   fex-bench run --config benchmark_quickstart.yaml
-  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods.only '[FEX, Random]'
+  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --only '[FEX, Random]'
   fex-bench speed --json speed.json
 """
 
@@ -135,19 +135,23 @@ def _differences(first: Evaluation, other: Evaluation) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    """Entry point of `fex-bench`."""
+def run(argv: list[str]) -> dict[str, Any]:
+    """Parses `argv` and runs the subcommand; returns its report."""
     parser = _parser()
-    config = parser.parse_args()
+    config = parser.parse_args(argv)
     if config.subcommand == "speed":
         from fex.benchmark.speed import run_speed
 
-        run_speed(config.speed.json, repeats=config.speed.repeats)
-        return
+        return run_speed(config.speed.json, repeats=config.speed.repeats)
     settings = config.run
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    run_benchmark(settings, parser.instantiate_classes(config).run)
+    return run_benchmark(settings, parser.instantiate_classes(config).run)
+
+
+def main() -> None:
+    """Entry point of `fex-bench`."""
+    run(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class ProtocolScores(Metric):
     """
 
     full_state_update = False
+    index: list[Tensor]
 
     def __init__(self, protocol: Protocol | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -70,7 +71,7 @@ class ProtocolScores(Metric):
         Raises:
             ValueError: nothing was added.
         """
-        if not isinstance(self.index, Tensor) and not self.index:
+        if isinstance(self.index, list) and not self.index:  # a tensor once ranks are gathered
             raise ValueError(f"Protocol {self.protocol.name!r} has seen no instances: call update first.")
         index = dim_zero_cat(self.index)
         order = index.argsort(stable=True)

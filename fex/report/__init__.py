@@ -1,1 +1,1 @@
-"""report."""
+"""Reports: pictures, HTML galleries, folders of results, tables."""

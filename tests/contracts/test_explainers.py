@@ -144,11 +144,10 @@ class Fuse(nn.Module):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_network_is_left_as_it_was_by_an_error(method, net):
-    if method in BLIND:
-        pytest.skip("asks no network")
+@pytest.mark.parametrize("asking", sorted(MAKE.keys() - BLIND))
+def test_the_network_is_left_as_it_was_by_an_error(asking, net):
     fuse = Fuse(NETS[net]())
-    explainer = MAKE[method](box(fuse))
+    explainer = MAKE[asking](box(fuse))
     fuse.train()
     before = state(fuse)
     fuse.blown = True

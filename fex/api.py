@@ -1,0 +1,104 @@
+"""The short way: one call from a picture to explanations, whatever the explainer."""
+
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.class_names import class_index
+from fex.explainer import AmortizedExplainer, load_explainer
+from fex.explanation import Explanation, printable
+from fex.image_files import decode
+from fex.types import Explainer
+
+__all__ = ["explain"]
+
+
+def explain(
+    image: str | Path | Image.Image | Tensor,
+    explainer: str | Path | Explainer,
+    target: str | int | None = None,
+    top_k: int = 1,
+    *,
+    black_box: BlackBox | None = None,
+) -> list[Explanation]:
+    """Explains one image, or a batch.
+
+    Args:
+        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1].
+        explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
+            explainer, such as those of `fex.baselines`.
+        target: class by name or index; by default the predicted ones.
+        top_k: how many of the predicted classes, the likeliest first; without `target`.
+        black_box: chooses the classes and gives the probability. A trained explainer does without; any other needs
+            it, unless it holds it as `black_box`.
+
+    Returns:
+        One explanation an image and class: image by image, class by class.
+
+    Raises:
+        ValueError: unknown class, `target` along with `top_k`, unreadable picture, an explainer without a box.
+
+    Example:
+        ``fex.explain("dog.jpg", "fex_efficientnet_lite0", top_k=2)[0].save("dog.png")``
+    """
+    if isinstance(explainer, (str, Path)):
+        explainer = load_explainer(explainer)
+    if isinstance(explainer, AmortizedExplainer):
+        return explainer.explain(image, target, top_k, black_box=black_box)
+    box = black_box if black_box is not None else getattr(explainer, "black_box", None)
+    if not isinstance(box, BlackBox):
+        raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")
+    return _explain_by(explainer, box, image, target, top_k)
+
+
+def _explain_by(
+    explainer: Explainer, box: BlackBox, image: str | Path | Image.Image | Tensor, target: str | int | None, top_k: int
+) -> list[Explanation]:
+    features = getattr(explainer, "features", None)
+    if features is None or not hasattr(explainer, "attribute_features"):
+        raise ValueError(
+            f"{type(explainer).__name__} scores no features (it has no `features` and `attribute_features`): call its "
+            "`attribute` for a map of pixels."
+        )
+    if target is not None and top_k != 1:
+        raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
+    if not 1 <= top_k <= box.num_classes:
+        raise ValueError(f"top_k must lie in 1 ... {box.num_classes}, the number of classes; got {top_k}.")
+    source = printable(image) if isinstance(image, (str, Path)) else ""
+    if not isinstance(image, Tensor):
+        image = box.preprocess(image if isinstance(image, Image.Image) else decode(image))
+    inputs = image.unsqueeze(0) if image.ndim == 3 else image
+    probabilities = box(inputs)
+    classes = probabilities.argsort(1, descending=True, stable=True)[:, :top_k]
+    if target is not None:
+        classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
+    removal = getattr(explainer, "removal", None)
+    found: list[list[Explanation]] = [[] for _ in range(len(inputs))]
+    for chosen in classes.unbind(1):
+        before, start = box.queries, time.perf_counter()
+        values = explainer.attribute_features(inputs, chosen).cpu()  # type: ignore[attr-defined]
+        seconds, queries = (time.perf_counter() - start) / len(inputs), (box.queries - before) // len(inputs)
+        for row, index in enumerate(chosen.tolist()):
+            found[row].append(
+                Explanation(
+                    attribution=values[row],
+                    features=features,
+                    size=(inputs.shape[-2], inputs.shape[-1]),
+                    target=index,
+                    target_name=box.class_names[index],
+                    probability=float(probabilities[row, index]),
+                    probability_of="black box",
+                    method=type(explainer).__name__,
+                    removal=getattr(removal, "name", "no"),
+                    black_box=box.name,
+                    queries=queries + 1,
+                    seconds=seconds,
+                    source=source,
+                    image=inputs[row],
+                )
+            )
+    return [explanation for row in found for explanation in row]

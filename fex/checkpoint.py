@@ -1,0 +1,56 @@
+"""Reading the checkpoints of explainers."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fex.resources import manifest, shipped_path
+from fex.weights import load_weights
+
+__all__ = ["read_checkpoint"]
+
+# What torch.load raises for a file that is cut off, changed, no checkpoint, or one that asks for code.
+_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights of an explainer and its description (`fex.explainer.explainer_meta`); no code of the file is run.
+
+    Args:
+        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors, or a run's folder.
+
+    Raises:
+        FileNotFoundError: nothing there; lists the shipped names.
+        ValueError: not a checkpoint of an explainer.
+    """
+    path = shipped_path(str(name_or_path)) or Path(name_or_path)
+    if path.is_dir():
+        found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
+        if not found:
+            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.")
+        path = found[0]
+    if not path.is_file():
+        known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
+        raise FileNotFoundError(f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.")
+    if path.suffix == ".safetensors":
+        tensors, meta = load_weights(path)
+    else:
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except _DAMAGED as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
+                "written by fex-train."
+            ) from error
+        meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None
+        if not isinstance(meta, dict) or "state_dict" not in checkpoint:
+            raise ValueError(f"{path} is no FEX checkpoint (it has no `fex` entry): give one written by fex-train.")
+        prefix = "explainer."
+        tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    if meta.get("kind") != "explainer":
+        raise ValueError(f"{path} holds a {meta.get('kind')!r}, expected an explainer: use fex.load_black_box for it.")
+    return tensors, meta

@@ -1,0 +1,72 @@
+"""`fex-quickstart`: the whole way on embedded data. Train, compare, explain pictures, explain a photograph."""
+
+import argparse
+import time
+from pathlib import Path
+
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from fex.cli import bench, explain, train
+
+__all__ = ["main", "run"]
+
+PICTURES = 16
+
+
+def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: int = PICTURES) -> dict[str, Path]:
+    """Runs the four steps under `runs/quickstart`; returns the paths it prints.
+
+    Args:
+        extra: flags for `fex-train` after the config.
+        limit: instances of the comparison; None takes the config's.
+        pictures: scenes that are explained.
+    """
+    start = time.perf_counter()
+    folder = Path("runs/quickstart")
+    print("1/4 training an explainer of the shipped scene classifier (quickstart.yaml)", flush=True)
+    cli = train.run(["fit", "--config", "quickstart.yaml", *(extra or [])])
+    print("2/4 comparing it with GradCAM, RISE and Random on the test scenes", flush=True)
+    bench.run(["run", "--config", "benchmark_quickstart.yaml", *(["--limit", str(limit)] if limit else [])])
+
+    print("3/4 explaining test scenes in one pass each", flush=True)
+    data = cli.datamodule
+    data.setup("test")
+    scenes = folder / "scenes"
+    scenes.mkdir(parents=True, exist_ok=True)
+    for index in range(min(pictures, len(data.datasets["test"]))):
+        pixels = data.datasets["test"].batch([index])["inputs"][0]
+        TF.to_pil_image(pixels).save(scenes / f"scene-{index:03}.png")
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    explain.run([str(checkpoint), str(scenes), "--output", str(folder / "explanations"), "--top-k", "1"])
+
+    print("4/4 explaining a photograph with the shipped EfficientNet-Lite0 explainer", flush=True)
+    from skimage import data as photographs
+
+    photograph = folder / "photograph" / "cat.png"
+    photograph.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photographs.chelsea()).save(photograph)
+    explain.run(["fex_efficientnet_lite0", str(photograph), "--output", str(folder / "photograph"), "--top-k", "1"])
+
+    paths = {
+        "TensorBoard": folder,
+        "checkpoint": checkpoint,
+        "report": folder / "report.json",
+        "gallery": folder / "explanations" / "gallery.html",
+        "photograph": folder / "photograph",
+    }
+    print(f"\ndone in {time.perf_counter() - start:.0f} s")
+    for name, path in paths.items():
+        print(f"  {name:<12} {path}")
+    print(f"  look at the curves with: tensorboard --logdir {folder}")
+    return paths
+
+
+def main() -> None:
+    """Entry point of `fex-quickstart`."""
+    argparse.ArgumentParser(prog="fex-quickstart", description=__doc__).parse_args()
+    run()
+
+
+if __name__ == "__main__":
+    main()

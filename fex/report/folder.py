@@ -1,0 +1,125 @@
+"""A folder of results: files for each image, a table of all, a gallery; written as they come."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import quote
+
+from fex.explanation import SUFFIXES, Explanation
+from fex.report.html import Card, Gallery, make_card
+
+__all__ = ["FORMATS", "ResultFolder", "Written", "result_path"]
+
+FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
+COLUMNS = (
+    "file", "rank", "class_index", "class", "probability", "probability_of", "top_feature", "top_row", "top_column",
+    "top_attribution", "seconds",
+)  # fmt: skip
+_LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
+
+
+def result_path(name: PurePath, rank: int, ranks: int) -> PurePath:
+    """Results' path without suffix: a/b.jpg -> a/b.jpg, or a/b.jpg.top1 of several.
+
+    The picture's suffix stays, so that b.jpg and b.png do not share results.
+    """
+    stem = name.name
+    if len(os.fsencode(stem)) > _LONGEST:
+        stem = f"{stem[: _LONGEST // 4]}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:12]}"
+    return name.with_name(f"{stem}.top{rank}" if ranks > 1 else stem)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is left to add in order: the card, and the rows of the table."""
+
+    card: Card
+    rows: list[list[Any]]
+
+
+class ResultFolder:
+    """Writes results under one folder.
+
+    Args:
+        folder: made if missing.
+        formats: files for each explanation, of `FORMATS`; none is allowed.
+        title: heading of the gallery.
+        note: line under it.
+        page_size: images a page of the gallery.
+
+    Raises:
+        ValueError: an unknown format.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        formats: Sequence[str] = ("png", "npz", "json"),
+        title: str = "Explanations",
+        note: str = "",
+        page_size: int = 500,
+    ) -> None:
+        unknown = sorted(set(formats) - set(FORMATS))
+        if unknown:
+            raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(FORMATS)}.")
+        self.folder, self.formats = Path(folder), tuple(formats)
+        self.gallery = Gallery(self.folder, title=title, note=note, page_size=page_size)
+        self._stack = ExitStack()
+        self._skips: Any = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._table = self._csv("explanations.csv", COLUMNS)
+        except OSError as error:
+            raise OSError(
+                f"Could not write to {self.folder} ({error.strerror or error}): choose a folder that is writable."
+            ) from error
+        (self.folder / "skipped.csv").unlink(missing_ok=True)  # of an earlier run
+
+    def _csv(self, name: str, columns: Sequence[str]) -> Any:
+        file = (self.folder / name).open("w", newline="", encoding="utf-8", buffering=1)
+        writer = csv.writer(self._stack.enter_context(file))
+        writer.writerow(columns)
+        return writer
+
+    def __enter__(self) -> "ResultFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            self.gallery.close()
+
+    def write(self, name: PurePath, explanations: Sequence[Explanation]) -> Written:
+        """Writes the files of one image; threads may call it, for different names."""
+        rows, ranks = [], len(explanations)
+        for rank, explanation in enumerate(explanations, 1):
+            stem = result_path(name, rank, ranks)
+            for suffix in self.formats:
+                explanation.save(self.folder / stem.with_name(f"{stem.name}.{suffix}"))
+            top = int(explanation.attribution.argmax())
+            rows.append(
+                [explanation.source, rank, explanation.target, explanation.target_name,
+                 f"{explanation.probability:.6f}", explanation.probability_of,
+                 top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
+                 f"{explanation.seconds:.6f}"]
+            )  # fmt: skip
+        stem = result_path(name, 1, ranks)
+        link = quote(os.fsencode(f"{stem.as_posix()}.png")) if "png" in self.formats else None
+        return Written(make_card(explanations, link), rows)
+
+    def add(self, written: Written) -> None:
+        """Adds what `write` gave to table and gallery; in the order of the calls."""
+        self._table.writerows(written.rows)
+        self.gallery.add(written.card)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Notes an image that could not be explained in skipped.csv."""
+        if self._skips is None:
+            self._skips = self._csv("skipped.csv", ("file", "reason"))
+        self._skips.writerow((name, reason))

@@ -1,0 +1,104 @@
+"""Tables of results: plain text for the terminal, Markdown for files; every score with its interval."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["markdown_table", "pivot", "text_table"]
+
+# Which way a score is better; the others are counts or have no direction.
+DIRECTIONS = {
+    "positive_auc": "↓",
+    "negative_auc": "↑",
+    "deletion": "↓",
+    "insertion": "↑",
+    "pixel_accuracy": "↑",
+    "mean_iou": "↑",
+    "average_precision": "↑",
+    "two_class_average_precision": "↑",
+    "pointing_game": "↑",
+}
+REQUIRED = ("method", "protocol", "metric", "value")
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    value = float(row["value"])
+    if math.isnan(value):
+        return "–"
+    text, interval = f"{value:.3f}", row.get("ci95")
+    return f"{text} [{float(interval[0]):.3f}, {float(interval[1]):.3f}]" if interval is not None else text
+
+
+def _seconds(value: float) -> str:
+    """Three digits, in ms below a second."""
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _common(rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:
+    return {row[key] for row in rows if row.get(key) is not None}
+
+
+def pivot(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Rows of results -> header and lines: one line a method, one column a metric, in the order they come in.
+
+    Args:
+        rows: dicts with method, protocol, metric, value and, where known, ci95 (low, high), n, queries (an image),
+            seconds (an image). The protocol is named in the column, with n where all rows of a column agree.
+
+    Raises:
+        ValueError: no rows, a row without a needed key, or two rows for one cell.
+    """
+    if not rows:
+        raise ValueError("A table needs at least one row of results, got none.")
+    for row in rows:
+        missing = [key for key in REQUIRED if key not in row]
+        if missing:
+            raise ValueError(f"A row of results has {sorted(row)} and lacks {missing}; expected at least {REQUIRED}.")
+    cells: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    for row in rows:
+        key = (row["method"], row["protocol"], row["metric"])
+        if key in cells:
+            raise ValueError(f"Got two results of {key[0]!r} for {key[2]!r} of protocol {key[1]!r}: give one.")
+        cells[key] = row
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    metrics = list(dict.fromkeys((row["protocol"], row["metric"]) for row in rows))
+    header = ["method"]
+    for protocol, metric in metrics:
+        counts = _common([row for key, row in cells.items() if key[1:] == (protocol, metric)], "n")
+        size = f" (n = {counts.pop():,})" if len(counts) == 1 else ""
+        header.append(" ".join(filter(None, (protocol, metric.replace("_", " "), DIRECTIONS.get(metric)))) + size)
+    costs = [key for key in ("queries", "seconds") if _common(rows, key)]
+    header += [f"{key} / image" for key in costs]
+    lines = []
+    for method in methods:
+        line = [method] + [_score(cells[method, *m]) if (method, *m) in cells else "" for m in metrics]
+        own = [row for row in rows if row["method"] == method]
+        for key in costs:
+            # Protocols score the same explanations, so a method has one cost; were they run apart, the largest is told.
+            values = _common(own, key)
+            number = float(max(values)) if values else math.nan
+            line.append("" if math.isnan(number) else _seconds(number) if key == "seconds" else f"{number:,.6g}")
+        lines.append(line)
+    return header, lines
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as of `pivot` -> a GitHub table, without a final line break."""
+    header, lines = pivot(rows)
+    align = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in (header, align, *lines))
+
+
+def text_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
+    """Rows as of `pivot` -> a table that `rich` prints; intervals are 95 %."""
+    from rich.markup import escape
+
+    header, lines = pivot(rows)
+    table = Table(title=title, title_justify="left", caption="value [95 % interval]", caption_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(escape(name), justify="right" if index else "left")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    return table

@@ -1,0 +1,135 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datamodules import Hub, Parquet
+from fex.preprocess import Preprocess
+from tests.datamodules.pictures import encode
+
+SIZE = Preprocess(4, 4)
+
+
+def _image(index):
+    return encode((6, 6), colour=(index, 0, 0))
+
+
+def _which(batches):
+    """Row numbers, from the pictures' red."""
+    return [
+        round(float(red) * 255)
+        for batch in batches
+        for red, valid in zip(batch["inputs"][:, 0, 0, 0], batch["valid"], strict=True)
+        if valid
+    ]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for part in range(4):
+        rows = range(5 * part, 5 * part + 5)
+        images = [{"bytes": _image(i), "path": f"{i}.png"} for i in rows]
+        pq.write_table(pa.table({"image": images, "label": [i % 3 for i in rows]}), tmp_path / f"train-{part}.parquet")
+    pq.write_table(pa.table({"image": [_image(i) for i in range(7)], "label": [0] * 7}), tmp_path / "test.parquet")
+    return tmp_path
+
+
+def _parquet(files, **options):
+    return Parquet(
+        str(files / "train-*.parquet"),
+        test=str(files / "test.parquet"),
+        **{"preprocess": SIZE, "batch_size": 4, "class_names": ["a", "b", "c"], **options},
+    )
+
+
+def test_table(files):
+    data = _parquet(files, val_fraction=0.2)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    train, val = _which(data.train_dataloader()), _which(data.val_dataloader())
+    assert sorted(train + val) == list(range(20))
+    assert len(val) == 4
+    for batch in data.train_dataloader():
+        assert batch["labels"].tolist() == [row % 3 for row in _which([batch])]
+    assert _which(data.test_dataloader()) == list(range(7))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_stream_trains_on_every_row_once_a_pass_without_overlap(files, workers, world_size):
+    data = _parquet(files, streaming=True, num_workers=workers, batch_size=5 if world_size * workers < 4 else 5)
+    data.setup("fit")
+    loaders = [data._stream_loader("train", rank, world_size) for rank in range(world_size)]
+    seen = []
+    for loader in loaders:
+        assert len(loader) == 20 // (5 * world_size)
+        seen.append(_which(loader))
+    assert sorted(sum(seen, [])) == list(range(20))
+
+
+def test_stream_reshuffles_and_repeats_by_epoch(files):
+    data = _parquet(files, streaming=True)
+    data.setup("fit")
+    loader = data._stream_loader("train", 0, 1)
+    orders = []
+    for position in (0, 5, 5):
+        loader.position = lambda position=position: position
+        orders.append(_which(loader))
+    assert orders[0] != orders[1] == orders[2]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_stream_evaluates_each_row_once_in_equal_steps(files, world_size):
+    data = _parquet(files, streaming=True, num_workers=2)
+    data.setup("test")
+    loaders = [data._stream_loader("test", rank, world_size) for rank in range(world_size)]
+    batches = [list(loader) for loader in loaders]
+    assert len({len(part) for part in batches}) == 1
+    assert sorted(sum((_which(part) for part in batches), [])) == list(range(7))
+    assert all(len(batch["valid"]) == 4 for part in batches for batch in part)
+
+
+def test_corrupt_rows_are_skipped(files):
+    pq.write_table(pa.table({"image": [_image(1), b"junk", None], "label": [0, 1, 2]}), files / "test.parquet")
+    for streaming in (False, True):
+        data = _parquet(files, streaming=streaming)
+        data.setup("test")
+        assert _which(data.test_dataloader()) == [1]
+        assert data.skipped == {"test": 2}
+
+
+def test_text_labels(files):
+    table = {"image": [_image(i) for i in range(4)], "label": ["dog", "cat", "dog", "ant"]}
+    pq.write_table(pa.table(table), files / "test.parquet")
+    data = _parquet(files, class_names=None)
+    data.setup("test")
+    assert data.class_names == ["ant", "cat", "dog"]
+    assert next(iter(data.test_dataloader()))["labels"].tolist() == [2, 1, 2, 0]
+    with pytest.raises(ValueError, match="set class_names to stream"):
+        _parquet(files, class_names=None, streaming=True).setup("test")
+    data = _parquet(files, class_names=["ant", "cat"])
+    data.setup("test")
+    with pytest.raises(ValueError, match="Label 'dog' of row 0 is not among class_names"):
+        next(iter(data.test_dataloader()))
+
+
+def test_clear_errors(files, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No parquet file matches .*none"):
+        Parquet(str(tmp_path / "none*.parquet"))
+    for streaming in (False, True):
+        with pytest.raises(ValueError, match=r"no column 'picture'; it has \['image', 'label'\]"):
+            _parquet(files, image_column="picture", streaming=streaming).setup("fit")
+    with pytest.raises(ValueError, match="Cannot load the split 'train' of 'nobody/nothing'.*without a network"):
+        Hub("nobody/nothing", preprocess=SIZE).setup("fit")
+    data = _parquet(files, streaming=True, batch_size=4)
+    data.setup("fit")
+    data.datasets["train"].length = None
+    with pytest.raises(ValueError, match="set `epoch_size`"):
+        data.train_dataloader()
+
+
+def test_unlabelled(files):
+    data = _parquet(files, label_column=None)
+    data.setup("test")
+    assert "labels" not in next(iter(data.test_dataloader()))

@@ -1,0 +1,54 @@
+import pytest
+
+from datamodules.order import ShardedBatchSampler, held_back
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("length", [3, 22, 24])
+def test_ranks_partition_each_global_batch(length, shuffle):
+    whole = list(ShardedBatchSampler(length, 8, shuffle=shuffle, seed=4))
+    halves = [list(ShardedBatchSampler(length, 4, shuffle=shuffle, seed=4, rank=r, world_size=2)) for r in (0, 1)]
+    assert [a + b for a, b in zip(*halves, strict=True)] == whole
+
+
+def test_evaluation_sees_each_once():
+    rows = [row for batch in ShardedBatchSampler(10, 4, shuffle=False) for row in batch]
+    assert [index for index, valid in rows if valid] == list(range(10))
+    assert [index for index, valid in rows if not valid] == [0, 1]
+
+
+def test_training_drops_the_rest_and_reshuffles():
+    position = [0]
+    sampler = ShardedBatchSampler(22, 4, shuffle=True, position=lambda: position[0])
+    first = list(sampler)
+    assert len(first) == len(sampler) == 5
+    indices = [index for batch in first for index, _ in batch]
+    assert len(set(indices)) == 20
+    assert all(valid for batch in first for _, valid in batch)
+    position[0] = 5
+    second = list(sampler)
+    assert second != first
+    position[0] = 3
+    assert list(sampler) == first[3:] + second[:3]
+
+
+def test_data_smaller_than_a_batch_trains_padded():
+    (batch,) = ShardedBatchSampler(3, 8, shuffle=True)
+    assert sorted(index for index, valid in batch if valid) == [0, 1, 2]
+
+
+def test_held_back_is_a_partition_and_fixed():
+    parts = held_back(1000, {"val": 0.0, "test": 0.1}, seed=0)
+    assert [len(parts[name]) for name in ("train", "val", "test")] == [900, 0, 100]
+    assert sorted(parts["train"] + parts["test"]) == list(range(1000))
+    assert parts == held_back(1000, {"val": 0.0, "test": 0.1}, seed=0)
+    assert parts["test"] != held_back(1000, {"test": 0.1}, seed=1)["test"]
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="leaves 0 to train on"):
+        held_back(10, {"val": 0.5, "test": 0.5})
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        ShardedBatchSampler(10, 0, shuffle=True)
+    with pytest.raises(ValueError, match="rank must be in"):
+        ShardedBatchSampler(10, 1, shuffle=True, rank=2, world_size=2)
