@@ -73,7 +73,7 @@ def _explain_by(
         image = box.preprocess(image if isinstance(image, Image.Image) else decode(image))
     inputs = image.unsqueeze(0) if image.ndim == 3 else image
     probabilities = box(inputs)
-    classes = probabilities.argsort(1, descending=True, stable=True)[:, :top_k]
+    classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
     if target is not None:
         classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
     removal = getattr(explainer, "removal", None)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.checkpoint import read_checkpoint
+from fex.checks import as_targets, check_inputs
 from fex.class_names import class_index
 from fex.explanation import Explanation, printable
 from fex.features import PatchGrid
@@ -67,19 +68,7 @@ class AmortizedExplainer:
         return self
 
     def _check(self, inputs: Tensor) -> Tensor:
-        expected = (3, *self.preprocess.size)
-        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != expected:
-            raise ValueError(
-                f"Got inputs of shape {tuple(inputs.shape)}, expected (B, {', '.join(map(str, expected))}) in [0, 1]; "
-                "`.preprocess(image)` gives one of them, stack them."
-            )
-        if inputs.numel():
-            low, high = inputs.aminmax()
-            if not bool((low >= -0.01) & (high <= 1.01)):  # NaN fails too
-                raise ValueError(
-                    f"Got pixels in [{float(low):.3g}, {float(high):.3g}], expected RGB in [0, 1]. The explainer "
-                    "normalises by itself: give it pictures that are not normalised yet."
-                )
+        check_inputs(inputs, self.preprocess.size)
         return inputs.to(self.device)
 
     def target_index(self, target: str | int) -> int:
@@ -95,15 +84,6 @@ class AmortizedExplainer:
         """The explainer's estimate of f(x), softmax(mean log g), (B, C): what the KL term of eq. 24 aligns."""
         return self.net(self._check(inputs))[1].softmax(1)
 
-    def _targets(self, target: Tensor | int, rows: int) -> Tensor:
-        chosen = torch.as_tensor(target, dtype=torch.int64, device=self.device).reshape(-1)
-        chosen = chosen.expand(rows) if chosen.numel() == 1 else chosen
-        if len(chosen) != rows:
-            raise ValueError(f"Got {len(chosen)} targets for {rows} inputs, expected one each or one for all.")
-        if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self.class_names)):
-            raise ValueError(f"Target {chosen.tolist()} is outside the {len(self.class_names)} classes.")
-        return chosen
-
     @torch.inference_mode()
     def explain_classes(
         self, inputs: Tensor, target: Tensor | int | None = None, top_k: int = 1
@@ -117,15 +97,11 @@ class AmortizedExplainer:
             top_k: K, without `target`.
         """
         inputs = self._check(inputs)
-        if isinstance(target, Tensor) and target.ndim == 2:
-            flat = self._targets(target.flatten(), target.numel())
-            chosen: Tensor | None = flat.reshape(target.shape)
-        else:
-            chosen = None if target is None else self._targets(target, len(inputs)).unsqueeze(1)
+        chosen = None if target is None else as_targets(target, len(inputs), len(self.class_names)).to(self.device)
         tokens, shared, _ = self.net.encode(inputs)
         rates = self.net.class_log_rates(tokens, shared)
         if chosen is None:  # a stable order: among equals the first class, as argmax
-            chosen = rates.argsort(1, descending=True, stable=True)[:, : self._top(top_k)]
+            chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
         logits = [self.net.target_logits(tokens, shared, classes) for classes in chosen.unbind(1)]
         return torch.stack(logits, 1).sigmoid(), chosen, rates.softmax(1)
 
@@ -190,7 +166,7 @@ class AmortizedExplainer:
             self._check_box(black_box)
             answer = black_box(inputs)
             if chosen is None:
-                chosen = answer.argsort(1, descending=True, stable=True)[:, : self._top(top_k)]
+                chosen = answer.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
         values, classes, estimate = self.explain_classes(inputs, chosen, top_k)
         probabilities = (estimate if answer is None else answer).cpu()
         values, seconds = values.cpu(), (time.perf_counter() - start) / max(1, len(inputs))

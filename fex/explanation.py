@@ -89,7 +89,8 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the picture; attribution row by row of the grid."""
-        return {**self._meta(), "attribution": self.grid.tolist()}
+        rows = [[float(f"{value:.7g}") for value in row] for row in self.grid.tolist()]  # what a float32 holds
+        return {**self._meta(), "attribution": rows}
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -150,5 +151,5 @@ class Explanation:
             elif suffix == ".npz":
                 np.savez(file, attribution=self.grid, meta=np.array(json.dumps(self._meta())))
             else:
-                file.write(json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode("utf-8"))
+                file.write(json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8"))
         return path

@@ -12,9 +12,10 @@ from fex.preprocess import to_rgb
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "UnreadableImageError", "decode", "walk_images"]
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .avif .jp2 .ppm .pgm .pbm .pnm .tga".split()
-)
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".tga",
+)  # fmt: skip
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
 
 
@@ -48,7 +49,9 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
             return to_rgb(image).copy() if image.mode == "RGB" else to_rgb(image)
     except (MemoryError, UnreadableImageError):
         raise
-    except Exception as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
+    except (
+        Exception
+    ) as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
         raise UnreadableImageError(str(error) or type(error).__name__) from error
 
 
@@ -72,9 +75,7 @@ def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
 
     for root, folders, names in os.walk(folder, onerror=fail):
         here = Path(root)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (here / name).resolve() != skipped
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != skipped)
         for name in sorted(names):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield (here / name).relative_to(folder)

@@ -64,8 +64,10 @@ class FEXModule(pl.LightningModule):
         surrogate: "joint" (the paper's) or "per_feature" ratio.
         clip_range: epsilon of eq. 22.
         inner_epochs: updates on the same masks; the first reuses the rollout's pass.
-        minibatches: parts of the batch updated one after the other in each inner epoch.
-        kl_stop: end the inner epochs when the approximate KL (nats a mask) exceeds this; None never does.
+        minibatches: parts of the batch (every M-th row) updated one after the other in each inner epoch; where M divides
+            the batch of a process, the parts are the same on any number of processes with the same global batch.
+        kl_stop: make no further update on these masks once the approximate KL (nats a mask) exceeds this; None never
+            stops. The number of optimiser steps a batch then varies, and with it what `every_n_train_steps` counts.
         entropy_weight: lambda_en; with a compatible control also its temperature.
         value_weight: lambda_v.
         kl_weight: lambda_kl.
@@ -139,12 +141,34 @@ class FEXModule(pl.LightningModule):
         return self.black_box.class_names
 
     def setup(self, stage: str) -> None:
-        """Brings the black box to the device; it is no part of the module's state."""
+        """Brings the black box to the device; it is no part of the module's state.
+
+        Raises:
+            ValueError: half precision, whose scaled gradients these updates would clip and count as overflows.
+        """
+        if stage == "fit" and str(self.trainer.precision) in ("16-mixed", "16-true"):
+            raise ValueError(
+                f"FEX got trainer.precision {self.trainer.precision}, whose gradients overflow: use bf16-mixed or "
+                "32-true."
+            )
         self.black_box.to(self.device)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
         """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
         return self.explainer(inputs, target)[0].sigmoid()
+
+    @property
+    def _world_size(self) -> int:
+        return self._trainer.world_size if self._trainer is not None else 1
+
+    @property
+    def _queries(self) -> int:
+        """Queries of all processes, which ask equally often."""
+        return self.black_box.queries * self._world_size
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        """Rows (B, ...) of every process, one after the other."""
+        return self.all_gather(rows).flatten(0, 1) if self._world_size > 1 else rows
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -152,7 +176,7 @@ class FEXModule(pl.LightningModule):
         """This rank's rows of the global batch's noise, a function of seed and step alone."""
         trainer = self._trainer
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        world, rank = (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+        world, rank = self._world_size, trainer.global_rank if trainer is not None else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
@@ -228,7 +252,8 @@ class FEXModule(pl.LightningModule):
             joint = log_ratio.sum(-1)
             signs["approx_kl"] = policy.approximate_kl(joint).mean()
             signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else log_ratio, self.clip_range)
-            signs["explained_variance"] = explained_variance(values + predicted, rollout["rewards"])
+            everywhere = self._gather(torch.stack([values + predicted, rollout["rewards"]], 1))
+            signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
         return (total * weight).sum(), signs
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -240,25 +265,38 @@ class FEXModule(pl.LightningModule):
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
         rollout = self._rollout(inputs, target, output["logits"].detach())
-        optimizer = self.optimizers()
-        parts = torch.arange(len(inputs), device=inputs.device).chunk(self.minibatches)
-        signs: dict[str, Tensor] = {}
-        stopped = False
-        for epoch in range(self.inner_epochs):
-            for part in parts:
-                if epoch or not reuse:
-                    output = self._encode(inputs[part], target[part])
-                weight = valid[part].float() / valid[part].sum().clamp_min(1)
-                here = {name: tensor[part] for name, tensor in rollout.items()}
-                loss, signs = self._loss(output, here, clean[part], target[part], weight)
-                optimizer.zero_grad()
-                self.manual_backward(loss)
-                signs["gradient_norm"] = self._step(optimizer)
-            stopped = self._moved_too_far(signs["approx_kl"])
-            if stopped:
-                break
+        signs = self._improve(inputs, target, valid, clean, rollout, output if reuse else None)
         self.lr_schedulers().step()
         self._log_step(signs, rollout, output["logits"].detach(), clean, len(inputs))
+
+    def _improve(
+        self,
+        inputs: Tensor,
+        target: Tensor,
+        valid: Tensor,
+        clean: Tensor,
+        rollout: dict[str, Tensor],
+        first: dict[str, Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """The inner epochs; `first` is the rollout's own pass, where it can be used again. Returns the last signs."""
+        optimizer = self.optimizers()
+        # Every M-th row, so that the parts of the global batch do not depend on how many processes share it.
+        count = min(self.minibatches, len(inputs))
+        parts = [torch.arange(start, len(inputs), count, device=inputs.device) for start in range(count)]
+        signs: dict[str, Tensor] = {}
+        norm = inputs.new_zeros(())
+        for update in range(self.inner_epochs * count):
+            part = parts[update % count]
+            output = self._encode(inputs[part], target[part]) if update or first is None else first
+            weight = valid[part].float() / valid[part].sum().clamp_min(1)
+            here = {name: tensor[part] for name, tensor in rollout.items()}
+            loss, signs = self._loss(output, here, clean[part], target[part], weight)
+            if update and self._moved_too_far(signs["approx_kl"]):
+                break
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            norm = self._step(optimizer)
+        return {**signs, "gradient_norm": norm}
 
     def _step(self, optimizer: Any) -> Tensor:
         parameters = [p for p in self.explainer.parameters() if p.grad is not None]
@@ -274,7 +312,7 @@ class FEXModule(pl.LightningModule):
         return norm
 
     def _moved_too_far(self, divergence: Tensor) -> bool:
-        if self.kl_stop is None or self.inner_epochs == 1:
+        if self.kl_stop is None:
             return False
         # All ranks must take the same decision, or DDP waits for ever.
         return float(self.trainer.strategy.reduce(divergence, reduce_op="mean")) > self.kl_stop
@@ -287,9 +325,12 @@ class FEXModule(pl.LightningModule):
         signs["clean_score"] = clean.amax(1).mean()
         signs["kept_share"] = rollout["masks"].mean()
         signs["logit_spread"] = logits.std(1).mean()
-        signs["queries"] = torch.tensor(float(self.black_box.queries))
-        self.log_dict({f"train/{name}": value for name, value in signs.items()}, batch_size=batch_size)
-        self.log("reward", signs["reward"], prog_bar=True, logger=False, batch_size=batch_size)
+        values = torch.stack(list(signs.values()))
+        if self._world_size > 1:  # one collective for all of them, instead of `sync_dist` for each
+            values = self.trainer.strategy.reduce(values, reduce_op="mean")
+        logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
+        self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
+        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
@@ -343,7 +384,7 @@ class FEXModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs: plain data."""
         checkpoint["fex"] = explainer_meta(self.explainer, self.black_box, self.removal)
-        checkpoint["fex_queries"] = self.black_box.queries
+        checkpoint["fex_queries"] = self._queries
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
@@ -353,4 +394,4 @@ class FEXModule(pl.LightningModule):
         for key in ("net", "grid", "class_names"):
             if found[key] != own[key]:
                 raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
-        self.black_box.queries = checkpoint["fex_queries"]
+        self.black_box.queries = checkpoint["fex_queries"] // self._world_size

@@ -1,21 +1,59 @@
 """`fex-train --config NAME.yaml`: fit, validate, test or predict one run described by one YAML file."""
 
+import logging
+import os
 import sys
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile, DefaultHelpFormatter
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from fex.atomic import replacing
+from fex.cli.checkpoint_io import SafeCheckpointIO
 from fex.cli.config import PackagedConfig
+from fex.cli.graceful_stop import GracefulStop
+from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
+
+# Said at every run, true of every run, and nothing to act on.
+SILENCED = (
+    ".*args parameter is intended.*",
+    ".*treespec, LeafSpec.*",
+    ".*is not supported by the model summary.*",
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*in eval mode at the start of training.*",  # the encoder, on purpose
+    ".*no pre-optimization state was saved.*",  # checkpoints are of the state after the step, on purpose
+)
+
+
+class _Help(DefaultHelpFormatter):
+    """Keeps the lines of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class FexParser(LightningArgumentParser):
+    """Says what is wrong without printing every setting there is."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends the program with the error and where to look."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser: Any = getattr(ex, "subcommand_parser", None) or self
+        program = parser.prog.replace(" [options]", "")
+        self.exit(2, f"fex-train: error: {message}\nFor all settings: {program} --help\n")
 
 
 class FexCLI(LightningCLI):
@@ -42,9 +80,31 @@ class FexCLI(LightningCLI):
         if config.get("threads"):
             torch.set_num_threads(config["threads"])
         torch.set_float32_matmul_precision("high")
+        if self.subcommand != "fit":  # config.yaml beside a run stays the one it was trained with
+            self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
+        config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
+        callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
+        callbacks.append(GracefulStop())
+        shown = config.get("enable_progress_bar") is not False and not any(
+            isinstance(c, ProgressBar) for c in callbacks
+        )
+        if shown and not sys.stdout.isatty():
+            callbacks.append(ProgressLines())
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(SafeCheckpointIO())
+        return super().instantiate_trainer(**{"callbacks": callbacks, "plugins": plugins, **kwargs})
 
     def before_fit(self) -> None:
-        """Says which settings a resumed run takes from where."""
+        """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where."""
+        for callback in self.trainer.checkpoint_callbacks:
+            folder = callback.dirpath if isinstance(callback, ModelCheckpoint) else None
+            if folder is not None and "://" not in str(folder) and self.trainer.is_global_zero:
+                with replacing(os.path.join(folder, ".writable")) as part:
+                    part.touch()
+                os.remove(os.path.join(folder, ".writable"))
         if self.config[self.subcommand].get("ckpt_path") and self.trainer.is_global_zero:
             print(
                 "Resuming: weights, optimiser state (its learning rate too), epoch and step come from the checkpoint; "
@@ -53,11 +113,19 @@ class FexCLI(LightningCLI):
             )
 
 
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
 def _arguments(argv: list[str]) -> list[str]:
     """`fex-train --config X` means `fex-train fit --config X`."""
-    if any(argument in SUBCOMMANDS for argument in argv) or argv in ([], ["-h"], ["--help"]):
-        return argv
-    return ["fit", *argv]
+    known = (*SUBCOMMANDS, "-h", "--help")
+    return argv if not argv or argv[0] in known else ["fit", *argv]
+
+
+def _no_tips(record: logging.LogRecord) -> bool:
+    """Lightning advertises its cloud products at every start."""
+    return "Tip: For seamless cloud" not in record.getMessage()
 
 
 _EPILOG = """
@@ -71,16 +139,17 @@ examples:
 
 def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
-    warnings.filterwarnings("ignore", ".*args parameter is intended.*")
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*is not supported by the model summary.*")
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-    packaged = ", ".join(sorted(path.name for path in Path(resource_dir("configs")).glob("*.yaml")))
+    for pattern in SILENCED:
+        warnings.filterwarnings("ignore", pattern)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
+    packaged = ", ".join(
+        sorted(path.name for path in resource_dir("configs").glob("*.yaml") if not path.stem.startswith("benchmark"))
+    )
     return FexCLI(
         LightningModule,
         LightningDataModule,
         trainer_class=Trainer,
+        parser_class=FexParser,
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
@@ -91,6 +160,7 @@ def run(argv: list[str]) -> FexCLI:
             "prog": "fex-train",
             "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
             "epilog": _EPILOG,
+            "formatter_class": _Help,
         },
         args=_arguments(argv),
     )
@@ -98,7 +168,12 @@ def run(argv: list[str]) -> FexCLI:
 
 def main() -> None:
     """Entry point of `fex-train`."""
-    run(sys.argv[1:])
+    try:
+        run(sys.argv[1:])
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("FEX_TRACEBACK"):
+            raise
+        sys.exit(f"fex-train: error: {error}\n(FEX_TRACEBACK=1 shows where.)")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def overlay(picture: Image.Image, values: ArrayLike, *, colormap: str = COLORMAP
     """
     strength = np.asarray(values, dtype=np.float32).clip(0, 1)[..., None]
     grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None]
-    alpha = 0.35 + 0.3 * strength
+    alpha = 0.3 + 0.35 * strength
     mixed = (1 - alpha) * grey + alpha * colorize(strength[..., 0], colormap)
     return Image.fromarray(mixed.round().astype(np.uint8))
 
@@ -173,11 +173,14 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
         picture = to_picture(explanation.image.detach().cpu())
     else:
         picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
-    whose = "explainer's estimate" if explanation.probability_of == "explainer" else "by the black box"
-    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f}"
-    parts = [explanation.source, f"p {whose}", f"{explanation.method} of {explanation.black_box}",
-             f"{explanation.removal} removal"]  # fmt: skip
-    return panel(picture, explanation.grid, title=title, subtitle="  ·  ".join(p for p in parts if p), **options)  # type: ignore[arg-type]
+    whose = "explainer's estimate" if explanation.probability_of == "explainer" else "the black box's"
+    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({whose})"
+    subtitle = f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal"
+    if explanation.source:  # a long path gives way to the rest
+        font, dot = _font(12), "  ·  "
+        width = 3 * _enlarged(picture, TILE).width + 2 * _GAP - font.getlength(subtitle + dot)
+        subtitle += dot + _fitted(explanation.source, font, max(60, int(width)))
+    return panel(picture, explanation.grid, title=title, subtitle=subtitle, **options)  # type: ignore[arg-type]
 
 
 def grid_picture(

@@ -38,7 +38,8 @@ form {{ display: flex; flex-wrap: wrap; gap: .5rem; padding: .6rem 0; position: 
   background: var(--paper); border-bottom: 1px solid var(--line) }}
 input, select {{ font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
   border-radius: .4rem; padding: .3rem .5rem; max-width: 100% }}
-main {{ display: grid; gap: .8rem; padding: 1rem 0; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)) }}
+main {{ display: grid; gap: .8rem; padding: 1rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)) }}
 article {{ background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .6rem;
   content-visibility: auto; contain-intrinsic-size: auto 16rem }}
 article[hidden] {{ display: none }}

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["markdown_table", "pivot", "text_table"]
+__all__ = ["markdown_table", "pivot", "print_table", "text_table"]
 
 # Which way a score is better; the others are counts or have no direction.
 DIRECTIONS = {
@@ -73,7 +75,7 @@ def pivot(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     header += [f"{key} / image" for key in costs]
     lines = []
     for method in methods:
-        line = [method] + [_score(cells[method, *m]) if (method, *m) in cells else "" for m in metrics]
+        line = [method, *(_score(cells[key]) if (key := (method, *m)) in cells else "" for m in metrics)]
         own = [row for row in rows if row["method"] == method]
         for key in costs:
             # Protocols score the same explanations, so a method has one cost; were they run apart, the largest is told.
@@ -93,8 +95,6 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def text_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """Rows as of `pivot` -> a table that `rich` prints; intervals are 95 %."""
-    from rich.markup import escape
-
     header, lines = pivot(rows)
     table = Table(title=title, title_justify="left", caption="value [95 % interval]", caption_justify="left")
     for index, name in enumerate(header):
@@ -102,3 +102,12 @@ def text_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> T
     for line in lines:
         table.add_row(*map(escape, line))
     return table
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
+    """Prints `text_table` to standard output: as wide as the terminal, or as the table where it goes to a file."""
+    console = Console()
+    table = text_table(rows, title)
+    if not console.is_terminal:
+        console = Console(width=max(80, console.measure(table, options=console.options.update(width=1000)).maximum))
+    console.print(table)

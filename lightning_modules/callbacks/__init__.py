@@ -1,6 +1,7 @@
 """Callbacks: scores by protocol, heat maps, failure signs."""
 
 from lightning_modules.callbacks.health import HealthSigns
+from lightning_modules.callbacks.heatmaps import HeatMaps
 from lightning_modules.callbacks.scores import ExplanationScores
 
-__all__ = ["ExplanationScores", "HealthSigns"]
+__all__ = ["ExplanationScores", "HealthSigns", "HeatMaps"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fex.metrics.protocol_scores import ProtocolScores
@@ -65,12 +66,28 @@ class ExplanationScores(pl.Callback):
         self._add(pl_module, outputs, batch, self.limit)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs the means."""
+        """Logs the means, and the curves where the protocol has them."""
         for name, scores in self.scores.items():
+            self._log_curves(trainer, name, scores)
             for metric, value in scores.compute().items():
                 pl_module.log(
                     f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith("auc"), rank_zero_only=True
                 )
+
+    def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:
+        """Perturbation curves as TensorBoard scalars over the share removed, in percent."""
+        with scores.sync_context():
+            _, components = scores.instances()
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        fractions = getattr(scores.protocol, "fractions", ())
+        for component, values in components.items():
+            if values.ndim == 2 and values.shape[1] == len(fractions):
+                for logger in loggers:
+                    for share, value in zip(fractions, values.nanmean(0).tolist(), strict=True):
+                        tag = f"curves/{name}/{component}/step_{trainer.global_step}"
+                        logger.experiment.add_scalar(tag, value, round(100 * share))
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""

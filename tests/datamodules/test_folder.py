@@ -92,7 +92,7 @@ def test_unreadable_files_are_counted_named_and_invalid(classes, caplog):
     assert batch["inputs"][~batch["valid"]].abs().sum() == 0
     assert batch["inputs"][batch["valid"]].flatten(1).sum(1).min() > 0
     assert data.skipped == {"train": 2}
-    assert caplog.text.count("cat/cat0.png") == 1
+    assert caplog.text.count("read: cat/cat0.png") == 1
     assert "2 images of the train data could not be read" in caplog.text
 
 

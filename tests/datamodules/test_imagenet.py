@@ -47,8 +47,7 @@ def test_unknown_wnid(tmp_path):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_parquet(tmp_path, streaming, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def test_parquet(tmp_path, streaming):
     (tmp_path / "data").mkdir()
     for name, count in (("train-00000", 8), ("validation-00000", 3)):
         table = pa.table({"image": [{"bytes": encode(), "path": None}] * count, "label": [7] * count})

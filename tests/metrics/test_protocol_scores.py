@@ -24,6 +24,14 @@ def test_ranks_merge_into_the_same_instances():
     torch.testing.assert_close(whole.compute()["positive_auc"], rows.mean())
 
 
+def test_rows_that_are_not_valid_do_not_count():
+    scores = ProtocolScores("fex")
+    rows = torch.tensor([[0.0] * 10, [1.0] * 10])
+    scores.update(curves(rows), torch.tensor([0, 1]), torch.tensor([False, True]))  # the first could not be read
+    assert scores.instances()[0].tolist() == [1]
+    assert scores.compute()["positive_auc"] == 1
+
+
 def test_intervals_leave_out_instances_without_a_value():
     scores = ProtocolScores("seg")
     values = torch.tensor([0.2, torch.nan, 0.4])

@@ -1,0 +1,164 @@
+"""How much memory things take: allocations at their peak, and a process that explains a whole folder."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.profiler import ProfilerActivity, profile
+
+from fex.benchmark.speed import Figure
+from fex.explainer import AmortizedExplainer
+from fex.nets import ExplainerNet
+from fex.weights import save_weights
+
+__all__ = ["class_head_memory", "folder_memory", "peak_bytes", "write_pictures"]
+
+# Memory that a process may gain between the first tenth of a folder and its end: allocators round and fragment.
+_POLL = 0.02  # seconds
+
+
+def peak_bytes(function: Callable[[], object], device: torch.device | str = "cpu") -> int:
+    """Most bytes allocated by torch at a time during a call, beyond what was held before it.
+
+    On the CPU, from the allocator's records in the profiler; what oneDNN takes as scratch space is not among them.
+    """
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        function()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as records:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        records.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]")
+    held = peak = 0
+    for _, change in changes:
+        held += change
+        peak = max(peak, held)
+    return peak
+
+
+def class_head_memory(net: ExplainerNet, batch_size: int, *, device: torch.device | str = "cpu") -> Figure:
+    """Peak of the class head of eq. 24, forward and backward, for all C classes: from tokens (B, N, D') to (B, C)."""
+    features, classes = net.features.num_features, net.num_classes
+    net = net.to(device)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(batch_size, features, net.hidden, generator=generator).to(device).requires_grad_()
+    shared = torch.randn(batch_size, features, generator=generator).to(device).requires_grad_()
+
+    def step() -> None:
+        net.class_log_rates(tokens, shared).square().sum().backward()
+        net.zero_grad()
+        tokens.grad = shared.grad = None
+
+    step()
+    return Figure(
+        f"class_head_memory_b{batch_size}_c{classes}",
+        peak_bytes(step, device) / 1e6,
+        unit="MB",
+        parts={"one_tensor_of_all_classes_mb": batch_size * features * classes * 4 / 1e6},
+        shapes={"batch": batch_size, "features": features, "classes": classes, "hidden": net.hidden},
+    )
+
+
+def write_pictures(folder: Path, count: int, size: int = 40) -> None:
+    """Different small PNG pictures, in sub-folders of a thousand."""
+    generator = torch.Generator().manual_seed(0)
+    for index in range(count):
+        place = folder / f"{index // 1000:04d}"
+        place.mkdir(parents=True, exist_ok=True)
+        cells = torch.randint(0, 256, (4, 4, 3), generator=generator, dtype=torch.uint8).numpy()
+        Image.fromarray(cells).resize((size, size), Image.Resampling.BILINEAR).save(place / f"{index:07d}.png")
+
+
+def _resident(process: int) -> int:
+    """Resident bytes of a process; 0 when it is gone."""
+    status = Path(f"/proc/{process}/status")
+    if status.parent.parent.is_dir():
+        try:
+            line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        except (OSError, StopIteration):
+            return 0
+        return int(line.split()[1]) * 1024
+    answer = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return int(answer.stdout or 0) * 1024
+
+
+def _watch(command: list[str], table: Path, log: Path) -> list[tuple[int, int]]:
+    """Runs a command that adds a line to `table` for each image done: (images done, resident bytes) as it goes on."""
+    samples: list[tuple[int, int]] = []
+    done = -1  # the header
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        reader = None
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL)
+                if reader is None and table.exists():
+                    reader = table.open("rb")
+                if reader is not None:
+                    done += reader.read().count(b"\n")
+                    samples.append((done, _resident(process.pid)))
+        finally:
+            process.kill()
+            process.wait()
+            if reader is not None:
+                reader.close()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {log.read_text()[-2000:]}")
+    return samples
+
+
+def folder_memory(explainer: AmortizedExplainer, count: int, *, formats: str = "npz", target: float = 1.1) -> Figure:
+    """Resident memory of `fex-explain` over a folder of `count` pictures: at the end, against after a tenth.
+
+    Args:
+        explainer: what explains; written to a file and loaded by the process.
+        count: pictures; 2,000 take a minute, the claim is about 100,000.
+        formats: what is written for each picture.
+        target: bound of the ratio.
+
+    Raises:
+        ValueError: too few pictures to see the memory over time.
+        RuntimeError: the command failed; has its output.
+    """
+    if count < 100:
+        raise ValueError(f"folder_memory needs at least 100 pictures to compare a tenth with the end, got {count}.")
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        weights = root / "explainer.safetensors"
+        save_weights(weights, explainer.net.state_dict(), explainer.meta)
+        write_pictures(root / "pictures", count)
+        output = root / "output"
+        command = [sys.executable, "-m", "fex.cli.explain", str(weights), str(root / "pictures")]
+        command += ["--output", str(output), "--formats", formats]
+        start = time.perf_counter()
+        samples = _watch(command, output / "explanations.csv", root / "log.txt")
+        seconds = time.perf_counter() - start
+    early = max((held for done, held in samples if 0.08 * count <= done <= 0.12 * count), default=0)
+    late = max((held for done, held in samples if done >= 0.9 * count), default=0)
+    if not early or not late:
+        raise ValueError(f"{count} pictures were done before their memory was seen: give more.")
+    return Figure(
+        "folder_memory",
+        late / early,
+        target,
+        parts={
+            "mb_after_a_tenth": early / 1e6,
+            "mb_at_the_end": late / 1e6,
+            "bytes_an_image": (late - early) / (0.85 * count),
+            "seconds": seconds,
+        },
+        shapes={"pictures": count, "formats": formats},
+    )

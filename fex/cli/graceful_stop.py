@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: finish the batch, save, leave."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+
+__all__ = ["GracefulStop"]
+
+
+class GracefulStop(pl.Callback):
+    """On SIGTERM or Ctrl-C ends training after the batch under way (and a validation under way), saved.
+
+    Writes to the last checkpoint of the trainer's `ModelCheckpoint`, or else `last.ckpt` in its folder, from where
+    `--ckpt_path` goes on as if nothing had happened. With several processes a signal to one of them is enough. The exit
+    code is 128 + the signal's number, as shells have it; a second Ctrl-C stops at once, without saving.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over the signals; only a main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = number
+        # Not `print`: the signal may have come in the middle of one.
+        os.write(2, b"\nStopping after this batch, with a checkpoint. Ctrl-C twice stops at once.\n")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves and leaves, if asked to."""
+        asked = self.asked is not None
+        if trainer.world_size > 1:  # all leave together, or the others would wait for this one for ever
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if not asked:
+            return
+        path = _last_path(trainer)
+        if path is not None:
+            trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            where = f"saved {path}" if path is not None else "nothing saved, since checkpoints are switched off"
+            os.write(2, f"Stopped at step {trainer.global_step}: {where}.\n".encode())
+        raise SystemExit(128 + (self.asked or signal.SIGTERM))
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+
+def _last_path(trainer: pl.Trainer) -> Path | None:
+    found: Any = trainer.checkpoint_callback
+    if found is None:
+        return None
+    last = getattr(found, "last_model_path", "")
+    return Path(last) if last else Path(found.dirpath or trainer.default_root_dir) / "last.ckpt"

@@ -1,0 +1,111 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from PIL import Image
+
+from fex.explanation import Explanation
+from fex.features import PatchGrid
+from fex.report.html import Gallery, make_card, write_page
+
+VOID = {"meta", "input", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Tags in balance, attributes of each tag, text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def explanation(source="a.jpg", name="drum", probability=0.5):
+    return Explanation(
+        attribution=torch.rand(4), features=PatchGrid(2, 2), size=(8, 16), target=0, target_name=name,
+        probability=probability, probability_of="explainer", method="FEX", removal="mean", black_box="toy",
+        source=source, image=torch.rand(3, 8, 16),
+    )  # fmt: skip
+
+
+def test_page_is_self_contained_and_well_formed(tmp_path):
+    write_page(tmp_path / "x.html", [[explanation(), explanation(name="crane")], [explanation("b.jpg")]])
+    text = (tmp_path / "x.html").read_text()
+    page = Page(text)
+    assert len(page.all("article")) == 2
+    images = page.all("img")
+    assert len(images) == 5  # input and two classes, input and one
+    for attrs in images:
+        assert attrs["loading"] == "lazy"
+        with Image.open(io.BytesIO(base64.b64decode(attrs["src"].removeprefix("data:image/jpeg;base64,")))) as picture:
+            assert picture.size == (192, 96)
+    assert not page.all("link")
+    assert "src" not in page.all("script")[0]
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert "prefers-color-scheme: dark" in text
+    assert any(attrs.get("name") == "viewport" for attrs in page.all("meta"))
+
+
+def test_names_are_escaped():
+    bad = '"><script>alert(1)</script>&'
+    page = Page(make_card([explanation(source=bad, name=bad)], link="a%22b.png").html)
+    (article,) = page.all("article")
+    assert article["data-file"] == article["data-class"] == bad
+    assert not page.all("script")
+    assert page.all("a") == [{"href": "a%22b.png"}]
+    assert bad in page.text
+
+
+def test_few_images_are_one_page(tmp_path):
+    with Gallery(tmp_path, title="A & B", note="<x>", page_size=3) as gallery:
+        for number in range(3):
+            gallery.add(make_card([explanation(f"{number}.jpg")]))
+    assert [p.name for p in tmp_path.iterdir()] == ["gallery.html"]
+    text = (tmp_path / "gallery.html").read_text()
+    assert [a["data-file"] for a in Page(text).all("article")] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert "<h1>A &amp; B</h1><p>&lt;x&gt;</p>" in text
+
+
+def test_many_images_are_pages_with_an_index(tmp_path):
+    with Gallery(tmp_path, title="T", page_size=3) as gallery:
+        for number in range(7):
+            gallery.add(make_card([explanation(f"{number}.jpg")]))
+            complete = sorted(p.name for p in tmp_path.glob("gallery-*.html"))
+            assert len(complete) == number // 3  # a page appears when the next one begins
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["gallery-0001.html", "gallery-0002.html", "gallery-0003.html", "gallery.html"]
+    links = {name: [a["href"] for a in Page((tmp_path / name).read_text()).all("a")] for name in names}
+    assert links["gallery.html"] == names[:3]
+    middle = ["gallery.html", "gallery-0001.html"] + ["gallery.html", "gallery-0001.html", "gallery-0003.html"]
+    assert links["gallery-0002.html"] == middle
+    assert "gallery-0004.html" not in str(links)
+    counts = [len(Page((tmp_path / name).read_text()).all("article")) for name in names]
+    assert counts == [3, 3, 1, 0]
+    assert "6.jpg … 6.jpg</a> (1)" in (tmp_path / "gallery.html").read_text()
+
+
+def test_nothing_is_written_without_cards(tmp_path):
+    with Gallery(tmp_path, title="T"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"page_size=0"):
+        Gallery(tmp_path, title="T", page_size=0)
