@@ -64,8 +64,8 @@ class FEXModule(pl.LightningModule):
         surrogate: "joint" (the paper's) or "per_feature" ratio.
         clip_range: epsilon of eq. 22.
         inner_epochs: updates on the same masks; the first reuses the rollout's pass.
-        minibatches: parts of the batch (every M-th row) updated one after the other in each inner epoch; where M divides
-            the batch of a process, the parts are the same on any number of processes with the same global batch.
+        minibatches: M parts of the batch (every M-th row) updated one after the other in each inner epoch; where M
+            divides the batch of a process, the parts do not depend on how many processes share the global batch.
         kl_stop: make no further update on these masks once the approximate KL (nats a mask) exceeds this; None never
             stops. The number of optimiser steps a batch then varies, and with it what `every_n_train_steps` counts.
         entropy_weight: lambda_en; with a compatible control also its temperature.

@@ -77,11 +77,14 @@ def test_errors(tmp_path, explanation):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="broken"), replacing(path) as part:
-        part.write_text("ne")
-        raise RuntimeError("broken")
-    with pytest.raises(OSError, match=r"a\.txt \(no space\)"), replacing(path) as part:
-        part.write_text("ne")
-        raise OSError("no space")
+    def write(error: Exception) -> None:
+        with replacing(path) as part:
+            part.write_text("ne")
+            raise error
+
+    with pytest.raises(RuntimeError, match="broken"):
+        write(RuntimeError("broken"))
+    with pytest.raises(OSError, match=r"a\.txt \(no space\)"):
+        write(OSError("no space"))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -24,6 +24,7 @@ examples:
   fex-bench run --config benchmark_quickstart.yaml
   fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --only '[FEX, Random]'
   fex-bench speed --json speed.json
+  fex-bench speed --only '[folder_memory]' --images 100000
 """
 
 
@@ -70,7 +71,10 @@ def _parser() -> ArgumentParser:
     commands.add_subcommand("run", run, help="methods x protocols on one black box")
     speed = ArgumentParser(description="Ratios of times and memory, measured in turn in one run.")
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
-    speed.add_argument("--repeats", type=int, default=15, help="measurements of each quantity.")
+    speed.add_argument("--repeats", type=int, default=15, help="measurements of each time.")
+    speed.add_argument("--images", type=int, default=2000, help="pictures in the folder that is explained.")
+    speed.add_argument("--only", type=list[str] | None, default=None, help="only these figures.")
+    speed.add_argument("--threads", type=int | None, default=None)
     commands.add_subcommand("speed", speed, help="speed and memory of the framework")
     return parser
 
@@ -139,13 +143,13 @@ def run(argv: list[str]) -> dict[str, Any]:
     """Parses `argv` and runs the subcommand; returns its report."""
     parser = _parser()
     config = parser.parse_args(argv)
-    if config.subcommand == "speed":
-        from fex.benchmark.speed import run_speed
-
-        return run_speed(config.speed.json, repeats=config.speed.repeats)
-    settings = config.run
+    settings = config[config.subcommand]
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    if config.subcommand == "speed":
+        from fex.cli.speed import run_speed
+
+        return run_speed(settings.json, repeats=settings.repeats, images=settings.images, only=settings.only)
     return run_benchmark(settings, parser.instantiate_classes(config).run)
 
 

@@ -14,7 +14,7 @@ class PackagedConfig(ActionConfigFile):
 
     @staticmethod
     def apply_config(parser: Any, cfg: Any, dest: str, value: Any, **kwargs: Any) -> None:
-        """jsonargparse's hook."""
+        """Hook of jsonargparse."""
         if isinstance(value, str) and "\n" not in value:
             try:
                 value = str(config_path(value))

@@ -38,6 +38,11 @@ def _seconds(value: float) -> str:
     return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
+def _count(value: float) -> str:
+    """Whole where it is whole."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
 def _common(rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:
     return {row[key] for row in rows if row.get(key) is not None}
 
@@ -81,7 +86,7 @@ def pivot(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
             # Protocols score the same explanations, so a method has one cost; were they run apart, the largest is told.
             values = _common(own, key)
             number = float(max(values)) if values else math.nan
-            line.append("" if math.isnan(number) else _seconds(number) if key == "seconds" else f"{number:,.6g}")
+            line.append("" if math.isnan(number) else _seconds(number) if key == "seconds" else _count(number))
         lines.append(line)
     return header, lines
 

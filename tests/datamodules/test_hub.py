@@ -111,7 +111,7 @@ def test_text_labels(files):
         _parquet(files, class_names=None, streaming=True).setup("test")
     data = _parquet(files, class_names=["ant", "cat"])
     data.setup("test")
-    with pytest.raises(ValueError, match="Label 'dog' of row 0 is not among class_names"):
+    with pytest.raises(ValueError, match="Label 'dog' of 0.png is not among class_names"):
         next(iter(data.test_dataloader()))
 
 
