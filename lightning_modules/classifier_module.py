@@ -73,7 +73,11 @@ class ClassifierModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy on one batch."""
         logits = self(batch["inputs"])
-        loss = F.cross_entropy(logits.float(), batch["labels"], label_smoothing=self.label_smoothing)
+        valid = batch["valid"]  # rows without a readable picture teach nothing
+        loss = F.cross_entropy(
+            logits.float(), batch["labels"], label_smoothing=self.label_smoothing, reduction="none"
+        )
+        loss = (loss * valid).sum() / valid.sum().clamp_min(1)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 

@@ -168,7 +168,11 @@ class FEXModule(pl.LightningModule):
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Rows (B, ...) of every process, one after the other."""
-        return self.all_gather(rows).flatten(0, 1) if self._world_size > 1 else rows
+        if self._world_size == 1:
+            return rows
+        found = rows.new_zeros(self._world_size, *rows.shape)
+        found[self.global_rank] = rows
+        return self.trainer.strategy.reduce(found, reduce_op="sum").flatten(0, 1)
 
     # -- one step ------------------------------------------------------------------------------------------------
 

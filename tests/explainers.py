@@ -31,12 +31,14 @@ def tiny_box(*, size: int = SIZE, classes: list[str] = CLASSES) -> TorchBlackBox
 
 
 def tiny_explainer(seed: int = 0) -> AmortizedExplainer:
-    generator = torch.Generator().manual_seed(seed)
-    encoder = ViTEncoder("conv_vit_tiny", model_args={"img_size": SIZE, "embed_dim": 32, "depth": 1, "num_heads": 2})
-    net = ExplainerNet(encoder, hidden=8).build(len(CLASSES), PatchGrid(4, 4))
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        encoder = ViTEncoder(
+            "conv_vit_tiny", model_args={"img_size": SIZE, "embed_dim": 32, "depth": 1, "num_heads": 2}
+        )
+        net = ExplainerNet(encoder, hidden=8).build(len(CLASSES), PatchGrid(4, 4))
         for parameter in (net.weight, net.shared.weight):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter.normal_()
     return AmortizedExplainer(net, explainer_meta(net, tiny_box(), Mean()))
 
 

@@ -46,7 +46,7 @@ def test_finds_the_one_patch_that_counts(box, options):
     torch.manual_seed(0)
     net = ExplainerNet(ViTEncoder("conv_vit_tiny", model_args=VIT), hidden=32, value_degree=3)
     module = FEXModule(box(), GRID, net, optimizer=lambda p: torch.optim.AdamW(p, 3e-3), **options)
-    fit(module, Pictures(512, bright=bright, batch_size=32), max_epochs=6)
+    fit(module, Pictures(256, bright=bright, batch_size=32), max_epochs=8)
     inputs, places = pictures(200, bright=bright, seed=1)
     target = torch.ones(200, dtype=torch.int64)
     with torch.no_grad():
@@ -55,9 +55,7 @@ def test_finds_the_one_patch_that_counts(box, options):
     assert found.eq(expected).float().mean() >= 0.95
 
 
-BASE = {
-    "reward": Retained(), "optimizer": sgd, "num_masks": 4, "inner_epochs": 2, "entropy_weight": 0.01, "clip_range": 0.2,
-}  # fmt: skip
+BASE = {"reward": Retained(), "optimizer": sgd, "num_masks": 4, "inner_epochs": 2, "entropy_weight": 0.01}
 KNOBS = {
     "num_masks": {"num_masks": 6},
     "clip_range": {"clip_range": 0.001},
@@ -121,23 +119,20 @@ def test_kl_stop_ends_the_inner_epochs_before_the_next_update(kl_stop, steps):
 def test_first_inner_epoch_reuses_the_rollout_and_queries_are_counted():
     box = SmoothBox()
     rows = fit(FEXModule(box, GRID, vit(), num_masks=5, optimizer=sgd), Pictures(16, batch_size=4))
-    assert [row["train/queries"] for row in rows] == [1 + 24 * n for n in (1, 2, 3, 4)]  # one blank, 4 x (1 + 5) a batch
+    assert [row["train/queries"] for row in rows] == [
+        1 + 24 * n for n in (1, 2, 3, 4)
+    ]  # one blank, 4 x (1 + 5) a batch
     assert all(row["train/approx_kl"] == 0 and row["train/clip_fraction"] == 0 for row in rows)
 
 
 def test_a_box_that_breaks_down_stops_the_run_by_name_and_leaves_the_checkpoint(tmp_path):
     save = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=2)
-    module = FEXModule(NaNBox(after=80), GRID, vit(), num_masks=5, optimizer=sgd)
+    module = FEXModule(NaNBox(after=1 + 3 * 24), GRID, vit(), num_masks=5, optimizer=sgd)
     with pytest.raises(ValueError, match="Black box 'broken_box' returned NaN or infinite scores for"):
         fit(module, Pictures(32, batch_size=4), [save], enable_checkpointing=True)
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint["state_dict"].values())
-    rows = fit(
-        FEXModule(SmoothBox(), GRID, vit(), num_masks=5, optimizer=sgd), Pictures(32, batch_size=4), [save],
-        enable_checkpointing=True,
-    )  # fmt: skip
-    assert len(rows) == 8
 
 
 def test_rows_without_a_readable_image_have_no_weight():

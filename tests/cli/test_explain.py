@@ -1,0 +1,271 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fex.backbones import build_timm
+from fex.black_box import load_black_box
+from fex.cli import explain
+from fex.cli.progress import progress
+from fex.preprocess import Preprocess
+from fex.weights import save_black_box
+from tests.explainers import CLASSES, tiny_explainer, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return str(write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "x.ckpt"))
+
+
+def picture(path: Path, size=(20, 18), mode="RGB", **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.effect_noise(size, 90).convert("RGB").convert(mode).save(path, **options)
+    return path
+
+
+def tree(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_mirrored(tmp_path, checkpoint, capsys):
+    for name in ("a.png", "a.jpg", "sub/a.png"):
+        picture(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--batch-size", "2"]) == 0
+    stems = ("a.png", "a.jpg", "sub/a.png")
+    assert tree(out) == {f"{s}.{f}" for s in stems for f in ("png", "npz", "json")} | {
+        "gallery.html",
+        "explanations.csv",
+    }
+    explainer = tiny_explainer()
+    for stem in stems:
+        (expected,) = explainer.explain(tmp_path / "in" / stem)
+        with np.load(out / f"{stem}.npz") as data:
+            np.testing.assert_allclose(data["attribution"], expected.grid, rtol=1e-4)
+        meta = json.loads((out / f"{stem}.json").read_text())
+        assert meta["source"] == stem
+        assert meta["target"]["name"] == expected.target_name
+        with Image.open(out / f"{stem}.png") as panel:
+            panel.load()
+    assert [row["file"] for row in read_csv(out / "explanations.csv")] == ["a.jpg", "a.png", "sub/a.png"]
+    printed = capsys.readouterr().out
+    assert "explained 3 images" in printed
+    assert "images/s" in printed
+    assert str(out / "gallery.html") in printed
+
+
+def test_top_k_and_formats(tmp_path, checkpoint):
+    path = picture(tmp_path / "a.png")
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(path), "--output", str(out), "--top-k", "2", "--formats", "npz, html"]) == 0
+    assert tree(out) == {"a.png.top1.npz", "a.png.top2.npz", "a.png.top1.html", "a.png.top2.html", "gallery.html",
+                         "explanations.csv"}  # fmt: skip
+    rows = read_csv(out / "explanations.csv")
+    expected = tiny_explainer().explain(path, top_k=2)
+    assert [(row["rank"], row["class"]) for row in rows] == [(str(i), e.target_name) for i, e in enumerate(expected, 1)]
+    assert float(rows[0]["probability"]) >= float(rows[1]["probability"])
+
+
+def test_target_by_name(tmp_path, checkpoint):
+    path = picture(tmp_path / "a.png")
+    assert explain.main([checkpoint, str(path), "--output", str(tmp_path), "--target", "CRANE"]) == 0
+    assert json.loads((tmp_path / "a.png.json").read_text())["target"] == {"index": 2, "name": "crane"}
+
+
+def test_several_arguments_do_not_meet(tmp_path, checkpoint):
+    for name in ("x/in/a.png", "y/in/a.png", "x/b.png", "y/b.png"):
+        picture(tmp_path / name)
+    inputs = [str(tmp_path / name) for name in ("x/in", "y/in", "x/b.png", "y/b.png")]
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, *inputs, "--output", str(out), "--formats", "npz"]) == 0
+    assert {name for name in tree(out) if name.endswith("npz")} == {
+        "in/a.png.npz", "2-in/a.png.npz", "b.png.npz", "2-b.png.npz"}  # fmt: skip
+
+
+def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint):
+    picture(tmp_path / "a.png")
+    arguments = [checkpoint, str(tmp_path), "--output", str(tmp_path / "out")]
+    assert explain.run(arguments).explained == 1
+    assert explain.run(arguments).explained == 1
+    assert explain.main([checkpoint, str(tmp_path), "--output", str(tmp_path)]) == 2
+
+
+def test_bad_pictures_are_counted_and_named(tmp_path, checkpoint, capsys):
+    folder = tmp_path / "in"
+    good = [
+        picture(folder / "cmyk.jpg", mode="CMYK"), picture(folder / "grey.png", mode="L"),
+        picture(folder / "palette.gif", mode="P"), picture(folder / "pixel.png", (1, 1)),
+        picture(folder / "strip.png", (3000, 2)), picture(folder / "huge.png", (4000, 3000), "1"),
+        picture(Path(os.fsdecode(os.fsencode(folder) + b"/n\xff.png"))),
+    ]  # fmt: skip
+    whole = picture(folder / "whole.png", (64, 64))
+    (folder / "cut.png").write_bytes(whole.read_bytes()[:900])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.png").touch()
+    Image.new("1", (12_000, 9_000)).save(folder / "bomb.png")
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(folder), "--output", str(out), "--batch-size", "3"]) == 1
+    printed = capsys.readouterr().out
+    assert f"explained {len(good) + 1} images" in printed
+    assert "skipped 4" in printed
+    assert "bomb.png: 12000 x 9000 pixels, the limit is" in printed
+    assert {row["file"] for row in read_csv(out / "skipped.csv")} == {"cut.png", "text.jpg", "empty.png", "bomb.png"}
+    names = [row["file"] for row in read_csv(out / "explanations.csv")]
+    assert len(names) == len(good) + 1
+    assert "n\ufffd.png" in names
+    assert "bomb.png" not in (out / "gallery.html").read_text()
+
+
+def test_only_bad_pictures(tmp_path, checkpoint, capsys):
+    (tmp_path / "a.png").write_text("no picture")
+    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 1
+    assert "explained 0 images" in capsys.readouterr().out
+    assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": "empty"}, "Found no images in"),
+        ({"inputs": "nowhere"}, "Found no picture or folder at"),
+        ({"flags": ["--target", "crain"]}, "Unknown class 'crain'. Closest of the 5 classes: crane"),
+        ({"flags": ["--target", "9"]}, "Class 9 is outside 0 ... 4"),
+        ({"flags": ["--top-k", "6"]}, "--top-k is 6, the explainer has 5 classes"),
+        ({"flags": ["--formats", "png,pdf"]}, "Unknown format pdf"),
+        ({"flags": ["--device", "gpu"]}, "Device 'gpu' cannot be used"),
+        ({"output": "file"}, "choose a folder that is writable"),
+        ({"checkpoint": "nope"}, "Found no checkpoint at nope; shipped explainers:"),
+    ],
+)
+def test_errors_end_with_code_2_and_no_results(tmp_path, checkpoint, capsys, change, message):
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    before = tree(tmp_path)
+    paths = [str(tmp_path / change.get("inputs", "in")), "--output", str(tmp_path / change.get("output", "out"))]
+    assert explain.main([change.get("checkpoint", checkpoint), *paths, *change.get("flags", [])]) == 2
+    assert message in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_checkpoint_with_code_is_refused(tmp_path, capsys):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"fex": Payload(), "state_dict": {}}, tmp_path / "x.ckpt")
+    image = picture(tmp_path / "a.png")
+    assert explain.main([str(tmp_path / "x.ckpt"), str(image), "--output", str(tmp_path / "out")]) == 2
+    assert "without running code from it" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_but_keeps_what_was_done(tmp_path, checkpoint, capsys, monkeypatch):
+    for number in range(6):
+        picture(tmp_path / "in" / f"{number}.png")
+    replace = os.replace
+
+    def full(source, target):
+        if "4.png.npz" in str(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("fex.atomic.os.replace", full)
+    out = tmp_path / "out"
+    arguments = [checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz", "--num-workers", "1"]
+    assert explain.main(arguments) == 2
+    assert "Could not write" in (message := capsys.readouterr().err)
+    assert "No space left on device" in message
+    assert [row["file"] for row in read_csv(out / "explanations.csv")] == [f"{n}.png" for n in range(4)]
+    assert (out / "gallery.html").read_text().count("<article") == 4
+    assert not list(out.rglob("*.part"))
+
+
+def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
+    for flags, message in (
+        (["--top-k", "0"], "got 0, expected at least 1"),
+        (["--target", "a", "--top-k", "2"], "not allowed with"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            explain.main([checkpoint, "a.png", *flags])
+        assert error.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_black_box_may_be_asked(tmp_path, checkpoint, capsys):
+    model_args = {"img_size": 16, "embed_dim": 32, "depth": 1, "num_heads": 2, "num_classes": 5}
+    meta = {
+        "model": "conv_vit_tiny", "model_args": model_args, "class_names": CLASSES, "mean": [0.5] * 3, "std": [0.5] * 3,
+        "preprocess": Preprocess(16, 16).to_dict(),
+    }  # fmt: skip
+    save_black_box(tmp_path / "box.safetensors", build_timm("conv_vit_tiny", model_args), meta)
+    path = picture(tmp_path / "a.png")
+    flags = [checkpoint, str(path), "--output", str(tmp_path), "--black-box"]
+    assert explain.main([*flags, str(tmp_path / "box.safetensors")]) == 0
+    box = load_black_box(tmp_path / "box.safetensors")
+    probabilities = box(box.preprocess(Image.open(path))[None])[0]
+    result = json.loads((tmp_path / "a.png.json").read_text())
+    assert (result["probability_of"], result["queries"]) == ("black box", 1)
+    assert result["target"]["index"] == int(probabilities.argmax())
+    assert result["probability"] == pytest.approx(float(probabilities.max()))
+    assert explain.main([*flags, "no_such_module:f"]) == 2
+    assert "no_such_module" in capsys.readouterr().err
+
+
+def test_help_is_fast_and_documents_exit_codes():
+    code = "import sys; from fex.cli.explain import build_parser; print(build_parser().format_help()); "
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "exit codes" in done.stdout
+    assert "examples:" in done.stdout
+
+
+def test_progress_is_plain_lines_without_a_terminal(capsys):
+    with progress(3000, "images", interval=0.0) as advance:
+        advance()
+        advance(1999)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("1 of 3,000 images, ")
+    assert second.startswith("2,000 of 3,000 images, ")
+    assert second.endswith(" images/s")
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_memory_does_not_grow_with_the_folder(tmp_path, checkpoint, monkeypatch):
+    image = picture(tmp_path / "in" / "00000.png").read_bytes()
+    for number in range(2000):
+        (tmp_path / "in" / f"{number:05}.png").write_bytes(image)
+    seen = []
+    advance = explain.Summary.__setattr__
+
+    def watch(self, name, value):
+        advance(self, name, value)
+        if name == "explained" and value % 250 == 0:
+            seen.append(resident())
+
+    monkeypatch.setattr(explain.Summary, "__setattr__", watch)
+    summary = explain.run([checkpoint, str(tmp_path / "in"), "--output", str(tmp_path / "out")])
+    assert summary.explained == 2000
+    assert len(seen) >= 8
+    assert seen[-1] - seen[1] < 25e6  # from the 250th image on: 1,750 images of 12 kB each, and their pictures
+    assert (tmp_path / "out" / "gallery-0004.html").exists()
+    assert CLASSES

@@ -1,0 +1,90 @@
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
+
+from datamodules.base import collate
+from fex.metrics.functional import mean_auc, perturbation_curve
+from fex.metrics.protocols import get_protocol
+from lightning_modules.callbacks import ExplanationScores, HealthSigns, HeatMaps
+from tests.lightning_modules.tiny import make_module
+
+
+def loader(count=6):
+    rows = [
+        {"inputs": torch.rand(3, 2, 8), "index": i, "valid": i < count - 1, "labels": 0} for i in range(count)
+    ]  # the last row is padding
+    return DataLoader(rows, batch_size=3, collate_fn=collate)
+
+
+@pytest.fixture
+def module():
+    table = torch.rand(16, generator=torch.Generator().manual_seed(1))
+    return make_module(table, num_masks=3)
+
+
+def trainer(folder, callbacks, **options):
+    return pl.Trainer(
+        default_root_dir=folder, accelerator="cpu", logger=TensorBoardLogger(folder, name="run", version=""),
+        callbacks=callbacks, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+
+
+def test_scores_match_a_direct_computation(module, tmp_path):
+    rows = list(loader())
+    found = trainer(tmp_path, [ExplanationScores(["fex"], limit=None)]).validate(module, rows, verbose=False)[0]
+    inputs = torch.cat([batch["inputs"][batch["valid"]] for batch in rows])
+    protocol = get_protocol("fex")
+    scores = module(inputs, module.black_box(inputs).argmax(1)).detach()
+    for order, name in (("most_important_first", "positive_auc"), ("least_important_first", "negative_auc")):
+        curve = perturbation_curve(
+            module.black_box, module.masker, inputs, scores, fractions=protocol.fractions, order=order
+        )
+        assert found[f"val/fex/{name}"] == pytest.approx(mean_auc(curve).mean().item(), abs=1e-6)
+
+
+def test_test_stage_logs_intervals_and_counts(module, tmp_path):
+    rows = list(loader())
+    found = trainer(tmp_path, [ExplanationScores(["fex"])]).test(module, rows, verbose=False)[0]
+    low, value, high = (found[f"test/fex/positive_auc{suffix}"] for suffix in ("/low", "", "/high"))
+    assert low <= value <= high
+    assert found["test/fex/n"] == 5
+
+
+def test_unknown_protocol_fails_before_training():
+    with pytest.raises(ValueError, match="fex"):
+        ExplanationScores(["no_such_protocol"])
+
+
+def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
+    rows = list(loader())
+    trainer(tmp_path, [ExplanationScores(["fex"]), HeatMaps(count=2)]).validate(module, rows, verbose=False)
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert events.Tags()["images"] == ["val/heat_maps"]
+    curves = [tag for tag in events.Tags()["scalars"] if tag.startswith("curves/fex/positive_curve")]
+    assert len(curves) == 1
+    assert [event.step for event in events.Scalars(curves[0])] == list(range(0, 100, 10))
+
+
+class Collapse(pl.Callback):
+    """Pretends that the masks collapsed."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        trainer.callback_metrics["train/kept_share"] = torch.tensor(0.001)
+
+
+def test_health_signs_warn_once_with_advice(module, tmp_path):
+    rows = list(loader())
+    run = trainer(tmp_path, [Collapse(), HealthSigns(patience=2)], max_epochs=4)
+    with pytest.warns(UserWarning, match="the masks collapse") as caught:
+        run.fit(module, rows)
+    assert sum("the masks collapse" in str(one.message) for one in caught) == 1
+
+
+@pytest.mark.parametrize("build", [lambda: HealthSigns(patience=0), lambda: HeatMaps(count=0)])
+def test_settings_are_checked(build):
+    with pytest.raises(ValueError, match="at least 1"):
+        build()

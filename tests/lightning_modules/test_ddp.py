@@ -1,0 +1,89 @@
+"""Two processes with the same global batch train as one does."""
+
+import pytest
+import torch
+
+from fex.estimators import Antithetic, CompatibleControl, RandomBudget
+from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder
+from fex.rewards import Retained
+from lightning_modules import FEXModule
+from tests.lightning_modules.processes import together
+from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit
+
+GLOBAL_BATCH = 8
+
+
+def pyramid():
+    torch.manual_seed(0)
+    return ExplainerNet(PyramidEncoder("test_resnet", levels=(2, 3), dim=16, frozen=True), hidden=16)
+
+
+def unet():
+    torch.manual_seed(0)
+    return ExplainerNet(UNetEncoder(depth=2, channels=(8, 8)), hidden=16)
+
+
+CASES = {
+    "paper": (vit, {}),
+    "recommended": (
+        lambda: vit(value_degree=3),
+        {
+            "reward": Retained(), "noise": Antithetic(), "exploration": RandomBudget(), "control": CompatibleControl(),
+            "entropy_weight": 0.02, "warmup": 0.3, "decay": "cosine",
+        },
+    ),
+    "inner epochs": (vit, {"inner_epochs": 3, "kl_stop": 0.02, "surrogate": "per_feature"}),
+    "minibatches": (vit, {"inner_epochs": 2, "minibatches": 2}),
+    "no class term": (vit, {"kl_weight": 0.0, "value_weight": 0.0}),
+    "pyramid": (pyramid, {}),
+    "unet": (unet, {}),
+}  # fmt: skip
+
+
+def train(name, **options):
+    net, settings = CASES[name]
+    module = FEXModule(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
+    world = options.get("devices", 1)
+    rows = fit(module, Pictures(32, batch_size=GLOBAL_BATCH // world), **options)
+    return {
+        "rows": rows,
+        "weights": torch.nn.utils.parameters_to_vector(module.explainer.parameters()).detach(),
+        "steps": module.trainer.global_step,
+        "agreement": module.trainer.test(module, Pictures(13, batch_size=GLOBAL_BATCH // world), verbose=False)[0]
+        if name == "paper"
+        else {},
+    }
+
+
+def train_all(folder):
+    torch.save(
+        {name: train(name, devices=2, strategy="ddp") for name in CASES}, f"{folder}/{torch.distributed.get_rank()}.pt"
+    )
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ddp")
+    together(train_all, folder, folder=folder)
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_as_one(both, name):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone, (first, second) = train(name), (found[name] for found in both)
+    torch.set_num_threads(threads)
+    assert torch.equal(first["weights"], second["weights"])
+    assert torch.allclose(first["weights"], alone["weights"], rtol=1e-3, atol=1e-5)
+    assert first["steps"] == alone["steps"]
+    assert len(first["rows"]) == len(alone["rows"]) == 4
+    for mine, theirs in zip(first["rows"], alone["rows"], strict=True):
+        extra = 1 if name not in ("recommended",) else 0  # each process asks once about the blank input
+        assert mine.pop("train/queries") == theirs.pop("train/queries") + extra
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+    assert first["agreement"] == pytest.approx(alone["agreement"])
+
+
+def test_kl_stop_was_put_to_work(both):
+    assert 4 < both[0]["inner epochs"]["steps"] < 12
