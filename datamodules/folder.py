@@ -9,10 +9,10 @@ from typing import Any
 from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
+from fex.image_files import IMAGE_SUFFIXES
 
-__all__ = ["EXTENSIONS", "Folder", "FolderStream", "FolderTable", "iter_images"]
+__all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _VAL_NAMES = ("val", "valid", "validation")
 
 
@@ -41,7 +41,7 @@ def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
                     continue
                 if entry.is_dir():
                     yield from walk(entry.path, f"{prefix}{entry.name}/", above | {real})
-                elif entry.name.lower().endswith(EXTENSIONS):
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                     yield prefix + entry.name
 
     return walk(str(top), "", frozenset())
@@ -98,7 +98,7 @@ class FolderStream:
 
 
 def _no_images(root: str | os.PathLike[str]) -> FileNotFoundError:
-    kinds = " ".join(EXTENSIONS)
+    kinds = " ".join(IMAGE_SUFFIXES)
     return FileNotFoundError(f"Found no images in {str(root)!r}: it should hold files ending in {kinds}.")
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from datamodules.decode import Skips, UnreadableImageError, decode
+from datamodules.skips import Skips
+from fex.image_files import UnreadableImageError, decode
 from fex.preprocess import Preprocess
 from fex.types import Batch
 

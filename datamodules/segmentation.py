@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from datamodules.base import ImageDataModule
-from datamodules.decode import Skips, UnreadableImageError, decode
+from datamodules.skips import Skips
+from fex.image_files import UnreadableImageError, decode
 from datamodules.folder import iter_images
 from datamodules.order import held_back
 from fex.preprocess import Preprocess

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 
 from fex.backbones import build_timm
 from fex.preprocess import Preprocess
@@ -63,6 +64,7 @@ class ClassifierModule(pl.LightningModule):
         self.net = build_timm(model, {"num_classes": len(class_names), **(model_args or {})})
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.accuracy = MeanMetric()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
 
@@ -74,18 +76,16 @@ class ClassifierModule(pl.LightningModule):
         """Cross-entropy on one batch."""
         logits = self(batch["inputs"])
         valid = batch["valid"]  # rows without a readable picture teach nothing
-        loss = F.cross_entropy(
-            logits.float(), batch["labels"], label_smoothing=self.label_smoothing, reduction="none"
-        )
+        loss = F.cross_entropy(logits.float(), batch["labels"], label_smoothing=self.label_smoothing, reduction="none")
         loss = (loss * valid).sum() / valid.sum().clamp_min(1)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
-        valid = batch["valid"]
-        correct = self(batch["inputs"]).argmax(1).eq(batch["labels"]) & valid
-        accuracy = correct.sum() / valid.sum().clamp_min(1)
-        self.log(f"{stage}/accuracy", accuracy, prog_bar=True, sync_dist=True, batch_size=int(valid.sum()))
+        correct = self(batch["inputs"]).argmax(1).eq(batch["labels"])
+        # A metric, not a logged mean: Lightning rounds the row counts of several processes.
+        self.accuracy.update(correct.float(), batch["valid"].float())
+        self.log(f"{stage}/accuracy", self.accuracy, prog_bar=True, batch_size=len(correct))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs the accuracy."""

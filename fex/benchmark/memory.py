@@ -19,14 +19,14 @@ from fex.weights import save_weights
 
 __all__ = ["class_head_memory", "folder_memory", "peak_bytes", "write_pictures"]
 
-# Memory that a process may gain between the first tenth of a folder and its end: allocators round and fragment.
-_POLL = 0.02  # seconds
+_POLL = 0.02  # seconds between two looks at a process
 
 
 def peak_bytes(function: Callable[[], object], device: torch.device | str = "cpu") -> int:
     """Most bytes allocated by torch at a time during a call, beyond what was held before it.
 
-    On the CPU, from the allocator's records in the profiler; what oneDNN takes as scratch space is not among them.
+    On the CPU, from the allocator's records in the profiler; what oneDNN takes as scratch space is not among them,
+    nor is the release of blocks that are older than the call (so the peak is rather told too high).
     """
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)

@@ -61,7 +61,7 @@ def _parser() -> ArgumentParser:
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
     run.add_argument("--features", type=PatchGrid, required=True, help="grid of the features.")
-    run.add_argument("--methods", type=dict[str, Any], required=True, help="name: {class_path, init_args}.")
+    run.add_argument("--methods", type=dict[str, dict], required=True, help="name: {class_path, init_args}.")
     run.add_argument("--only", type=list[str] | None, default=None, help="only these methods.")
     run.add_argument("--protocols", type=list[str], default=["fex"], help="names of protocols.")
     run.add_argument("--limit", type=int | None, default=None, help="score so many test instances.")

@@ -74,10 +74,10 @@ class ProgressLines(ProgressBar):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Tells if it is time."""
-        self._tell("test", batch_idx + 1, self.total_test_batches_current_dataloader, {})
+        self._tell("test", batch_idx + 1, trainer.num_test_batches[dataloader_idx], {})
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Tells if it is time."""
-        self._tell("predict", batch_idx + 1, self.total_predict_batches_current_dataloader, {})
+        self._tell("predict", batch_idx + 1, trainer.num_predict_batches[dataloader_idx], {})

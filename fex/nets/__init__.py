@@ -29,4 +29,12 @@ def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> Ex
             f"The checkpoint names the encoder {encoder['class_path']!r}, expected one of {sorted(_ENCODERS)}: it was "
             "not written by this version of fex."
         )
-    return ExplainerNet(kind(**encoder["init_args"]), **config).build(num_classes, features)
+    arguments = encoder["init_args"]
+    name = str(arguments.get("model", arguments.get("backbone", "")))
+    fetching = sorted({"pretrained", "weights"} & set(arguments))
+    if fetching or ":" in name or "/" in name:
+        raise ValueError(
+            f"The checkpoint asks for files or downloads (model {name!r}, {fetching}), expected the name of an "
+            "architecture alone: it was not written by fex."
+        )
+    return ExplainerNet(kind(**arguments), **config).build(num_classes, features)

@@ -118,3 +118,8 @@ def fit(
     recorder = Recorder()
     trainer(recorder, *callbacks, **options).fit(module, datamodule=data)
     return recorder.rows
+
+
+def weights_of(module: FEXModule) -> Tensor:
+    """All trainable numbers, one after the other."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in module.explainer.parameters()])

@@ -8,7 +8,7 @@ from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder
 from fex.rewards import Retained
 from lightning_modules import FEXModule
 from tests.lightning_modules.processes import together
-from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit
+from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit, weights_of
 
 GLOBAL_BATCH = 8
 
@@ -47,7 +47,7 @@ def train(name, **options):
     rows = fit(module, Pictures(32, batch_size=GLOBAL_BATCH // world), **options)
     return {
         "rows": rows,
-        "weights": torch.nn.utils.parameters_to_vector(module.explainer.parameters()).detach(),
+        "weights": weights_of(module),
         "steps": module.trainer.global_step,
         "agreement": module.trainer.test(module, Pictures(13, batch_size=GLOBAL_BATCH // world), verbose=False)[0]
         if name == "paper"

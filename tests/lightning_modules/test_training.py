@@ -24,6 +24,7 @@ from tests.lightning_modules.small import (
     pictures,
     sgd,
     vit,
+    weights_of,
 )
 from tests.lightning_modules.tiny import TinyEncoder
 
@@ -94,7 +95,7 @@ def few_steps(**options):
         module.explainer.shared.weight.normal_(generator=torch.Generator().manual_seed(1))
         module.explainer.value_out.bias.fill_(0.2)
     fit(module, Pictures(16, batch_size=4), max_epochs=1)
-    return torch.nn.utils.parameters_to_vector(module.explainer.parameters()).detach()
+    return weights_of(module)
 
 
 @pytest.mark.parametrize("name", KNOBS)
@@ -149,7 +150,7 @@ def test_rows_without_a_readable_image_have_no_weight():
         Spoilt.spoil = spoil
         module = FEXModule(SmoothBox(), GRID, vit(), optimizer=sgd)
         fit(module, Spoilt(16, batch_size=8))
-        outcomes.append(torch.nn.utils.parameters_to_vector(module.explainer.parameters()).detach())
+        outcomes.append(weights_of(module))
     assert torch.allclose(outcomes[0], outcomes[1], atol=1e-6)
 
 

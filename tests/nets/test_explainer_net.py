@@ -140,6 +140,22 @@ def test_lora_trains_few_weights():
             lambda: rebuild({"encoder": {"class_path": "os.system", "init_args": {}}}, 2, PatchGrid(1, 1)),
             "not written by this version",
         ),
+        (
+            lambda: rebuild(
+                {"encoder": {"class_path": "fex.nets.ViTEncoder", "init_args": {"model": "hf-hub:a/b"}}},
+                2,
+                PatchGrid(1, 1),
+            ),
+            "asks for files or downloads",
+        ),
+        (
+            lambda: rebuild(
+                {"encoder": {"class_path": "fex.nets.ViTEncoder", "init_args": {"model": "x", "weights": "y"}}},
+                2,
+                PatchGrid(1, 1),
+            ),
+            "asks for files or downloads",
+        ),
     ],
 )
 def test_errors_say_what_to_do(build, message):

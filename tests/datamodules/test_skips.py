@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import decode as module
-from datamodules.decode import Skips, UnreadableImageError, decode
+from fex import image_files as module
+from datamodules.skips import Skips
+from fex.image_files import UnreadableImageError, decode
 from tests.datamodules.pictures import encode
 
 

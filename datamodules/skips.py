@@ -1,0 +1,43 @@
+"""Counting pictures that could not be read."""
+
+import logging
+
+import torch
+
+__all__ = ["Skips"]
+
+_NAMED = 5
+
+log = logging.getLogger("datamodules")
+
+
+class Skips:
+    """Counts pictures that could not be read, over all loader processes, and logs the first few.
+
+    Args:
+        slots: rows of a data set (each is counted once), or loader processes of a stream.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._counts = torch.zeros(slots, dtype=torch.int32).share_memory_()
+
+    def __len__(self) -> int:
+        return int(self._counts.sum())
+
+    def row(self, index: int, name: str, error: Exception) -> None:
+        """Notes row `index` of a data set."""
+        if self._counts[index] == 0:
+            self._counts[index] = 1
+            self._tell(name, error)
+
+    def stream(self, worker: int, name: str, error: Exception) -> None:
+        """Notes a picture met by loader process `worker`."""
+        self._counts[worker] += 1
+        self._tell(name, error)
+
+    def _tell(self, name: str, error: Exception) -> None:
+        count = len(self)
+        if count <= _NAMED:
+            log.warning("Skipped an image that cannot be read: %s (%s).", name, error)
+        if count == _NAMED:
+            log.warning("Further unreadable images are counted, not named.")

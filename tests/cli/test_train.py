@@ -1,0 +1,134 @@
+"""`fex-train`: packaged configs by name, flags, short errors, what is left beside the run, progress without a terminal."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from fex.cli import train
+from fex.cli.progress_lines import ProgressLines
+from fex.cli.train import main, run
+from fex.resources import resource_dir
+from tests.shrink import load, shrink, written
+
+
+@pytest.fixture
+def small(tmp_path):
+    config = shrink(load("quickstart"), tmp_path)
+    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
+    return written(config, tmp_path / "small.yaml")
+
+
+def refused(capsys, *argv):
+    with pytest.raises(SystemExit) as error:
+        run(list(argv))
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) < 20
+    return message
+
+
+def printed(capsys, *argv):
+    with pytest.raises(SystemExit) as error:
+        run([*argv, "--print_config"])
+    assert error.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["quickstart.yaml", "quickstart"])
+def test_packaged_config_by_name_from_any_directory_and_flags_win(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--data.init_args.batch_size", "7", "--model.init_args.num_masks=9", "--trainer.max_epochs", "2"]
+    found = printed(capsys, "--config", name, *flags)
+    assert found["data"]["init_args"]["batch_size"] == 7
+    assert found["model"]["init_args"]["num_masks"] == 9
+    assert found["trainer"]["max_epochs"] == 2
+    assert found["data"]["init_args"]["num_train"] == load("quickstart")["data"]["init_args"]["num_train"]
+
+
+def test_a_file_in_the_working_directory_wins_over_a_packaged_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = load("quickstart")
+    config["data"]["init_args"]["num_train"] = 123
+    written(config, tmp_path / "quickstart.yaml")
+    assert printed(capsys, "--config", "quickstart.yaml")["data"]["init_args"]["num_train"] == 123
+
+
+def test_unknown_config_lists_the_packaged_ones(capsys):
+    message = refused(capsys, "--config", "nope.yaml")
+    assert "Found no config 'nope.yaml'" in message
+    for path in resource_dir("configs").glob("*.yaml"):
+        assert path.name in message
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("--data.init_args.num_trian=5", "num_trian"), ("--model.init_args.lambda_kl=1", "lambda_kl"),
+     ("--trainer.max_epoch=1", "max_epoch")],
+)  # fmt: skip
+def test_unknown_key_fails_with_its_name(flag, name, capsys):
+    message = refused(capsys, "--config", "quickstart.yaml", flag)
+    assert name in message
+    assert "For all settings: fex-train fit --help" in message
+
+
+def test_unknown_key_in_a_file_fails_with_its_name(tmp_path, capsys):
+    config = load("quickstart")
+    config["trainer"]["epochs"] = 3
+    assert "epochs" in refused(capsys, "--config", written(config, tmp_path / "mine.yaml"))
+
+
+def test_a_value_named_like_a_subcommand_is_a_value():
+    assert train._arguments(["--config", "x.yaml", "--data.init_args.root", "test"])[0] == "fit"
+    assert train._arguments(["test", "--config", "x.yaml"])[0] == "test"
+    assert train._arguments(["--help"]) == ["--help"]
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        run(["--help"])
+    text = capsys.readouterr().out
+    assert "\n  fex-train --config quickstart.yaml\n" in text
+    assert "vit_imagenet.yaml" in text
+
+
+def test_run_without_a_terminal(small, tmp_path, capsys, caplog):
+    """The resolved config repeats the run; progress is lines; Lightning's tips and known warnings are silent."""
+    with warnings.catch_warnings(record=True) as told:
+        first = run(["--config", small, "--seed_everything", "3"])
+    out = capsys.readouterr()
+    assert any(isinstance(callback, ProgressLines) for callback in first.trainer.callbacks)
+    assert "epoch 1 of 1: 2 of 2 batches" in out.out
+    assert "Tip:" not in out.err + out.out + caplog.text
+    assert not [str(w.message) for w in told if "eval mode" in str(w.message)]
+    beside = tmp_path / "run" / "config.yaml"
+    assert yaml.safe_load(beside.read_text())["seed_everything"] == 3
+    again = run(["--config", str(beside)])
+    for mine, theirs in zip(first.model.explainer.parameters(), again.model.explainer.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_checkpoints_that_cannot_be_written_fail_before_training(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    config = yaml.safe_load(Path(small).read_text())
+    config["trainer"]["callbacks"][0]["init_args"]["dirpath"] = str(tmp_path / "file" / "checkpoints")
+    path = written(config, tmp_path / "bad.yaml")
+    monkeypatch.setattr("sys.argv", ["fex-train", "--config", path])
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert "Could not write" in str(error.value)
+    assert "choose a place that is writable and has space" in str(error.value)
+    monkeypatch.setenv("FEX_TRACEBACK", "1")
+    with pytest.raises(OSError, match="Could not write"):
+        main()
+
+
+def test_a_checkpoint_of_another_explainer_is_refused(small, tmp_path):
+    run(["--config", small])
+    config = yaml.safe_load(Path(small).read_text())
+    config["model"]["init_args"]["explainer"]["init_args"]["value_degree"] = 1
+    last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    with pytest.raises(ValueError, match="The checkpoint's net is .* this run's is .*: they must agree"):
+        run(["--config", written(config, tmp_path / "other.yaml"), "--ckpt_path", last])

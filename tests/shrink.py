@@ -1,0 +1,122 @@
+"""The packaged configs at a size for tests: generated data and weights, two batches, everything in one folder."""
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from PIL import Image
+
+from fex.backbones import build_timm
+from fex.preprocess import Preprocess
+from fex.resources import resource_dir
+from fex.weights import save_black_box
+
+TRAINING = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
+SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2}
+# What the boxes of the configs are: shipped weights that a test does not need are stood in for by small ones.
+BOXES = {
+    "vit_cifar10": ("conv_vit_tiny", {"img_size": 32, "num_classes": 10, **SMALL}),
+    "vit_scenes": ("conv_vit_tiny", {"img_size": 64, "patch_size": 8, "num_classes": 8, **SMALL}),
+    "vit_base_patch16_224": ("vit_base_patch16_224", {"num_classes": 1000, **SMALL}),
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    """A packaged config as data."""
+    return yaml.safe_load((resource_dir("configs") / f"{name}.yaml").read_text())
+
+
+def box_weights(name: str, folder: Path) -> Path:
+    """Untrained weights that stand in for the box `name`."""
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        model, arguments = BOXES[name]
+        torch.manual_seed(0)
+        net = build_timm(model, arguments)
+        size = arguments.get("img_size", 224)
+        meta = {
+            "model": model, "model_args": arguments, "preprocess": Preprocess(size, size).to_dict(),
+            "class_names": [str(index) for index in range(net.num_classes)], "mean": [0.5] * 3, "std": [0.25] * 3,
+        }  # fmt: skip
+        save_black_box(path, net, meta)
+    return path
+
+
+def _picture(index: int, size: int) -> Image.Image:
+    generator = torch.Generator().manual_seed(index)
+    return Image.fromarray(torch.randint(0, 256, (size, size, 3), generator=generator, dtype=torch.uint8).numpy())
+
+
+def cifar_folder(folder: Path) -> Path:
+    """train.parquet and test.parquet of 24 and 8 generated pictures."""
+    root = folder / "cifar"
+    root.mkdir(exist_ok=True)
+    for split, count in (("train", 24), ("test", 8)):
+        rows = []
+        for index in range(count):
+            file = io.BytesIO()
+            _picture(index, 32).save(file, "PNG")
+            rows.append({"bytes": file.getvalue()})
+        pq.write_table(
+            pa.table({"image": rows, "label": [index % 10 for index in range(count)]}), root / f"{split}.parquet"
+        )
+    return root
+
+
+def imagenet_folder(folder: Path) -> Path:
+    """Two wnids of twelve generated pictures each."""
+    root = folder / "imagenet"
+    for wnid in ("n01440764", "n02102040"):
+        (root / wnid).mkdir(parents=True, exist_ok=True)
+        for index in range(12):
+            _picture(index, 48).save(root / wnid / f"{index}.png")
+    return root
+
+
+@cache
+def _data(kind: str, folder: Path) -> dict[str, Any]:
+    if kind == "datamodules.Scenes":
+        return {"num_train": 24, "num_val": 8, "num_test": 8}
+    if kind == "datamodules.CIFAR10":
+        return {"root": str(cifar_folder(folder)), "num_val": 8}
+    return {"root": str(imagenet_folder(folder)), "num_workers": 0, "val_fraction": 0.2, "test_fraction": 0.2}
+
+
+def _stand_in(args: dict[str, Any], folder: Path) -> None:
+    """Replaces hub and shipped weights by small local ones; those of an installed package stay."""
+    name = args.get("weights") or args.get("model")
+    if name in BOXES:
+        args["weights"], args["pretrained"] = str(box_weights(name, folder)), False
+
+
+def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict[str, Any]:
+    """The same run on generated data, with its outputs in `folder`/run; nothing else changes."""
+    model, data, trainer = config["model"]["init_args"], config["data"], config["trainer"]
+    data["init_args"] |= {"batch_size": batch_size, **_data(data["class_path"], folder)}
+    if "black_box" in model:
+        _stand_in(model["black_box"]["init_args"], folder)
+        _stand_in(model["explainer"]["init_args"]["encoder"]["init_args"], folder)
+    else:
+        model["model_args"] |= SMALL
+        model["export"] = str(folder / "run" / "exported.safetensors")
+    trainer |= {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "log_every_n_steps": 1}
+    trainer |= {f"limit_{part}_batches": 2 for part in ("train", "val", "test", "predict")}
+    trainer.pop("val_check_interval", None)
+    trainer["logger"]["init_args"] |= {"save_dir": str(folder), "name": "run"}
+    for callback in trainer["callbacks"]:
+        if callback["class_path"].endswith("ModelCheckpoint"):
+            callback["init_args"]["dirpath"] = str(folder / "run" / "checkpoints")
+        if callback["class_path"].endswith("ExplanationScores"):
+            callback["init_args"]["limit"] = 4
+    return config
+
+
+def written(config: dict[str, Any], path: Path) -> str:
+    """The config as a file; its path."""
+    path.write_text(yaml.safe_dump(config))
+    return str(path)

