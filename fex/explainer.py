@@ -98,11 +98,11 @@ class AmortizedExplainer:
         """
         inputs = self._check(inputs)
         chosen = None if target is None else as_targets(target, len(inputs), len(self.class_names)).to(self.device)
-        tokens, shared, _ = self.net.encode(inputs)
-        rates = self.net.class_log_rates(tokens, shared)
+        encoded = self.net.encode(inputs)
+        rates = self.net.class_log_rates(encoded)
         if chosen is None:  # a stable order: among equals the first class, as argmax
             chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
-        logits = [self.net.target_logits(tokens, shared, classes) for classes in chosen.unbind(1)]
+        logits = [self.net.target_logits(encoded, classes) for classes in chosen.unbind(1)]
         return torch.stack(logits, 1).sigmoid(), chosen, rates.softmax(1)
 
     def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,7 +32,7 @@ from fex.losses import (
     value_loss,
 )
 from fex.masking import Masker, masked_probabilities
-from fex.nets import ExplainerNet
+from fex.nets import Encoded, ExplainerNet
 from fex.preprocess import Preprocess
 from fex.removal import Mean, Removal
 from fex.rewards import BlankCorrectedRatio, Reward
@@ -211,45 +211,46 @@ class FEXModule(pl.LightningModule):
             "masks": masks,
             "budget": budget_noise,
             "old_log_prob": policy.log_prob(sampling, masks),
-            "kept": sampling.sigmoid().mean(-1),
+            "kept": self.exploration.reference(budget_noise).sigmoid().squeeze(-1),
             "control": self.control(centred, self.entropy_weight),
             "scores": scores,
             "rewards": rewards,
         }
 
-    def _encode(self, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """What the losses need of the explainer: one pass."""
-        tokens, shared, trunk = self.explainer.encode(inputs)
-        logits = self.explainer.target_logits(tokens, shared, target)
-        return {"tokens": tokens, "shared": shared, "trunk": trunk, "logits": logits}
+    def _encode(self, inputs: Tensor, target: Tensor) -> tuple[Encoded, Tensor]:
+        """What the losses need of the explainer, and the target's logits (B, N): one pass."""
+        encoded = self.explainer.encode(inputs)
+        return encoded, self.explainer.target_logits(encoded, target)
 
     def _loss(
-        self, output: dict[str, Tensor], rollout: dict[str, Tensor], clean: Tensor, target: Tensor, weight: Tensor
+        self, output: tuple[Encoded, Tensor], rollout: dict[str, Tensor], clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 25 on one (mini)batch; `weight` (B,) sums to 1 and is 0 for rows without a readable input."""
-        centred = self.exploration.centre(output["logits"])
+        encoded, logits = output
+        centred = self.exploration.centre(logits)
         reference = self.exploration.reference(rollout["budget"])
-        sampling = centred.unsqueeze(1) + reference
+        side = self.exploration.side(rollout["budget"])
+        sampling = self.exploration(centred, rollout["budget"])
         log_prob = policy.log_prob(sampling, rollout["masks"])
-        rates = sampling.sigmoid()
-        values = self.explainer.value(output["trunk"], target, rollout["kept"])
+        values = self.explainer.value(encoded.trunk, target, rollout["kept"])
 
         control = rollout["control"].unsqueeze(1)
-        predicted = (control * (rollout["masks"] - rates.detach())).sum(-1)
-        advantage = rollout["rewards"] - self.baseline(rollout["rewards"], values.detach()) - predicted
+        predicted = (control * (rollout["masks"] - reference.sigmoid())).sum(-1)
+        rest = rollout["rewards"] - predicted
+        advantage = side * (rest - self.baseline(rest, values.detach()))
         surrogate = self.surrogate(log_prob, rollout["old_log_prob"], advantage, self.clip_range)
         # The control variate's own expectation comes back with its exact gradient: the estimate stays unbiased.
-        surrogate = surrogate - (control * rates).sum(-1)
+        surrogate = surrogate - side * (control * sampling.sigmoid()).sum(-1)
         regularised = policy.relative_entropy(sampling, reference)
         losses = {
             "policy_loss": surrogate.mean(1),
             "relative_entropy": regularised.mean(1),
-            "value_loss": value_loss(values, rollout["rewards"]),
+            "value_loss": value_loss(values, rest),
         }
         total = losses["policy_loss"] + self.entropy_weight * losses["relative_entropy"]
         total = total + self.value_weight * losses["value_loss"]
         if self.kl_weight > 0:
-            rates_by_class = self.explainer.class_log_rates(output["tokens"], output["shared"])
+            rates_by_class = self.explainer.class_log_rates(encoded)
             losses["kl_loss"] = self.divergence(rates_by_class, clean)
             total = total + self.kl_weight * losses["kl_loss"]
         signs = {name: (loss.detach() * weight).sum() for name, loss in losses.items()}
@@ -270,10 +271,10 @@ class FEXModule(pl.LightningModule):
         reuse = self.minibatches == 1
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
-        rollout = self._rollout(inputs, target, output["logits"].detach())
+        rollout = self._rollout(inputs, target, output[1].detach())
         signs = self._improve(inputs, target, valid, clean, rollout, output if reuse else None)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, output["logits"].detach(), clean, len(inputs))
+        self._log_step(signs, rollout, output[1].detach(), clean, len(inputs))
 
     def _improve(
         self,
@@ -282,7 +283,7 @@ class FEXModule(pl.LightningModule):
         valid: Tensor,
         clean: Tensor,
         rollout: dict[str, Tensor],
-        first: dict[str, Tensor] | None,
+        first: tuple[Encoded, Tensor] | None,
     ) -> dict[str, Tensor]:
         """The inner epochs; `first` is the rollout's own pass, where it can be used again. Returns the last signs."""
         optimizer = self.optimizers()

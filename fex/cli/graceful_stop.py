@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the batch, save, leave."""
+"""The last checkpoint is that of the last step: at the end, and at Ctrl-C and SIGTERM."""
 
 import os
 import signal
@@ -15,9 +15,11 @@ __all__ = ["GracefulStop"]
 class GracefulStop(pl.Callback):
     """On SIGTERM or Ctrl-C ends training after the batch under way (and a validation under way), saved.
 
-    Writes to the last checkpoint of the trainer's `ModelCheckpoint`, or else `last.ckpt` in its folder, from where
-    `--ckpt_path` goes on as if nothing had happened. With several processes a signal to one of them is enough. The exit
-    code is 128 + the signal's number, as shells have it; a second Ctrl-C stops at once, without saving.
+    At the regular end it saves too, where `save_last` is set: `ModelCheckpoint` itself leaves out the steps after the
+    last multiple of `every_n_train_steps`. It writes the last checkpoint of the trainer's `ModelCheckpoint`, or else
+    `last.ckpt` in its folder, from where `--ckpt_path` goes on as if nothing had happened. With several processes a
+    signal to one of them is enough. The exit code is 128 + the signal's number, as shells have it; a second Ctrl-C
+    stops at once, without saving.
     """
 
     def __init__(self) -> None:
@@ -59,7 +61,10 @@ class GracefulStop(pl.Callback):
         self._before = {}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gives the signals back."""
+        """Saves the finished run; gives the signals back."""
+        path = _last_path(trainer)
+        if path is not None and getattr(trainer.checkpoint_callback, "save_last", False) and not trainer.fast_dev_run:
+            trainer.save_checkpoint(path)
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -116,11 +116,11 @@ class _InTurn(pl.Callback):
 
         def explain() -> None:
             with trainer.precision_plugin.forward_context():
-                tokens, shared, trunk = explainer.encode(inputs)
-                total = explainer.target_logits(tokens, shared, target).sum()
-                total = total + explainer.value(trunk, target, kept).sum()
+                encoded = explainer.encode(inputs)
+                total = explainer.target_logits(encoded, target).sum()
+                total = total + explainer.value(encoded.trunk, target, kept).sum()
                 if module.kl_weight > 0:
-                    total = total + explainer.class_log_rates(tokens, shared).sum()
+                    total = total + explainer.class_log_rates(encoded).sum()
             total.backward()
             explainer.zero_grad()
 

@@ -158,6 +158,7 @@ def run(argv: list[str]) -> FexCLI:
         trainer_defaults={"use_distributed_sampler": False},
         parser_kwargs={
             "prog": "fex-train",
+            "allow_abbrev": False,  # a mistyped key is an error, not another key
             "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
             "epilog": _EPILOG,
             "formatter_class": _Help,

@@ -1,7 +1,7 @@
 """Parts of the policy-gradient estimator: noise, exploration, baselines, control variates. Each is injected."""
 
 from fex.estimators.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
-from fex.estimators.exploration import Exploration, OnPolicy, RandomBudget
+from fex.estimators.exploration import Exploration, OnPolicy, RandomBudget, TwoSidedBudget
 from fex.estimators.noise import Antithetic, Independent, Noise
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Noise",
     "OnPolicy",
     "RandomBudget",
+    "TwoSidedBudget",
     "ValueBaseline",
 ]

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
-__all__ = ["Exploration", "OnPolicy", "RandomBudget"]
+__all__ = ["Exploration", "OnPolicy", "RandomBudget", "TwoSidedBudget"]
 
 
 class Exploration(ABC):
@@ -18,9 +19,13 @@ class Exploration(ABC):
     def reference(self, noise: Tensor) -> Tensor:
         """Log-odds of keeping before the explainer has spoken: budget noise (B, K) in [0, 1) -> (B, K, 1)."""
 
+    def side(self, noise: Tensor) -> Tensor:
+        """1 where a mask keeps what matters and its reward is maximised, -1 where it removes it: (B, K) -> (B, K)."""
+        return noise.new_ones(noise.shape)
+
     def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
         """Sampling logits (B, K, N) from centred logits (B, N) and budget noise (B, K)."""
-        return centred.unsqueeze(1) + self.reference(noise)
+        return self.side(noise).unsqueeze(-1) * centred.unsqueeze(1) + self.reference(noise)
 
 
 class OnPolicy(Exploration):
@@ -54,3 +59,23 @@ class RandomBudget(Exploration):
 
     def reference(self, noise: Tensor) -> Tensor:
         return (self.low + (self.high - self.low) * noise).unsqueeze(-1)
+
+
+class TwoSidedBudget(RandomBudget):
+    """Half of the masks keep what matters, half remove it; both at random budgets.
+
+    J = E_{q+}[c] - E_{q-}[c] with q+ = Bern(sigmoid(z + b)) and q- = Bern(sigmoid(b - z)): the policy is paid for what
+    its features give alone and for what the input loses without them. A one-sided policy sees few inputs that lack
+    their evidence, and ranks poorly by what must be removed first. With `Antithetic` noise and a symmetric range the
+    two masks of a pair are exact complements.
+
+    Args:
+        low: smallest offset in nats of log-odds.
+        high: largest offset.
+    """
+
+    def reference(self, noise: Tensor) -> Tensor:
+        return super().reference((2 * noise) % 1)
+
+    def side(self, noise: Tensor) -> Tensor:
+        return torch.where(noise < 0.5, 1.0, -1.0)

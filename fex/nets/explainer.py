@@ -1,7 +1,7 @@
 """The explainer network: encoder, class head for the mask policy, value head."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,22 +11,38 @@ from torch.utils.checkpoint import checkpoint
 from fex.features import PatchGrid
 from fex.nets.encoder import Encoder
 
-__all__ = ["ExplainerNet"]
+__all__ = ["Encoded", "ExplainerNet"]
 
 # Numbers of one chunk of the class loop: 2 ** 22 float32 are 16 MB, whatever C is.
 CHUNK = 2**22
 
 
-def _mean_log_rate(tokens: Tensor, shared: Tensor, weight: Tensor) -> Tensor:
-    """Mean over features of log sigmoid: (B, N, D), (B, N), (c, D) -> (B, c)."""
-    return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1)).mean(1)
+class Encoded(NamedTuple):
+    """What one pass of the explainer gives; logits and values of any class follow from it at no further pass.
+
+    Attributes:
+        tokens: features of the tokens (B, N, D').
+        shared: the part of the logits that all classes share (B, N).
+        level: the part of the logits that all features share (B, C).
+        trunk: pooled features (B, D').
+    """
+
+    tokens: Tensor
+    shared: Tensor
+    level: Tensor
+    trunk: Tensor
+
+
+def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor) -> Tensor:
+    """Mean over features of log sigmoid: (B, N, D'), (B, N), (B, c), (c, D') -> (B, c)."""
+    return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1)).mean(1)
 
 
 class ExplainerNet(nn.Module):
     """g(x) and v(x) of the paper: logits of the mask policy for every class, values for every class.
 
-    logit(n, y) = s(token_n) + w_y . h(token_n) + bias: a part that all classes share and a part of each class.
-    Both are float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
+    logit(n, y) = s(token_n) + w_y . h(token_n) + a_y(x): a part that all classes share, a part of each class, and a
+    level of each class that all features share (where the KL term finds the class without bending the maps). All are float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
 
     Args:
         encoder: tokens and a pooled vector from the input.
@@ -54,6 +70,9 @@ class ExplainerNet(nn.Module):
         self.num_classes, self.features = num_classes, features
         self.weight = nn.Parameter(torch.zeros(num_classes, self.hidden))
         self.value_out = nn.Linear(self.hidden, num_classes * (self.value_degree + 1))
+        self.level = nn.Linear(self.hidden, num_classes)
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
         nn.init.zeros_(self.shared.weight)
         nn.init.constant_(self.shared.bias, math.log(self.keep_rate / (1 - self.keep_rate)))
         nn.init.zeros_(self.value_out.weight)
@@ -70,27 +89,29 @@ class ExplainerNet(nn.Module):
             "value_degree": self.value_degree,
         }
 
-    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (B, 3, H, W) in [0, 1] -> token features (B, N, D'), shared logits (B, N), value features (B, D')."""
+    def encode(self, inputs: Tensor) -> Encoded:
+        """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
         tokens, pooled = self.encoder(inputs, (self.features.height, self.features.width))
         with torch.autocast(inputs.device.type, enabled=False):
-            tokens = self.token(tokens)
-            return tokens, self.shared(tokens).squeeze(-1), self.trunk(pooled)
+            tokens, trunk = self.token(tokens), self.trunk(pooled)
+            return Encoded(tokens, self.shared(tokens).squeeze(-1), self.level(trunk), trunk)
 
-    def target_logits(self, tokens: Tensor, shared: Tensor, target: Tensor) -> Tensor:
-        """Logits of the classes `target` (B,) alone, (B, N): no tensor with an axis of C classes is made."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            return torch.einsum("bnd,bd->bn", tokens, self.weight[target]) + shared
+    def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
+        """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""
+        with torch.autocast(target.device.type, enabled=False):
+            level = encoded.level.gather(1, target.unsqueeze(1))
+            return torch.einsum("bnd,bd->bn", encoded.tokens, self.weight[target]) + encoded.shared + level
 
-    def class_log_rates(self, tokens: Tensor, shared: Tensor) -> Tensor:
+    def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
+        tokens, shared, levels, _ = encoded
         step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
         with torch.autocast(tokens.device.type, enabled=False):
             if step >= self.num_classes:
-                return _mean_log_rate(tokens, shared, self.weight)
+                return _mean_log_rate(tokens, shared, levels, self.weight)
             parts = [
-                checkpoint(_mean_log_rate, tokens, shared, weight, use_reentrant=False)
-                for weight in self.weight.split(step)
+                checkpoint(_mean_log_rate, tokens, shared, level, weight, use_reentrant=False)
+                for level, weight in zip(levels.split(step, 1), self.weight.split(step), strict=True)
             ]
             return torch.cat(parts, 1)
 
@@ -107,7 +128,7 @@ class ExplainerNet(nn.Module):
 
         Without a target, the class is the one with the largest mean log rate (the explainer's own prediction).
         """
-        tokens, shared, _ = self.encode(inputs)
-        rates = self.class_log_rates(tokens, shared)
+        encoded = self.encode(inputs)
+        rates = self.class_log_rates(encoded)
         target = rates.argmax(1) if target is None else target
-        return self.target_logits(tokens, shared, target), rates
+        return self.target_logits(encoded, target), rates

@@ -102,9 +102,8 @@ class ExplanationScores(pl.Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs means and 95 % intervals."""
         for name, scores in self.scores.items():
-            scores.sync()
-            for metric, (interval, count) in scores.intervals().items():
-                for suffix, value in (("", interval.value), ("/low", interval.low), ("/high", interval.high)):
-                    pl_module.log(f"test/{name}/{metric}{suffix}", value, rank_zero_only=True)
-                pl_module.log(f"test/{name}/n", float(count), rank_zero_only=True)
-            scores.unsync()
+            with scores.sync_context():
+                for metric, (interval, count) in scores.intervals().items():
+                    for suffix, value in (("", interval.value), ("/low", interval.low), ("/high", interval.high)):
+                        pl_module.log(f"test/{name}/{metric}{suffix}", value, rank_zero_only=True)
+                    pl_module.log(f"test/{name}/n", float(count), rank_zero_only=True)

@@ -103,10 +103,10 @@ def test_pictures_differ(tmp_path):
 
 
 def test_memory_of_a_folder(explainer_and_box):
-    figure = folder_memory(explainer_and_box[0], 150)
+    figure = folder_memory(explainer_and_box[0], 300)
     assert positive(figure)
-    assert set(figure.parts) == {"mb_after_a_tenth", "mb_at_the_end", "bytes_an_image", "seconds"}
-    assert figure.shapes == {"pictures": 150, "formats": "npz"}
+    assert set(figure.parts) == {"mb_after_a_tenth", "mb_in_the_last_tenth", "mb_peak", "bytes_an_image", "seconds"}
+    assert figure.shapes == {"pictures": 300, "formats": "npz"}
     with pytest.raises(ValueError, match="at least 100 pictures.*got 99"):
         folder_memory(explainer_and_box[0], 99)
 

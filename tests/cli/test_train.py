@@ -1,4 +1,4 @@
-"""`fex-train`: packaged configs by name, flags, short errors, what is left beside the run, progress without a terminal."""
+"""`fex-train`: packaged configs by name, flags, short errors, what is left beside the run, progress lines."""
 
 import warnings
 from pathlib import Path

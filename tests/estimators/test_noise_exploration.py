@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fex.estimators import Antithetic, Independent, LeaveOneOut, OnPolicy, RandomBudget, ValueBaseline
+from fex.estimators import Antithetic, Independent, LeaveOneOut, OnPolicy, RandomBudget, TwoSidedBudget, ValueBaseline
 
 
 @pytest.mark.parametrize("noise", [Independent(), Antithetic()])
@@ -55,3 +55,22 @@ def test_leave_one_out_is_the_mean_of_the_others():
     assert ValueBaseline()(rewards, rewards * 2).tolist() == [[2.0, 4.0, 12.0]]
     with pytest.raises(ValueError, match="at least two masks"):
         LeaveOneOut()(rewards[:, :1], rewards)
+
+
+def test_two_sided_pairs_are_exact_complements_under_any_policy():
+    noise, budget = Antithetic()((4, 6, 30), torch.Generator().manual_seed(1))
+    exploration = TwoSidedBudget(-3, 3)
+    centred = exploration.centre(torch.randn(4, 30, generator=torch.Generator().manual_seed(2)))
+    sampling = exploration(centred, budget)
+    kept = (noise < sampling.sigmoid()).float()
+    side = exploration.side(budget)
+    assert torch.equal(side[:, 0::2], -side[:, 1::2])
+    assert (kept[:, 0::2] + kept[:, 1::2] - 1).abs().mean() < 1e-3  # but for rounding of u against the rate
+
+
+def test_two_sided_masks_keep_or_remove_what_has_large_logits():
+    exploration = TwoSidedBudget(0, 0)
+    centred = torch.tensor([[-2.0, 2.0]])
+    sampling = exploration(centred, torch.tensor([[0.2, 0.7]]))
+    assert torch.equal(sampling[0, 0], centred[0])
+    assert torch.equal(sampling[0, 1], -centred[0])

@@ -12,6 +12,7 @@ from fex.estimators import (
     NoControl,
     OnPolicy,
     RandomBudget,
+    TwoSidedBudget,
     ValueBaseline,
 )
 from fex.losses import kl_black_box_to_explainer
@@ -39,7 +40,8 @@ def exact_objective(logits, table, reward, exploration, points=400):
         policy.log_prob(sampling.unsqueeze(1).expand(-1, len(masks), -1), masks.expand(count, -1, -1)).sum(-1).exp()
     )  # (points, 2^N)
     price = policy.relative_entropy(sampling, exploration.reference(noise)[0])
-    return ((probability * rewards).sum(1) - TEMPERATURE * price).mean(), (probability * rewards).sum(1).mean()
+    expected = (probability * rewards).sum(1)
+    return (exploration.side(noise)[0] * expected - TEMPERATURE * price).mean(), expected.mean()
 
 
 CASES = [
@@ -47,6 +49,8 @@ CASES = [
     (BlankCorrectedRatio(), Independent(), OnPolicy(), LeaveOneOut(), NoControl(), "per_feature"),
     (Retained(), Antithetic(), RandomBudget(-2, 2), ValueBaseline(), NoControl(), "joint"),
     (Retained(), Antithetic(), RandomBudget(-2, 2), ValueBaseline(), CompatibleControl(), "joint"),
+    (Retained(), Antithetic(), TwoSidedBudget(-2, 2), ValueBaseline(), CompatibleControl(), "joint"),
+    (Retained(), Independent(), TwoSidedBudget(-1, 3), ValueBaseline(), NoControl(), "per_feature"),
     (Retained(), Independent(), OnPolicy(), LeaveOneOut(), CompatibleControl(), "per_feature"),
 ]
 
@@ -77,7 +81,7 @@ def test_sampled_gradient_and_reward_match_the_enumerated_ones(
     inputs, target = white(module, batch), torch.zeros(batch, dtype=torch.int64)
     logits = LOGITS.expand(batch, -1).clone().requires_grad_()
     rollout = module._rollout(inputs, target, logits.detach())
-    output = {"logits": logits, "trunk": module.explainer.encode(inputs)[2]}
+    output = (module.explainer.encode(inputs), logits)
     clean = module.black_box(inputs)
     loss, _ = module._loss(output, rollout, clean, target, torch.full((batch,), 1 / batch))
     (gradient,) = torch.autograd.grad(loss, logits)
@@ -105,14 +109,16 @@ def test_compatible_control_has_the_least_squares_gradient_and_less_variance():
         torch.nn.init.constant_(module.explainer.value_out.bias, 0.5)  # a value net that has learnt the mean
         logits = centred.expand(batch, -1).clone().requires_grad_()
         rollout = module._rollout(inputs, target, logits.detach())
-        output = {"logits": logits, "trunk": module.explainer.encode(inputs)[2]}
+        output = (module.explainer.encode(inputs), logits)
         loss, _ = module._loss(output, rollout, module.black_box(inputs), target, torch.full((batch,), 1 / batch))
         (gradient,) = torch.autograd.grad(loss, logits)
         if isinstance(control, CompatibleControl):
             rates = (centred + module.exploration.reference(rollout["budget"])).sigmoid()
             deviation = rollout["masks"] - rates
-            values = module.explainer.value(output["trunk"], target, rollout["kept"])
-            residual = rollout["rewards"] - values - TEMPERATURE * (deviation * centred).sum(-1)
+            values = module.explainer.value(output[0].trunk, target, rollout["kept"])
+            reference = module.exploration.reference(rollout["budget"]).sigmoid()
+            predicted = values + TEMPERATURE * ((rollout["masks"] - reference) * centred).sum(-1)
+            residual = rollout["rewards"] - predicted
             expected = -(residual.unsqueeze(-1) * deviation).mean(1)
             expected = expected - expected.mean(1, keepdim=True)  # the centring's gradient
             assert torch.allclose(gradient * batch, expected, atol=1e-4)
@@ -130,7 +136,7 @@ def test_ppo_on_one_instance_reaches_the_optimum_of_equation_10(table):
     inputs, target = white(module, 1), torch.zeros(1, dtype=torch.int64)
     for step in range(250):
         module.seed = step
-        logits = module._encode(inputs, target)["logits"].detach()
+        logits = module._encode(inputs, target)[1].detach()
         rollout = module._rollout(inputs, target, logits)
         for _ in range(module.inner_epochs):
             loss, _ = module._loss(
@@ -141,7 +147,7 @@ def test_ppo_on_one_instance_reaches_the_optimum_of_equation_10(table):
             optimizer.step()
     masks = every_mask(N)
     rewards = BlankCorrectedRatio()(table.unsqueeze(0), masks.unsqueeze(0), table[:1])[0]
-    found = module._encode(inputs, target)["logits"].detach()[0]
+    found = module._encode(inputs, target)[1].detach()[0]
     probability = policy.log_prob(found.expand(len(masks), -1), masks).sum(-1).exp()
     assert (probability * rewards).sum() > 0.95 * rewards.max()
     assert torch.equal(found.gt(0).float(), masks[rewards.argmax()])
@@ -154,8 +160,8 @@ def test_class_term_reaches_the_black_box(table):
     clean = module.black_box(inputs)
     optimizer = torch.optim.Adam(module.explainer.parameters(), lr=0.05)
     for _ in range(150):
-        tokens, shared, _ = module.explainer.encode(inputs)
-        loss = kl_black_box_to_explainer(module.explainer.class_log_rates(tokens, shared), clean).sum()
+        encoded = module.explainer.encode(inputs)
+        loss = kl_black_box_to_explainer(module.explainer.class_log_rates(encoded), clean).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -29,7 +29,7 @@ def case(request):
 
 
 def randomise(net):
-    for parameter in (net.weight, net.shared.weight, net.value_out.weight):
+    for parameter in (net.weight, net.level.weight, net.shared.weight, net.value_out.weight):
         torch.nn.init.normal_(parameter, std=0.3)
 
 
@@ -39,19 +39,19 @@ def test_starts_exactly_at_the_keep_rate_with_value_zero(case):
     logits, rates = net(inputs, target)
     assert torch.allclose(logits.sigmoid(), torch.full_like(logits, 0.8))
     assert torch.allclose(rates, torch.full_like(rates, math.log(0.8)), atol=1e-6)
-    tokens, shared, trunk = net.encode(inputs)
-    assert torch.equal(net.value(trunk, target, torch.rand(2, 3)), torch.zeros(2, 3))
+    encoded = net.encode(inputs)
+    assert torch.equal(net.value(encoded.trunk, target, torch.rand(2, 3)), torch.zeros(2, 3))
 
 
 def test_shapes_and_classes_agree_with_each_other(case):
     net, size = case
     randomise(net)
     inputs = torch.rand(3, 3, size, size)
-    tokens, shared, _ = net.encode(inputs)
-    each = torch.stack([net.target_logits(tokens, shared, torch.full((3,), c)) for c in range(5)], 1)  # (B, C, N)
+    encoded = net.encode(inputs)
+    each = torch.stack([net.target_logits(encoded, torch.full((3,), c)) for c in range(5)], 1)  # (B, C, N)
     assert each.shape == (3, 5, net.features.num_features)
     expected = torch.nn.functional.logsigmoid(each).mean(2)
-    assert torch.allclose(net.class_log_rates(tokens, shared), expected, atol=1e-5)
+    assert torch.allclose(net.class_log_rates(encoded), expected, atol=1e-5)
 
 
 def test_chunked_classes_have_the_same_rates_and_gradients(case, monkeypatch):
@@ -62,8 +62,8 @@ def test_chunked_classes_have_the_same_rates_and_gradients(case, monkeypatch):
     for chunk in (explainer_file.CHUNK, 2 * 2 * net.features.num_features):
         monkeypatch.setattr(explainer_file, "CHUNK", chunk)
         net.zero_grad()
-        tokens, shared, _ = net.encode(inputs)
-        rates = net.class_log_rates(tokens, shared)
+        encoded = net.encode(inputs)
+        rates = net.class_log_rates(encoded)
         rates[:, 3].sum().backward()
         results.append((rates.detach(), net.weight.grad.clone(), net.token[1].weight.grad.clone()))
     for whole, parts in zip(*results, strict=True):
@@ -73,9 +73,9 @@ def test_chunked_classes_have_the_same_rates_and_gradients(case, monkeypatch):
 def test_gradients_reach_every_trainable_parameter(case):
     net, size = case
     randomise(net)
-    tokens, shared, trunk = net.encode(torch.rand(2, 3, size, size))
+    encoded = net.encode(torch.rand(2, 3, size, size))
     target = torch.tensor([1, 2])
-    loss = net.target_logits(tokens, shared, target).square().mean() + net.value(trunk, target, torch.rand(2, 4)).sum()
+    loss = net.target_logits(encoded, target).square().mean() + net.value(encoded.trunk, target, torch.rand(2, 4)).sum()
     loss.backward()
     missing = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []  # DDP refuses parameters without gradient
