@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from datamodules.base import ImageDataModule
-from datamodules.skips import Skips
-from fex.image_files import UnreadableImageError, decode
 from datamodules.folder import iter_images
 from datamodules.order import held_back
+from datamodules.skips import Skips
+from fex.image_files import UnreadableImageError, decode
 from fex.preprocess import Preprocess
 
 __all__ = ["Segmentation"]

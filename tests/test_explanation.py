@@ -77,6 +77,7 @@ def test_errors(tmp_path, explanation):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
+
     def write(error: Exception) -> None:
         with replacing(path) as part:
             part.write_text("ne")

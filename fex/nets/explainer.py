@@ -42,7 +42,8 @@ class ExplainerNet(nn.Module):
     """g(x) and v(x) of the paper: logits of the mask policy for every class, values for every class.
 
     logit(n, y) = s(token_n) + w_y . h(token_n) + a_y(x): a part that all classes share, a part of each class, and a
-    level of each class that all features share (where the KL term finds the class without bending the maps). All are float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
+    level of each class that all features share (where the KL term finds the class without bending the maps). All are
+    float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
 
     Args:
         encoder: tokens and a pooled vector from the input.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fex import image_files as module
 from datamodules.skips import Skips
+from fex import image_files as module
 from fex.image_files import UnreadableImageError, decode
 from tests.datamodules.pictures import encode
 

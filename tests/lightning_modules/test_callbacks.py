@@ -19,6 +19,11 @@ def loader(count=6):
     return DataLoader(rows, batch_size=3, collate_fn=collate)
 
 
+def fixed():
+    """The same batches in every pass."""
+    return DataLoader(list(loader()), batch_size=None)
+
+
 @pytest.fixture
 def module():
     table = torch.rand(16, generator=torch.Generator().manual_seed(1))
@@ -33,7 +38,7 @@ def trainer(folder, callbacks, **options):
 
 
 def test_scores_match_a_direct_computation(module, tmp_path):
-    rows = list(loader())
+    rows = fixed()
     found = trainer(tmp_path, [ExplanationScores(["fex"], limit=None)]).validate(module, rows, verbose=False)[0]
     inputs = torch.cat([batch["inputs"][batch["valid"]] for batch in rows])
     protocol = get_protocol("fex")
@@ -46,7 +51,7 @@ def test_scores_match_a_direct_computation(module, tmp_path):
 
 
 def test_test_stage_logs_intervals_and_counts(module, tmp_path):
-    rows = list(loader())
+    rows = fixed()
     found = trainer(tmp_path, [ExplanationScores(["fex"])]).test(module, rows, verbose=False)[0]
     low, value, high = (found[f"test/fex/positive_auc{suffix}"] for suffix in ("/low", "", "/high"))
     assert low <= value <= high
@@ -59,7 +64,7 @@ def test_unknown_protocol_fails_before_training():
 
 
 def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
-    rows = list(loader())
+    rows = fixed()
     trainer(tmp_path, [ExplanationScores(["fex"]), HeatMaps(count=2)]).validate(module, rows, verbose=False)
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
@@ -69,18 +74,11 @@ def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
     assert [event.step for event in events.Scalars(curves[0])] == list(range(0, 100, 10))
 
 
-class Collapse(pl.Callback):
-    """Pretends that the masks collapsed."""
-
-    def on_train_batch_end(self, trainer, pl_module, *_):
-        trainer.callback_metrics["train/kept_share"] = torch.tensor(0.001)
-
-
-def test_health_signs_warn_once_with_advice(module, tmp_path):
-    rows = list(loader())
-    run = trainer(tmp_path, [Collapse(), HealthSigns(patience=2)], max_epochs=4)
+def test_health_signs_warn_once_with_advice(tmp_path):
+    module = make_module(torch.rand(16), num_masks=3, keep_rate=1e-4)
+    run = trainer(tmp_path, [HealthSigns(patience=2)], max_epochs=4)
     with pytest.warns(UserWarning, match="the masks collapse") as caught:
-        run.fit(module, rows)
+        run.fit(module, fixed())
     assert sum("the masks collapse" in str(one.message) for one in caught) == 1
 
 

@@ -46,7 +46,8 @@ def every_mask(count: int) -> Tensor:
 def make_module(table: Tensor, **options) -> FEXModule:
     count = int(len(table)).bit_length() - 1
     grid = PatchGrid(1, count)
-    net = ExplainerNet(TinyEncoder(count), hidden=16, value_degree=options.pop("value_degree", 0))
+    shape = {key: options.pop(key) for key in ("value_degree", "keep_rate") if key in options}
+    net = ExplainerNet(TinyEncoder(count), hidden=16, **shape)
     return FEXModule(TableBox(table, grid), grid, net, **options)
 
 
