@@ -1,4 +1,8 @@
-"""Batch augmentations: (inputs (B, 3, H, W), generator) -> inputs."""
+"""Batch augmentations: (inputs (B, 3, H, W), noise (B, numbers)) -> inputs.
+
+They draw nothing themselves: the datamodule draws uniform numbers for the global batch by a counter and hands each
+process its rows, so that a run does not depend on the number of processes and resumes exactly.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -10,20 +14,27 @@ __all__ = ["Augment", "FlipCrop", "HorizontalFlip"]
 
 
 class Augment(ABC):
-    """Changes a training batch."""
+    """Changes a training batch.
+
+    Attributes:
+        numbers: uniform numbers it needs for each instance.
+    """
+
+    numbers: int
 
     @abstractmethod
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W), drawing from `generator` (CPU) alone."""
+    def __call__(self, inputs: Tensor, noise: Tensor) -> Tensor:
+        """Inputs (B, 3, H, W) and noise (B, numbers), uniform on [0, 1), on the same device -> (B, 3, H, W)."""
 
 
 class HorizontalFlip(Augment):
     """Mirrors each image with probability 1/2."""
 
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    numbers = 1
+
+    def __call__(self, inputs: Tensor, noise: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H, W)."""
-        flip = torch.rand(len(inputs), generator=generator).lt(0.5).to(inputs.device)
-        return torch.where(flip.view(-1, 1, 1, 1), inputs.flip(-1), inputs)
+        return torch.where(noise[:, 0].lt(0.5).view(-1, 1, 1, 1), inputs.flip(-1), inputs)
 
 
 class FlipCrop(HorizontalFlip):
@@ -33,16 +44,20 @@ class FlipCrop(HorizontalFlip):
         padding: border in pixels.
     """
 
+    numbers = 3
+
     def __init__(self, padding: int = 4) -> None:
+        if padding < 0:
+            raise ValueError(f"padding must not be negative, got {padding} pixels.")
         self.padding = padding
 
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, inputs: Tensor, noise: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H, W)."""
-        inputs = super().__call__(inputs, generator)
+        inputs = super().__call__(inputs, noise)
         height, width = inputs.shape[-2:]
-        shifts = torch.randint(0, 2 * self.padding + 1, (2, len(inputs)), generator=generator).to(inputs.device)
+        shifts = (noise[:, 1:] * (2 * self.padding + 1)).long()
         padded = F.pad(inputs, [self.padding] * 4, mode="reflect")
-        rows = shifts[0, :, None] + torch.arange(height, device=inputs.device)
-        columns = shifts[1, :, None] + torch.arange(width, device=inputs.device)
+        rows = shifts[:, :1] + torch.arange(height, device=inputs.device)
+        columns = shifts[:, 1:] + torch.arange(width, device=inputs.device)
         batch = torch.arange(len(inputs), device=inputs.device).view(-1, 1, 1)
         return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

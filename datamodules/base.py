@@ -137,12 +137,13 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader("predict" if "predict" in self.datasets else "test")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augments training batches, by a generator that depends on seed, step and rank alone."""
+        """Augments training batches, by noise that depends on seed and step alone, drawn for the global batch."""
         if self.augment is not None and self.trainer is not None and self.trainer.training:
-            generator = torch.Generator().manual_seed(
-                (self.seed * 1_000_003 + self._position()) * 4096 + self.trainer.global_rank
-            )
-            batch["inputs"] = self.augment(batch["inputs"], generator)
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._position())
+            count, rank = len(batch["inputs"]), self.trainer.global_rank
+            noise = torch.rand(count * self.trainer.world_size, self.augment.numbers, generator=generator)
+            rows = noise[rank * count : (rank + 1) * count].to(batch["inputs"].device)
+            batch["inputs"] = self.augment(batch["inputs"], rows)
         return batch
 
     def teardown(self, stage: str) -> None:

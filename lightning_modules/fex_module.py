@@ -29,13 +29,14 @@ from fex.losses import (
     explained_variance,
     kl_black_box_to_explainer,
     kl_explainer_to_black_box,
-    value_loss,
 )
-from fex.masking import Masker, masked_probabilities
+from fex.losses.objective import policy_terms
+from fex.masking import Masker
 from fex.nets import Encoded, ExplainerNet
 from fex.preprocess import Preprocess
 from fex.removal import Mean, Removal
 from fex.rewards import BlankCorrectedRatio, Reward
+from fex.rollout import Rollout, collect
 from fex.types import Batch
 from lightning_modules.schedule import warmup_cosine
 
@@ -198,24 +199,21 @@ class FEXModule(pl.LightningModule):
             self._blank = self.black_box(self.masker.blank(inputs[:1]))
         return self._blank.to(inputs.device)[0, target]
 
-    @torch.no_grad()
-    def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
-        mask_noise, budget_noise = self._draw(len(inputs))
-        centred = self.exploration.centre(logits)
-        sampling = self.exploration(centred, budget_noise)
-        masks = policy.sample(sampling, mask_noise)
-        scores = masked_probabilities(self.black_box, self.masker, inputs, masks, target)
-        rewards = self.reward(scores, masks, self._blank_scores(inputs, target))
-        return {
-            "masks": masks,
-            "budget": budget_noise,
-            "old_log_prob": policy.log_prob(sampling, masks),
-            "kept": self.exploration.reference(budget_noise).sigmoid().squeeze(-1),
-            "control": self.control(centred, self.entropy_weight),
-            "scores": scores,
-            "rewards": rewards,
-        }
+        return collect(
+            self.black_box,
+            self.masker,
+            inputs,
+            target,
+            logits,
+            self._draw(len(inputs)),
+            exploration=self.exploration,
+            control=self.control,
+            reward=self.reward,
+            blank=self._blank_scores(inputs, target),
+            temperature=self.entropy_weight,
+        )
 
     def _encode(self, inputs: Tensor, target: Tensor) -> tuple[Encoded, Tensor]:
         """What the losses need of the explainer, and the target's logits (B, N): one pass."""
@@ -223,45 +221,34 @@ class FEXModule(pl.LightningModule):
         return encoded, self.explainer.target_logits(encoded, target)
 
     def _loss(
-        self, output: tuple[Encoded, Tensor], rollout: dict[str, Tensor], clean: Tensor, target: Tensor, weight: Tensor
+        self, output: tuple[Encoded, Tensor], rollout: Rollout, clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 25 on one (mini)batch; `weight` (B,) sums to 1 and is 0 for rows without a readable input."""
         encoded, logits = output
-        centred = self.exploration.centre(logits)
-        reference = self.exploration.reference(rollout["budget"])
-        side = self.exploration.side(rollout["budget"])
-        sampling = self.exploration(centred, rollout["budget"])
-        log_prob = policy.log_prob(sampling, rollout["masks"])
-        values = self.explainer.value(encoded.trunk, target, rollout["kept"])
-
-        control = rollout["control"].unsqueeze(1)
-        predicted = (control * (rollout["masks"] - reference.sigmoid())).sum(-1)
-        rest = rollout["rewards"] - predicted
-        advantage = side * (rest - self.baseline(rest, values.detach()))
-        surrogate = self.surrogate(log_prob, rollout["old_log_prob"], advantage, self.clip_range)
-        # The control variate's own expectation comes back with its exact gradient: the estimate stays unbiased.
-        surrogate = surrogate - side * (control * sampling.sigmoid()).sum(-1)
-        regularised = policy.relative_entropy(sampling, reference)
+        terms = policy_terms(
+            logits,
+            self.explainer.value(encoded.trunk, target, rollout.kept),
+            rollout,
+            exploration=self.exploration,
+            baseline=self.baseline,
+            surrogate=self.surrogate,
+            clip_range=self.clip_range,
+        )
         losses = {
-            "policy_loss": surrogate.mean(1),
-            "relative_entropy": regularised.mean(1),
-            "value_loss": value_loss(values, rest),
+            "policy_loss": (1.0, terms.policy),
+            "relative_entropy": (self.entropy_weight, terms.relative_entropy),
+            "value_loss": (self.value_weight, terms.value),
         }
-        total = losses["policy_loss"] + self.entropy_weight * losses["relative_entropy"]
-        total = total + self.value_weight * losses["value_loss"]
         if self.kl_weight > 0:
-            rates_by_class = self.explainer.class_log_rates(encoded)
-            losses["kl_loss"] = self.divergence(rates_by_class, clean)
-            total = total + self.kl_weight * losses["kl_loss"]
-        signs = {name: (loss.detach() * weight).sum() for name, loss in losses.items()}
-        with torch.no_grad():
-            log_ratio = log_prob.detach() - rollout["old_log_prob"]
-            joint = log_ratio.sum(-1)
-            signs["approx_kl"] = policy.approximate_kl(joint).mean()
-            signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else log_ratio, self.clip_range)
-            everywhere = self._gather(torch.stack([values + predicted, rollout["rewards"]], 1))
-            signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
-        return (total * weight).sum(), signs
+            losses["kl_loss"] = (self.kl_weight, self.divergence(self.explainer.class_log_rates(encoded), clean))
+        total = sum((share * loss * weight).sum() for share, loss in losses.values())
+        signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
+        joint = terms.log_ratio.sum(-1)
+        signs["approx_kl"] = policy.approximate_kl(joint).mean()
+        signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else terms.log_ratio, self.clip_range)
+        everywhere = self._gather(torch.stack([terms.predicted, rollout.rewards], 1))
+        signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
+        return total, signs
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
@@ -282,7 +269,7 @@ class FEXModule(pl.LightningModule):
         target: Tensor,
         valid: Tensor,
         clean: Tensor,
-        rollout: dict[str, Tensor],
+        rollout: Rollout,
         first: tuple[Encoded, Tensor] | None,
     ) -> dict[str, Tensor]:
         """The inner epochs; `first` is the rollout's own pass, where it can be used again. Returns the last signs."""
@@ -296,8 +283,7 @@ class FEXModule(pl.LightningModule):
             part = parts[update % count]
             output = self._encode(inputs[part], target[part]) if update or first is None else first
             weight = valid[part].float() / valid[part].sum().clamp_min(1)
-            here = {name: tensor[part] for name, tensor in rollout.items()}
-            loss, signs = self._loss(output, here, clean[part], target[part], weight)
+            loss, signs = self._loss(output, rollout[part], clean[part], target[part], weight)
             if update and self._moved_too_far(signs["approx_kl"]):
                 break
             optimizer.zero_grad()
@@ -325,12 +311,12 @@ class FEXModule(pl.LightningModule):
         return float(self.trainer.strategy.reduce(divergence, reduce_op="mean")) > self.kl_stop
 
     def _log_step(
-        self, signs: dict[str, Tensor], rollout: dict[str, Tensor], logits: Tensor, clean: Tensor, batch_size: int
+        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, batch_size: int
     ) -> None:
-        signs["reward"] = rollout["rewards"].mean()
-        signs["masked_score"] = rollout["scores"].mean()
+        signs["reward"] = rollout.rewards.mean()
+        signs["masked_score"] = rollout.scores.mean()
         signs["clean_score"] = clean.amax(1).mean()
-        signs["kept_share"] = rollout["masks"].mean()
+        signs["kept_share"] = rollout.masks.mean()
         signs["logit_spread"] = logits.std(1).mean()
         values = torch.stack(list(signs.values()))
         if self._world_size > 1:  # one collective for all of them, instead of `sync_dist` for each

@@ -20,7 +20,7 @@ class ProgressLines(ProgressBar):
         super().__init__()
         self.seconds, self.enabled = seconds, True
         self._told = self._began = 0.0
-        self._first = 0
+        self._first: int | None = None
 
     def disable(self) -> None:
         """Lightning's hook: all processes but the first are silent."""
@@ -31,12 +31,14 @@ class ProgressLines(ProgressBar):
         if self.enabled:
             print(*args, **{"flush": True, **kwargs})
 
-    def _begin(self, done: int = 0) -> None:
+    def _begin(self) -> None:
         self._began = self._told = time.perf_counter()
-        self._first = done
+        self._first = None
 
     def _tell(self, what: str, done: int, total: float, numbers: dict[str, Any]) -> None:
         now = time.perf_counter()
+        if self._first is None:  # a resumed epoch starts in its middle
+            self._first = done - 1
         if done < total and now - self._told < self.seconds:
             return
         self._told = now
@@ -45,11 +47,12 @@ class ProgressLines(ProgressBar):
             f", {name} {value:.4g}" if isinstance(value, float) else f", {name} {value}"
             for name, value in numbers.items()
         )
-        self.print(f"{what}: {done} of {total:.0f} batches, {rate:.2f} batches/s{values}")
+        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total < float("inf") else ""
+        self.print(f"{what}: {done} of {total:.0f} batches, {rate:.2f} batches/s{left}{values}")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock; a resumed epoch starts in its middle."""
-        self._begin(trainer.fit_loop.epoch_loop.batch_progress.current.completed)
+        """Starts the clock."""
+        self._begin()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

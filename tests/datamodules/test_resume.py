@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules import Parquet
+from datamodules import Augment, Parquet
 from datamodules.base import ImageDataModule
 from fex.preprocess import Preprocess
 from tests.datamodules.pictures import encode
@@ -40,8 +40,11 @@ class _Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def _jitter(inputs, generator):
-    return inputs + torch.rand(1, generator=generator)
+class _Jitter(Augment):
+    numbers = 1
+
+    def __call__(self, inputs, noise):
+        return inputs + noise.view(-1, 1, 1, 1)
 
 
 class _Table(ImageDataModule):
@@ -102,7 +105,7 @@ VALIDATION_END = {"save_on_train_epoch_end": False}
 )
 def test_table(tmp_path, workers, stops, when, options):
     def make():
-        return _Table(batch_size=4, num_workers=workers, augment=_jitter)
+        return _Table(batch_size=4, num_workers=workers, augment=_Jitter())
 
     _check(make, tmp_path, stops, when, **options)
 
@@ -122,7 +125,7 @@ def test_stream(tmp_path, workers):
             batch_size=4,
             num_workers=workers,
             preprocess=Preprocess(4, 4),
-            augment=_jitter,
+            augment=_Jitter(),
         )
 
     stops = [2, 5, 8] if workers == 0 else [3]

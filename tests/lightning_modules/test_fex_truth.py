@@ -90,7 +90,7 @@ def test_sampled_gradient_and_reward_match_the_enumerated_ones(
     error = (each.mean(0) - exact).abs() / (each.std(0) / batch**0.5)
     assert error.max() < 4
     assert exact.abs().max() > 4 * (each.std(0) / batch**0.5).max()  # the test can tell it from zero
-    rewards = rollout["rewards"].mean(1)
+    rewards = rollout.rewards.mean(1)
     assert abs(rewards.mean() - expected_reward) < 4 * rewards.std() / batch**0.5
 
 
@@ -113,12 +113,12 @@ def test_compatible_control_has_the_least_squares_gradient_and_less_variance():
         loss, _ = module._loss(output, rollout, module.black_box(inputs), target, torch.full((batch,), 1 / batch))
         (gradient,) = torch.autograd.grad(loss, logits)
         if isinstance(control, CompatibleControl):
-            rates = (centred + module.exploration.reference(rollout["budget"])).sigmoid()
-            deviation = rollout["masks"] - rates
-            values = module.explainer.value(output[0].trunk, target, rollout["kept"])
-            reference = module.exploration.reference(rollout["budget"]).sigmoid()
-            predicted = values + TEMPERATURE * ((rollout["masks"] - reference) * centred).sum(-1)
-            residual = rollout["rewards"] - predicted
+            rates = (centred + module.exploration.reference(rollout.budget)).sigmoid()
+            deviation = rollout.masks - rates
+            values = module.explainer.value(output[0].trunk, target, rollout.kept)
+            reference = module.exploration.reference(rollout.budget).sigmoid()
+            predicted = values + TEMPERATURE * ((rollout.masks - reference) * centred).sum(-1)
+            residual = rollout.rewards - predicted
             expected = -(residual.unsqueeze(-1) * deviation).mean(1)
             expected = expected - expected.mean(1, keepdim=True)  # the centring's gradient
             assert torch.allclose(gradient * batch, expected, atol=1e-4)

@@ -1,0 +1,87 @@
+"""Masks drawn from the policy, and what the black box says of them (Algorithm 1, lines 5 and 6)."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from fex import policy
+from fex.black_box.base import BlackBox
+from fex.estimators import Control, Exploration
+from fex.masking import Masker, masked_probabilities
+from fex.rewards import Reward
+
+__all__ = ["Rollout", "collect"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K masks of each of B instances; all without gradient.
+
+    Attributes:
+        masks: (B, K, N), 1 = kept.
+        budget: budget noise (B, K), uniform on [0, 1).
+        old_log_prob: log-probability of each decision under the policy that drew it, (B, K, N), nats.
+        kept: share that is kept before the explainer has spoken, (B, K).
+        control: weights of the control variate (B, N), in units of the reward.
+        scores: f_y of the masked inputs (B, K).
+        rewards: (B, K).
+    """
+
+    masks: Tensor
+    budget: Tensor
+    old_log_prob: Tensor
+    kept: Tensor
+    control: Tensor
+    scores: Tensor
+    rewards: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "Rollout":
+        """The instances `rows`, int64."""
+        return Rollout(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@torch.no_grad()
+def collect(
+    black_box: BlackBox,
+    masker: Masker,
+    inputs: Tensor,
+    target: Tensor,
+    logits: Tensor,
+    noise: tuple[Tensor, Tensor],
+    *,
+    exploration: Exploration,
+    control: Control,
+    reward: Reward,
+    blank: Tensor,
+    temperature: float,
+) -> Rollout:
+    """Draws K masks an instance and asks the black box; B * K queries.
+
+    Args:
+        black_box: the box.
+        masker: features and removal.
+        inputs: (B, 3, H, W) in [0, 1].
+        target: classes (B,), int64.
+        logits: the explainer's logits of the target (B, N).
+        noise: of the masks (B, K, N) and of the budgets (B, K), uniform on [0, 1).
+        exploration: from logits to sampling logits.
+        control: control variate.
+        reward: c(m, x).
+        blank: f_y of the blank input (B,).
+        temperature: lambda_en, for a compatible control.
+    """
+    mask_noise, budget = noise
+    centred = exploration.centre(logits)
+    sampling = exploration(centred, budget)
+    masks = policy.sample(sampling, mask_noise)
+    scores = masked_probabilities(black_box, masker, inputs, masks, target)
+    return Rollout(
+        masks=masks,
+        budget=budget,
+        old_log_prob=policy.log_prob(sampling, masks),
+        kept=exploration.reference(budget).sigmoid().squeeze(-1),
+        control=control(centred, temperature),
+        scores=scores,
+        rewards=reward(scores, masks, blank),
+    )
