@@ -1,8 +1,9 @@
 """Encoders: a backbone seen as N tokens on the feature grid and one pooled vector."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from fex.backbones import build_timm, read_timm_weights
 from fex.weights import load_state
 
-__all__ = ["Encoder", "load_backbone", "to_grid"]
+__all__ = ["Encoder", "EncoderOutput", "freeze_unused", "load_backbone", "to_grid"]
 
 
 def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -49,6 +50,28 @@ def load_backbone(
     return net, meta
 
 
+class EncoderOutput(NamedTuple):
+    """What an encoder gives.
+
+    Attributes:
+        tokens: (B, N, D), row by row.
+        pooled: (B, D).
+        classes: logits (B, C) of the backbone's own classifier, where it has one for the black box's classes.
+    """
+
+    tokens: Tensor
+    pooled: Tensor
+    classes: Tensor | None = None
+
+
+def freeze_unused(module: nn.Module, run: Callable[[], Tensor]) -> None:
+    """Freezes what takes no part in `run`: DDP refuses trainable weights without gradient."""
+    run().backward()
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.requires_grad and parameter.grad is not None)
+        parameter.grad = None
+
+
 class Encoder(nn.Module):
     """Base of the encoders.
 
@@ -57,7 +80,6 @@ class Encoder(nn.Module):
 
     Args:
         frozen: train only what stands on top of the encoder.
-        checkpointing: recompute activations in the backward pass to save memory (timm's own, where it has it).
 
     Attributes:
         dim: D.
@@ -81,12 +103,13 @@ class Encoder(nn.Module):
         return super().train(mode=False)
 
     @abstractmethod
-    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) row by row and pooled (B, D)."""
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput | tuple[Tensor, Tensor]:
+        """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) on `grid`, pooled (B, D), and the classes if known."""
 
-    def forward(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Inputs (B, 3, H, W) in [0, 1] -> float32 tokens (B, N, D) on `grid`, pooled (B, D)."""
+    def forward(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
+        """Inputs (B, 3, H, W) in [0, 1] -> float32 `EncoderOutput` on `grid`."""
         context: AbstractContextManager[Any] = torch.no_grad() if self.frozen else nullcontext()
         with context:
-            tokens, pooled = self.encode((inputs - self.mean) / self.std, grid)
-        return tokens.float(), pooled.float()
+            found = EncoderOutput(*self.encode((inputs - self.mean) / self.std, grid))
+        classes = None if found.classes is None else found.classes.float()
+        return EncoderOutput(found.tokens.float(), found.pooled.float(), classes)

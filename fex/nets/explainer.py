@@ -92,10 +92,21 @@ class ExplainerNet(nn.Module):
 
     def encode(self, inputs: Tensor) -> Encoded:
         """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
-        tokens, pooled = self.encoder(inputs, (self.features.height, self.features.width))
+        found = self.encoder(inputs, (self.features.height, self.features.width))
         with torch.autocast(inputs.device.type, enabled=False):
-            tokens, trunk = self.token(tokens), self.trunk(pooled)
-            return Encoded(tokens, self.shared(tokens).squeeze(-1), self.level(trunk), trunk)
+            tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
+            level = self.level(trunk)
+            if found.classes is not None:
+                level = level + self._known(found.classes).log_softmax(1)
+            return Encoded(tokens, self.shared(tokens).squeeze(-1), level, trunk)
+
+    def _known(self, classes: Tensor) -> Tensor:
+        if classes.shape[1] != self.num_classes:
+            raise ValueError(
+                f"The backbone classifies into {classes.shape[1]} classes, the black box into {self.num_classes}: set "
+                "class_head: false, or take a backbone with the black box's classes."
+            )
+        return classes
 
     def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""

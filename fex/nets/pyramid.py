@@ -6,25 +6,27 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.backbones import build_timm, in_order, read_timm_weights
-from fex.nets.encoder import Encoder, to_grid
-from fex.weights import load_state
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, load_backbone, to_grid
 
 __all__ = ["PyramidEncoder"]
 
 
 class PyramidEncoder(Encoder):
-    """Levels of a timm `features_only` backbone, each brought to the grid, normalised, projected and summed.
+    """Feature maps of a timm backbone, each brought to the grid, normalised, projected and summed.
 
     Args:
         model: timm name.
         weights: local file or shipped name of the classifier to start from.
         pretrained: start from timm's hub weights.
         model_args: keyword arguments of the model, plain data.
-        levels: which feature maps, as timm's `out_indices`.
+        levels: which feature maps, as the indices of timm's `feature_info`.
         dim: D.
         frozen: keep the backbone as it is; the projections are always trained.
+        class_head: keep the backbone's own classifier, frozen, and start the class levels from it; for a backbone that
+            classifies as the black box does. Without it, what lies behind the last level is cut off.
         channels_last: memory format of the backbone.
+        mean: normalisation of the inputs; by default the backbone's.
+        std: normalisation of the inputs; by default the backbone's.
     """
 
     def __init__(
@@ -37,58 +39,55 @@ class PyramidEncoder(Encoder):
         levels: tuple[int, ...] = (2, 3, 4),
         dim: int = 256,
         frozen: bool = False,
+        class_head: bool = False,
         channels_last: bool = True,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
     ) -> None:
-        meta: dict[str, Any] = {}
-        arguments = dict(model_args or {})
-        if weights is not None:
-            tensors, meta = read_timm_weights(weights)
-            arguments = {**meta.get("model_args", {}), **arguments}
-        backbone = {key: value for key, value in arguments.items() if key != "num_classes"}
-        net = timm.create_model(
-            model, pretrained=pretrained and weights is None, features_only=True, out_indices=tuple(levels), **backbone
-        )
-        if weights is not None:
-            _load_features(net, model, arguments, tensors, source=weights)
+        net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
+        if not hasattr(net, "forward_intermediates") or not hasattr(net, "feature_info"):
+            raise ValueError(f"timm gives no feature maps of {model!r}: choose another backbone, or fex.nets.ViTEncoder.")
+        channels = [info["num_chs"] for info in net.feature_info]
+        levels = tuple(range(len(channels))[level] for level in levels)  # negative ones count from the end
         data = timm.data.resolve_model_data_config(net)
         mean, std = tuple(mean or meta.get("mean") or data["mean"]), tuple(std or meta.get("std") or data["std"])
         init_args = {
-            "model": model, "model_args": backbone, "levels": list(levels), "dim": dim, "frozen": frozen,
-            "channels_last": channels_last, "mean": list(mean), "std": list(std),
+            "model": model, "model_args": {**meta.get("model_args", {}), **(model_args or {})}, "levels": list(levels),
+            "dim": dim, "frozen": frozen, "class_head": class_head, "channels_last": channels_last,
+            "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(dim, mean, std, init_args, frozen=False)
+        self.levels, self.backbone_frozen, self.class_head = levels, frozen, class_head
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        net.requires_grad_(requires_grad=not frozen)
+        if class_head:
+            net.get_classifier().requires_grad_(requires_grad=False)
+        else:
+            net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
         self.net = net.to(memory_format=self.memory_format)
-        self.backbone_frozen = frozen
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in net.feature_info.channels())
-        self.lateral = nn.ModuleList(nn.Linear(channels, dim) for channels in net.feature_info.channels())
+        self.norms = nn.ModuleList(nn.LayerNorm(channels[level]) for level in levels)
+        self.lateral = nn.ModuleList(nn.Linear(channels[level], dim) for level in levels)
         self.eval()
+        if frozen:
+            net.requires_grad_(requires_grad=False)
+        else:
+            freeze_unused(net, lambda: sum(level.sum() for level in self._maps(torch.zeros(1, 3, 64, 64))[0]))
 
-    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def _maps(self, inputs: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        inputs = inputs.contiguous(memory_format=self.memory_format)
+        if not self.class_head:
+            maps = self.net.forward_intermediates(inputs, indices=list(self.levels), intermediates_only=True)
+            return maps, None
+        last, maps = self.net.forward_intermediates(inputs, indices=list(self.levels))
+        return maps, self.net.forward_head(last)
+
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the mean of the tokens."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.backbone_frozen):
-            maps = self.net(inputs.contiguous(memory_format=self.memory_format))
+            maps, classes = self._maps(inputs)
         tokens = torch.stack(
             [
                 lateral(norm(to_grid(level.float(), grid).flatten(2).transpose(1, 2)))
                 for level, norm, lateral in zip(maps, self.norms, self.lateral, strict=True)
             ]
         ).sum(0)
-        return tokens, tokens.mean(1)
-
-
-def _load_features(
-    net: nn.Module, model: str, arguments: dict[str, Any], tensors: dict[str, Tensor], *, source: str
-) -> None:
-    """Classifier weights into a `features_only` network, which renames blocks and lacks the head."""
-    classifier = build_timm(model, arguments)
-    full = in_order(classifier, tensors)
-    load_state(classifier, full, source=source)
-    renamed = {name.replace(".", "_", 1) if name.replace(".", "_", 1) in net.state_dict() else name: t
-               for name, t in classifier.state_dict().items()}  # fmt: skip
-    own = net.state_dict()
-    load_state(net, {name: renamed.get(name, renamed.get(name.replace("_", ".", 1), own[name])) for name in own},
-               source=source)  # fmt: skip
+        return EncoderOutput(tokens, tokens.mean(1), classes)

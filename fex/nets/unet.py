@@ -4,7 +4,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from fex.nets.encoder import Encoder, to_grid
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, to_grid
 
 __all__ = ["UNetEncoder"]
 
@@ -53,9 +53,10 @@ class UNetEncoder(Encoder):
         self.pool = nn.Linear(self.down.out_channels[-1], channels[-1])
         self.depth = depth
         self.eval()
-        _freeze_unused(self.down, 2**depth)
+        side = 2**depth
+        freeze_unused(self.down, lambda: sum(level.sum() for level in self.down(torch.zeros(1, 3, side, side))[1:]))
 
-    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the mean of the deepest map, projected."""
         if any(side % 2**self.depth for side in inputs.shape[-2:]):
             raise ValueError(
@@ -64,7 +65,7 @@ class UNetEncoder(Encoder):
             )
         maps = self.down(inputs)
         tokens = to_grid(self.up(maps), grid).flatten(2).transpose(1, 2)
-        return tokens, self.pool(maps[-1].mean((2, 3)))
+        return EncoderOutput(tokens, self.pool(maps[-1].mean((2, 3))))
 
 
 def _group_norm(module: nn.Module) -> None:
@@ -76,10 +77,3 @@ def _group_norm(module: nn.Module) -> None:
         else:
             _group_norm(child)
 
-
-def _freeze_unused(backbone: nn.Module, side: int) -> None:
-    """Stages below the chosen depth exist but take no part; DDP refuses trainable weights without gradient."""
-    sum(level.sum() for level in backbone(torch.zeros(1, 3, side, side))[1:]).backward()
-    for parameter in backbone.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-        parameter.grad = None

@@ -5,7 +5,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from fex.nets.encoder import Encoder, load_backbone, to_grid
+from fex.nets.encoder import Encoder, EncoderOutput, load_backbone, to_grid
 
 __all__ = ["ViTEncoder"]
 
@@ -19,6 +19,8 @@ class ViTEncoder(Encoder):
         pretrained: start from timm's hub weights.
         model_args: keyword arguments of the model, plain data.
         frozen: keep the backbone as it is.
+        class_head: keep the backbone's own classifier, frozen, and start the class levels from it; for a backbone that
+            classifies as the black box does.
         lora_rank: if positive, train rank-r updates of the attention's linear layers instead of the backbone
             itself (needs the `text` extra's `peft`).
 
@@ -34,6 +36,7 @@ class ViTEncoder(Encoder):
         pretrained: bool = False,
         model_args: dict[str, Any] | None = None,
         frozen: bool = False,
+        class_head: bool = False,
         lora_rank: int = 0,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
@@ -47,12 +50,17 @@ class ViTEncoder(Encoder):
         mean, std = tuple(mean or meta.get("mean") or data["mean"]), tuple(std or meta.get("std") or data["std"])
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         init_args = {
-            "model": model, "model_args": arguments, "frozen": frozen, "lora_rank": lora_rank,
+            "model": model, "model_args": arguments, "frozen": frozen,
+            "class_head": class_head, "lora_rank": lora_rank,
             "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
-        net.reset_classifier(0, "")
-        for head in ("fc_norm", "attn_pool", "head_drop"):  # behind the tokens; unused weights would stop DDP
+        self.class_head = class_head
+        if class_head:
+            net.get_classifier().requires_grad_(requires_grad=False)
+        else:
+            net.reset_classifier(0, "")
+        for head in ("fc_norm", "attn_pool", "head_drop") if not class_head else ():  # unused weights would stop DDP
             if isinstance(getattr(net, head, None), nn.Module):
                 setattr(net, head, nn.Identity())
         self.prefix = int(net.num_prefix_tokens)
@@ -64,15 +72,16 @@ class ViTEncoder(Encoder):
         self.net = net
         self.eval()
 
-    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the class token, or the mean of the tokens where there is none."""
         features = self.net.forward_features(inputs)
+        classes = self.net.forward_head(features) if self.class_head else None
         tokens = features[:, self.prefix :]
         pooled = features[:, 0] if self.prefix else tokens.mean(1)
         if tuple(self.grid) != grid:
             maps = tokens.transpose(1, 2).unflatten(2, self.grid)
             tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
-        return tokens, pooled
+        return EncoderOutput(tokens, pooled, classes)
 
 
 def _with_lora(net: Any, rank: int) -> Any:

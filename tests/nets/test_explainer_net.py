@@ -18,6 +18,10 @@ ENCODERS = {
             "img_size": 64, "depth": 2, "class_token": False, "global_pool": "avg"}), 64, (4, 4),
     ),
     "pyramid": (lambda: PyramidEncoder("resnet10t", levels=(1, 2, 3), dim=32), 64, (7, 7)),
+    "pyramid with classes": (
+        lambda: PyramidEncoder("resnet10t", levels=(2, 3), dim=32, class_head=True, model_args={"num_classes": 5}), 64,
+        (4, 4),
+    ),
     "unet": (lambda: UNetEncoder("resnet18", depth=3, channels=(32, 16, 16)), 64, (8, 8)),
 }  # fmt: skip
 
@@ -37,8 +41,10 @@ def test_starts_exactly_at_the_keep_rate_with_value_zero(case):
     net, size = case
     inputs, target = torch.rand(2, 3, size, size), torch.tensor([0, 4])
     logits, rates = net(inputs, target)
-    assert torch.allclose(logits.sigmoid(), torch.full_like(logits, 0.8))
-    assert torch.allclose(rates, torch.full_like(rates, math.log(0.8)), atol=1e-6)
+    assert logits.std(1).max() == 0
+    if not getattr(net.encoder, "class_head", False):  # there the level starts from the backbone's classes
+        assert torch.allclose(logits.sigmoid(), torch.full_like(logits, 0.8))
+        assert torch.allclose(rates, torch.full_like(rates, math.log(0.8)), atol=1e-6)
     encoded = net.encode(inputs)
     assert torch.equal(net.value(encoded.trunk, target, torch.rand(2, 3)), torch.zeros(2, 3))
 
@@ -117,6 +123,29 @@ def test_frozen_backbone_gets_no_gradient_and_the_heads_do():
         net = ExplainerNet(encoder, hidden=8).build(2, PatchGrid(4, 4))
         net(torch.rand(1, 3, 32, 32), torch.tensor([0]))[0].sum().backward()
         assert net.shared.weight.grad is not None
+
+
+HEADS = {
+    "vit": lambda **options: ViTEncoder("conv_vit_tiny", model_args={"depth": 1, "num_classes": 4}, **options),
+    "pyramid": lambda **options: PyramidEncoder(
+        "resnet10t", levels=(2, 3), dim=8, model_args={"num_classes": 4}, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_class_head_starts_the_levels_from_the_backbones_own_classes(kind):
+    inputs = torch.rand(3, 3, 32, 32)
+    encoder = HEADS[kind](class_head=True)
+    torch.nn.init.normal_(encoder.net.get_classifier().weight, std=3.0)
+    net = ExplainerNet(encoder, hidden=8).build(4, PatchGrid(4, 4))
+    own = encoder.net((inputs - encoder.mean) / encoder.std).softmax(1)
+    assert torch.equal(net(inputs)[1].argmax(1), own.argmax(1))
+    plain = ExplainerNet(HEADS[kind](), hidden=8).build(4, PatchGrid(4, 4))
+    assert torch.allclose(plain(inputs)[1].softmax(1), torch.full((3, 4), 0.25))
+    assert not any(p.requires_grad for p in encoder.net.get_classifier().parameters())
+    with pytest.raises(ValueError, match="classifies into 4 classes, the black box into 5"):
+        ExplainerNet(HEADS[kind](class_head=True), hidden=8).build(5, PatchGrid(4, 4))(inputs)
 
 
 def test_lora_trains_few_weights():
