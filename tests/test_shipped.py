@@ -1,0 +1,51 @@
+"""The weights that come with the package: listed, intact, small, loadable, and what they say they are."""
+
+import torch
+import pytest
+
+from fex import load_black_box, load_explainer
+from fex.resources import manifest, resource_dir
+
+SHIPPED = {name: entry for name, entry in manifest().items() if "package" not in entry}
+
+
+def test_every_file_is_listed_and_all_are_small():
+    folder = resource_dir("checkpoints")
+    files = {path.name for path in folder.glob("*.safetensors")}
+    assert files == {entry["file"] for entry in SHIPPED.values()}
+    assert sum((folder / name).stat().st_size for name in files) < 20e6
+
+
+@pytest.mark.parametrize("name", [name for name, entry in SHIPPED.items() if entry["kind"] == "black_box"])
+def test_black_boxes_give_probabilities(name):
+    box = load_black_box(name)
+    found = box(torch.rand(2, 3, *box.preprocess.size))
+    assert found.shape == (2, box.num_classes)
+    assert torch.allclose(found.sum(1), torch.ones(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in SHIPPED.items() if entry["kind"] == "explainer"])
+def test_explainers_explain_in_one_pass_without_a_box(name):
+    explainer = load_explainer(name)
+    inputs = torch.rand(2, 3, *explainer.preprocess.size)
+    heat = explainer.attribute(inputs, target=0)
+    assert heat.shape == (2, *explainer.preprocess.size)
+    assert 0 <= heat.min() <= heat.max() <= 1
+    assert heat.flatten(1).std(1).min() > 0  # a map, not a constant
+
+
+@pytest.mark.data
+def test_cifar10_black_box_and_explainer_reach_their_scores(data_dir):
+    from datamodules import CIFAR10
+    from fex.benchmark.runner import evaluate_explainer
+
+    box = load_black_box("vit_cifar10", precision="bf16", channels_last=True, chunk=128)
+    data = CIFAR10(str(data_dir / "cifar10"), batch_size=128, num_test=512, preprocess=box.preprocess)
+    data.setup("test")
+    rows = data.datasets["test"].batch(list(range(512)))
+    assert (box(rows["inputs"]).argmax(1) == rows["labels"]).float().mean() > 0.8
+    explainer = load_explainer("fex_vit_cifar10")
+    found = evaluate_explainer(explainer, data.test_dataloader(), box, explainer.features, ["fex"])
+    values = {row["metric"]: row["value"] for row in found.rows}
+    assert values["positive_auc"] < 0.30
+    assert values["negative_auc"] > 0.68
