@@ -1,7 +1,7 @@
 """The weights that come with the package: listed, intact, small, loadable, and what they say they are."""
 
-import torch
 import pytest
+import torch
 
 from fex import load_black_box, load_explainer
 from fex.resources import manifest, resource_dir

@@ -9,7 +9,16 @@ from fex.nets.pyramid import PyramidEncoder
 from fex.nets.unet import UNetEncoder
 from fex.nets.vit import ViTEncoder
 
-__all__ = ["Encoded", "Encoder", "EncoderOutput", "ExplainerNet", "PyramidEncoder", "UNetEncoder", "ViTEncoder", "rebuild"]
+__all__ = [
+    "Encoded",
+    "Encoder",
+    "EncoderOutput",
+    "ExplainerNet",
+    "PyramidEncoder",
+    "UNetEncoder",
+    "ViTEncoder",
+    "rebuild",
+]
 
 # A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
 _ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder)}

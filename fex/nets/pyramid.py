@@ -46,7 +46,7 @@ class PyramidEncoder(Encoder):
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         if not hasattr(net, "forward_intermediates") or not hasattr(net, "feature_info"):
-            raise ValueError(f"timm gives no feature maps of {model!r}: choose another backbone, or fex.nets.ViTEncoder.")
+            raise ValueError(f"timm gives no feature maps of {model!r}: choose another one, or fex.nets.ViTEncoder.")
         channels = [info["num_chs"] for info in net.feature_info]
         levels = tuple(range(len(channels))[level] for level in levels)  # negative ones count from the end
         data = timm.data.resolve_model_data_config(net)

@@ -76,4 +76,3 @@ def _group_norm(module: nn.Module) -> None:
             setattr(module, name, nn.GroupNorm(groups, child.num_features))
         else:
             _group_norm(child)
-
