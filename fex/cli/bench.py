@@ -64,6 +64,9 @@ def _parser() -> ArgumentParser:
     run.add_argument("--methods", type=dict[str, dict], required=True, help="name: {class_path, init_args}.")
     run.add_argument("--only", type=list[str] | None, default=None, help="only these methods.")
     run.add_argument("--protocols", type=list[str], default=["fex"], help="names of protocols.")
+    run.add_argument(
+        "--show", type=list[str] | None, default=None, help="metrics in the printed table; the report has all."
+    )
     run.add_argument("--limit", type=int | None, default=None, help="score so many test instances.")
     run.add_argument("--output", type=str, default="runs/benchmark", help="folder of report.json and report.md.")
     run.add_argument("--seed", type=int, default=0)
@@ -116,7 +119,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         if evaluation is not first:
             report["differences"] += _differences(first, evaluation)
         (output / "report.json").write_text(json.dumps(report, indent=1))
-    print_table(report["rows"], title=f"{black_box.name}, seed {config.seed}")
+    shown = [row for row in report["rows"] if config.show is None or row["metric"] in config.show]
+    print_table(shown, title=f"{black_box.name}, seed {config.seed}")
     print(f"report: {output / 'report.json'}")
     return report
 
