@@ -1,7 +1,8 @@
-"""Callbacks: scores by protocol, heat maps, failure signs."""
+"""Callbacks: scores by protocol, heat maps, failure signs, class correlation."""
 
+from lightning_modules.callbacks.class_correlation import ClassCorrelation
 from lightning_modules.callbacks.health import HealthSigns
 from lightning_modules.callbacks.heatmaps import HeatMaps
 from lightning_modules.callbacks.scores import ExplanationScores
 
-__all__ = ["ExplanationScores", "HealthSigns", "HeatMaps"]
+__all__ = ["ClassCorrelation", "ExplanationScores", "HealthSigns", "HeatMaps"]

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from datamodules.base import collate
 from fex.metrics.functional import mean_auc, perturbation_curve
 from fex.metrics.protocols import get_protocol
-from lightning_modules.callbacks import ExplanationScores, HealthSigns, HeatMaps
+from lightning_modules.callbacks import ClassCorrelation, ExplanationScores, HealthSigns, HeatMaps
 from tests.lightning_modules.tiny import make_module
 
 
@@ -86,3 +86,20 @@ def test_health_signs_warn_once_with_advice(tmp_path):
 def test_settings_are_checked(build):
     with pytest.raises(ValueError, match="at least 1"):
         build()
+
+
+@pytest.mark.parametrize(("second", "expected"), [(1.0, 1.0), (-1.0, -1.0)])
+def test_class_correlation_of_equal_and_of_opposite_maps(module, tmp_path, second, expected):
+    with torch.no_grad():  # two classes whose maps are the same numbers, or those numbers with the sign changed
+        weight = torch.randn(module.explainer.hidden)
+        module.explainer.weight.copy_(torch.stack([weight, second * weight]))
+    for stage in ("validate", "test"):
+        found = getattr(trainer(tmp_path, [ClassCorrelation()]), stage)(module, fixed(), verbose=False)[0]
+        assert found[f"{'val' if stage == 'validate' else stage}/class_correlation"] == pytest.approx(expected)
+
+
+def test_class_correlation_of_constant_maps_is_unknown(module, tmp_path):
+    with torch.no_grad():
+        module.explainer.weight.zero_()
+    found = trainer(tmp_path, [ClassCorrelation()]).validate(module, fixed(), verbose=False)[0]
+    assert torch.isnan(torch.tensor(found["val/class_correlation"]))

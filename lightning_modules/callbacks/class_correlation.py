@@ -1,0 +1,62 @@
+"""Watches whether the maps of two classes of one image differ."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torchmetrics import MeanMetric
+
+from fex.metrics.functional.correlation import class_correlation
+
+__all__ = ["ClassCorrelation"]
+
+
+class ClassCorrelation(pl.Callback):
+    """Logs `val/class_correlation`, and in test `test/class_correlation`.
+
+    The rank correlation, over an image's features, between the attributions of the black box's first and second class,
+    averaged over the images: 1 for an explainer that ignores the class. What the KL term of the paper (eq. 24) is for.
+    One more explainer pass an image, no queries: it reads the `clean` scores (B, C) that the module's steps return.
+    Images of one constant map have no order and are left out.
+    """
+
+    def __init__(self) -> None:
+        self.mean = MeanMetric()
+
+    def _start(self, module: pl.LightningModule) -> None:
+        self.mean = MeanMetric().to(module.device)
+
+    def _add(self, module: Any, outputs: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> None:
+        first, second = outputs["clean"].topk(2, dim=1).indices.unbind(1)
+        maps = [module.explainer(batch["inputs"], target)[0].float() for target in (first, second)]
+        correlation = class_correlation(*maps)
+        known = batch["valid"] & correlation.isfinite()
+        self.mean.update(correlation.nan_to_num(), known.float())
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts over."""
+        self._start(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch."""
+        self._add(pl_module, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the mean over the images of all processes."""
+        pl_module.log("val/class_correlation", self.mean.compute(), rank_zero_only=True)
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts over."""
+        self._start(pl_module)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch."""
+        self._add(pl_module, outputs, batch)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the mean over the images of all processes."""
+        pl_module.log("test/class_correlation", self.mean.compute(), rank_zero_only=True)
