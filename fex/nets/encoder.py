@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fex.backbones import build_timm, read_timm_weights
 from fex.weights import load_state
 
-__all__ = ["Encoder", "EncoderOutput", "freeze_unused", "load_backbone", "to_grid"]
+__all__ = ["Encoder", "EncoderOutput", "freeze_unused", "linear_classifier", "load_backbone", "to_grid"]
 
 
 def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -57,11 +57,13 @@ class EncoderOutput(NamedTuple):
         tokens: (B, N, D), row by row.
         pooled: (B, D).
         classes: logits (B, C) of the backbone's own classifier, where it has one for the black box's classes.
+        local: what that classifier's linear layer would read at each token alone, (B, N, E): class evidence by place.
     """
 
     tokens: Tensor
     pooled: Tensor
     classes: Tensor | None = None
+    local: Tensor | None = None
 
 
 def freeze_unused(module: nn.Module, run: Callable[[], Tensor]) -> None:
@@ -104,12 +106,31 @@ class Encoder(nn.Module):
 
     @abstractmethod
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput | tuple[Tensor, Tensor]:
-        """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) on `grid`, pooled (B, D), and the classes if known."""
+        """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) on `grid`, pooled (B, D); classes and local if known."""
 
     def forward(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """Inputs (B, 3, H, W) in [0, 1] -> float32 `EncoderOutput` on `grid`."""
         context: AbstractContextManager[Any] = torch.no_grad() if self.frozen else nullcontext()
         with context:
             found = EncoderOutput(*self.encode((inputs - self.mean) / self.std, grid))
-        classes = None if found.classes is None else found.classes.float()
-        return EncoderOutput(found.tokens.float(), found.pooled.float(), classes)
+        return EncoderOutput(*(part if part is None else part.float() for part in found))
+
+    @property
+    def class_weight(self) -> Tensor | None:
+        """Weights (C, E) that read `EncoderOutput.local`; None for an encoder without a classifier."""
+        return None
+
+
+def linear_classifier(net: nn.Module) -> nn.Linear:
+    """The linear layer at the end of a timm classifier, frozen.
+
+    Raises:
+        ValueError: a classifier that ends in something else.
+    """
+    head = net.get_classifier()
+    if not isinstance(head, nn.Linear):
+        raise ValueError(
+            f"class_head needs a backbone that ends in one linear layer, got {type(head).__name__}: set class_head: false."
+        )
+    head.requires_grad_(requires_grad=False)
+    return head

@@ -15,13 +15,15 @@ __all__ = ["Encoded", "ExplainerNet"]
 
 # Numbers of one chunk of the class loop: 2 ** 22 float32 are 16 MB, whatever C is.
 CHUNK = 2**22
+# Where the gate of the classifier's evidence starts: its logits, of order 1 to 10, become logits of order 1.
+GATE = 0.2
 
 
 class Encoded(NamedTuple):
     """What one pass of the explainer gives; logits and values of any class follow from it at no further pass.
 
     Attributes:
-        tokens: features of the tokens (B, N, D').
+        tokens: what the class weights read at each token, (B, N, D').
         shared: the part of the logits that all classes share (B, N).
         level: the part of the logits that all features share (B, C).
         trunk: pooled features (B, D').
@@ -44,6 +46,10 @@ class ExplainerNet(nn.Module):
     logit(n, y) = s(token_n) + w_y . h(token_n) + a_y(x): a part that all classes share, a part of each class, and a
     level of each class that all features share (where the KL term finds the class without bending the maps). All are
     float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
+
+    An encoder that keeps the classifier of its backbone (`class_head`) adds g(token_n) e(n, y): the evidence of class
+    y at place n, less its mean over the places, as that classifier sees it, times a learnt gate that starts at `GATE`.
+    So the maps start as class activation maps, which is what a small training set of many classes needs.
 
     Args:
         encoder: tokens and a pooled vector from the input.
@@ -78,7 +84,25 @@ class ExplainerNet(nn.Module):
         nn.init.constant_(self.shared.bias, math.log(self.keep_rate / (1 - self.keep_rate)))
         nn.init.zeros_(self.value_out.weight)
         nn.init.zeros_(self.value_out.bias)
+        if (known := self.encoder.class_weight) is not None:
+            self._check_classes(len(known))
+            self.gate = nn.Linear(self.hidden, 1)
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, GATE)
         return self
+
+    def _check_classes(self, count: int) -> None:
+        if count != self.num_classes:
+            raise ValueError(
+                f"The backbone classifies into {count} classes, the black box into {self.num_classes}: set "
+                "class_head: false, or take a backbone with the black box's classes."
+            )
+
+    @property
+    def class_weight(self) -> Tensor:
+        """Weights (C, D') that read `Encoded.tokens`: the learnt ones, and those of the backbone's own classifier."""
+        known = self.encoder.class_weight
+        return self.weight if known is None else torch.cat([self.weight, known.to(self.weight.dtype)], 1)
 
     @property
     def init_args(self) -> dict[str, Any]:
@@ -95,35 +119,30 @@ class ExplainerNet(nn.Module):
         found = self.encoder(inputs, (self.features.height, self.features.width))
         with torch.autocast(inputs.device.type, enabled=False):
             tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
-            level = self.level(trunk)
-            if found.classes is not None:
-                level = level + self._known(found.classes).log_softmax(1)
-            return Encoded(tokens, self.shared(tokens).squeeze(-1), level, trunk)
-
-    def _known(self, classes: Tensor) -> Tensor:
-        if classes.shape[1] != self.num_classes:
-            raise ValueError(
-                f"The backbone classifies into {classes.shape[1]} classes, the black box into {self.num_classes}: set "
-                "class_head: false, or take a backbone with the black box's classes."
-            )
-        return classes
+            level, shared = self.level(trunk), self.shared(tokens).squeeze(-1)
+            if found.classes is not None and found.local is not None:
+                level = level + found.classes.log_softmax(1)
+                local = found.local - found.local.mean(1, keepdim=True)
+                tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
+            return Encoded(tokens, shared, level, trunk)
 
     def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""
         with torch.autocast(target.device.type, enabled=False):
             level = encoded.level.gather(1, target.unsqueeze(1))
-            return torch.einsum("bnd,bd->bn", encoded.tokens, self.weight[target]) + encoded.shared + level
+            return torch.einsum("bnd,bd->bn", encoded.tokens, self.class_weight[target]) + encoded.shared + level
 
     def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
         tokens, shared, levels, _ = encoded
+        weights = self.class_weight
         step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
         with torch.autocast(tokens.device.type, enabled=False):
             if step >= self.num_classes:
-                return _mean_log_rate(tokens, shared, levels, self.weight)
+                return _mean_log_rate(tokens, shared, levels, weights)
             parts = [
                 checkpoint(_mean_log_rate, tokens, shared, level, weight, use_reentrant=False)
-                for level, weight in zip(levels.split(step, 1), self.weight.split(step), strict=True)
+                for level, weight in zip(levels.split(step, 1), weights.split(step), strict=True)
             ]
             return torch.cat(parts, 1)
 

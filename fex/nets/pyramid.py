@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, load_backbone, to_grid
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, linear_classifier, load_backbone, to_grid
 
 __all__ = ["PyramidEncoder"]
 
@@ -22,8 +22,8 @@ class PyramidEncoder(Encoder):
         levels: which feature maps, as the indices of timm's `feature_info`.
         dim: D.
         frozen: keep the backbone as it is; the projections are always trained.
-        class_head: keep the backbone's own classifier, frozen, and start the class levels from it; for a backbone that
-            classifies as the black box does. Without it, what lies behind the last level is cut off.
+        class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
+            backbone that classifies as the black box does. Without it, what lies behind the last level is cut off.
         channels_last: memory format of the backbone.
         mean: normalisation of the inputs; by default the backbone's.
         std: normalisation of the inputs; by default the backbone's.
@@ -60,7 +60,7 @@ class PyramidEncoder(Encoder):
         self.levels, self.backbone_frozen, self.class_head = levels, frozen, class_head
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if class_head:
-            net.get_classifier().requires_grad_(requires_grad=False)
+            linear_classifier(net)
         else:
             net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
         self.net = net.to(memory_format=self.memory_format)
@@ -72,22 +72,35 @@ class PyramidEncoder(Encoder):
         else:
             freeze_unused(net, lambda: sum(level.sum() for level in self._maps(torch.zeros(1, 3, 64, 64))[0]))
 
+    @property
+    def class_weight(self) -> Tensor | None:
+        """See `Encoder`."""
+        return linear_classifier(self.net).weight if self.class_head else None
+
     def _maps(self, inputs: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Maps of the levels, and what the classifier's head gets, (B, E', h, w)."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
         if not self.class_head:
             maps = self.net.forward_intermediates(inputs, indices=list(self.levels), intermediates_only=True)
             return maps, None
         last, maps = self.net.forward_intermediates(inputs, indices=list(self.levels))
-        return maps, self.net.forward_head(last)
+        return maps, last
+
+    def _evidence(self, last: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Logits (B, C), and what the linear layer reads when one place (B, N, E) is all there is."""
+        places = to_grid(last, grid).flatten(2).transpose(1, 2)
+        local = self.net.forward_head(places.reshape(-1, places.shape[-1], 1, 1), pre_logits=True)
+        return self.net.forward_head(last), local.unflatten(0, places.shape[:2])
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the mean of the tokens."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.backbone_frozen):
-            maps, classes = self._maps(inputs)
+            maps, last = self._maps(inputs)
+            evidence = () if last is None else self._evidence(last, grid)
         tokens = torch.stack(
             [
                 lateral(norm(to_grid(level.float(), grid).flatten(2).transpose(1, 2)))
                 for level, norm, lateral in zip(maps, self.norms, self.lateral, strict=True)
             ]
         ).sum(0)
-        return EncoderOutput(tokens, tokens.mean(1), classes)
+        return EncoderOutput(tokens, tokens.mean(1), *evidence)

@@ -5,7 +5,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from fex.nets.encoder import Encoder, EncoderOutput, load_backbone, to_grid
+from fex.nets.encoder import Encoder, EncoderOutput, linear_classifier, load_backbone, to_grid
 
 __all__ = ["ViTEncoder"]
 
@@ -19,8 +19,8 @@ class ViTEncoder(Encoder):
         pretrained: start from timm's hub weights.
         model_args: keyword arguments of the model, plain data.
         frozen: keep the backbone as it is.
-        class_head: keep the backbone's own classifier, frozen, and start the class levels from it; for a backbone that
-            classifies as the black box does.
+        class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
+            backbone that classifies as the black box does.
         lora_rank: if positive, train rank-r updates of the attention's linear layers instead of the backbone
             itself (needs the `text` extra's `peft`).
 
@@ -57,7 +57,7 @@ class ViTEncoder(Encoder):
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
         self.class_head = class_head
         if class_head:
-            net.get_classifier().requires_grad_(requires_grad=False)
+            linear_classifier(net)
         else:
             net.reset_classifier(0, "")
         for head in ("fc_norm", "attn_pool", "head_drop") if not class_head else ():  # unused weights would stop DDP
@@ -75,13 +75,23 @@ class ViTEncoder(Encoder):
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the class token, or the mean of the tokens where there is none."""
         features = self.net.forward_features(inputs)
-        classes = self.net.forward_head(features) if self.class_head else None
         tokens = features[:, self.prefix :]
         pooled = features[:, 0] if self.prefix else tokens.mean(1)
         if tuple(self.grid) != grid:
             maps = tokens.transpose(1, 2).unflatten(2, self.grid)
             tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
-        return EncoderOutput(tokens, pooled, classes)
+        return EncoderOutput(tokens, pooled, *(self._evidence(features, tokens) if self.class_head else ()))
+
+    def _evidence(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C), and what the linear layer reads where all tokens are the same one, (B, N, E)."""
+        alone = tokens.flatten(0, 1).unsqueeze(1).expand(-1, self.prefix + 1, -1)
+        local = self.net.forward_head(alone, pre_logits=True)
+        return self.net.forward_head(features), local.unflatten(0, tokens.shape[:2])
+
+    @property
+    def class_weight(self) -> Tensor | None:
+        """See `Encoder`."""
+        return linear_classifier(self.net).weight if self.class_head else None
 
 
 def _with_lora(net: Any, rank: int) -> Any:

@@ -41,8 +41,8 @@ def test_starts_exactly_at_the_keep_rate_with_value_zero(case):
     net, size = case
     inputs, target = torch.rand(2, 3, size, size), torch.tensor([0, 4])
     logits, rates = net(inputs, target)
-    assert logits.std(1).max() == 0
-    if not getattr(net.encoder, "class_head", False):  # there the level starts from the backbone's classes
+    if not getattr(net.encoder, "class_head", False):  # there levels and maps start from the backbone's classes
+        assert logits.std(1).max() == 0
         assert torch.allclose(logits.sigmoid(), torch.full_like(logits, 0.8))
         assert torch.allclose(rates, torch.full_like(rates, math.log(0.8)), atol=1e-6)
     encoded = net.encode(inputs)
@@ -145,7 +145,48 @@ def test_class_head_starts_the_levels_from_the_backbones_own_classes(kind):
     assert torch.allclose(plain(inputs)[1].softmax(1), torch.full((3, 4), 0.25))
     assert not any(p.requires_grad for p in encoder.net.get_classifier().parameters())
     with pytest.raises(ValueError, match="classifies into 4 classes, the black box into 5"):
-        ExplainerNet(HEADS[kind](class_head=True), hidden=8).build(5, PatchGrid(4, 4))(inputs)
+        ExplainerNet(HEADS[kind](class_head=True), hidden=8).build(5, PatchGrid(4, 4))
+
+
+def test_maps_start_as_class_activation_maps():
+    inputs = torch.rand(2, 3, 64, 64)
+    encoder = HEADS["pyramid"](class_head=True)
+    net = ExplainerNet(encoder, hidden=8, keep_rate=0.7).build(4, PatchGrid(2, 2))
+    # Global average pooling and a linear layer: the logits are the mean of w_y . feature over the places, plus a bias.
+    maps = encoder.net.forward_features((inputs - encoder.mean) / encoder.std)
+    assert maps.shape[-2:] == (2, 2)
+    activation = torch.einsum("bdhw,cd->bchw", maps, encoder.net.get_classifier().weight).flatten(2)
+    expected = explainer_file.GATE * (activation - activation.mean(2, keepdim=True))
+    for target in range(4):
+        logits = net(inputs, torch.full((2,), target))[0]
+        assert torch.allclose(logits - logits.mean(1, keepdim=True), expected[:, target], atol=1e-5)
+
+
+def test_the_classifiers_evidence_at_a_token_is_that_token_pooled_alone():
+    encoder = HEADS["vit"](class_head=True)
+    tokens = torch.randn(2, 64, encoder.dim)
+    features = torch.cat([torch.randn(2, encoder.prefix, encoder.dim), tokens], 1)
+    local = encoder._evidence(features, tokens)[1]
+    one = encoder.net.forward_head(tokens[:, 5:6].expand(-1, encoder.prefix + 64, -1))
+    read = local[:, 5] @ encoder.class_weight.T + encoder.net.get_classifier().bias
+    assert torch.allclose(read, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_network_with_class_evidence_is_rebuilt(kind):
+    net = ExplainerNet(HEADS[kind](class_head=True), hidden=8).build(4, PatchGrid(4, 4))
+    torch.nn.init.normal_(net.gate.weight)
+    again = rebuild(net.init_args, 4, PatchGrid(4, 4))
+    again.load_state_dict(net.state_dict())
+    inputs = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(inputs)[0], net(inputs)[0])
+
+
+def test_class_head_needs_a_linear_classifier():
+    encoder = HEADS["pyramid"](class_head=True)
+    encoder.net.fc = torch.nn.Sequential(encoder.net.fc)
+    with pytest.raises(ValueError, match="ends in one linear layer, got Sequential"):
+        encoder.class_weight
 
 
 def test_lora_trains_few_weights():
