@@ -130,7 +130,8 @@ def linear_classifier(net: nn.Module) -> nn.Linear:
     head = net.get_classifier()
     if not isinstance(head, nn.Linear):
         raise ValueError(
-            f"class_head needs a backbone that ends in one linear layer, got {type(head).__name__}: set class_head: false."
+            f"class_head needs a backbone that ends in one linear layer, got {type(head).__name__}: set class_head: "
+            "false."
         )
     head.requires_grad_(requires_grad=False)
     return head

@@ -186,7 +186,7 @@ def test_class_head_needs_a_linear_classifier():
     encoder = HEADS["pyramid"](class_head=True)
     encoder.net.fc = torch.nn.Sequential(encoder.net.fc)
     with pytest.raises(ValueError, match="ends in one linear layer, got Sequential"):
-        encoder.class_weight
+        _ = encoder.class_weight
 
 
 def test_lora_trains_few_weights():
