@@ -11,7 +11,7 @@ from fex.estimators import Control, Exploration
 from fex.masking import Masker, masked_probabilities
 from fex.rewards import Reward
 
-__all__ = ["Rollout", "collect"]
+__all__ = ["BlankScores", "Rollout", "collect"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,24 @@ def collect(
         scores=scores,
         rewards=reward(scores, masks, blank),
     )
+
+
+class BlankScores:
+    """f_y of the blank input; asked once for all inputs where the fill is constant.
+
+    Args:
+        black_box: the box.
+        masker: features and removal.
+    """
+
+    def __init__(self, black_box: BlackBox, masker: Masker) -> None:
+        self.black_box, self.masker = black_box, masker
+        self._known: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Scores (B,) of `inputs` (B, 3, H, W) with all features removed, for the classes `target` (B,)."""
+        if not self.masker.removal.constant:
+            return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
+        if self._known is None:
+            self._known = self.black_box(self.masker.blank(inputs[:1]))
+        return self._known.to(inputs.device)[0, target]

@@ -2,13 +2,10 @@
 
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 
-from fex import policy
 from fex.black_box import BlackBox
 from fex.estimators import (
     Baseline,
@@ -20,36 +17,24 @@ from fex.estimators import (
     OnPolicy,
     ValueBaseline,
 )
-from fex.explainer import explainer_meta
 from fex.features import PatchGrid
-from fex.losses import (
-    clip_fraction,
-    clipped_surrogate_joint,
-    clipped_surrogate_per_feature,
-    explained_variance,
-    kl_black_box_to_explainer,
-    kl_explainer_to_black_box,
-)
-from fex.losses.objective import policy_terms
+from fex.losses import explained_variance
+from fex.losses.objective import Objective
 from fex.masking import Masker
 from fex.nets import Encoded, ExplainerNet
-from fex.preprocess import Preprocess
 from fex.removal import Mean, Removal
 from fex.rewards import BlankCorrectedRatio, Reward
-from fex.rollout import Rollout, collect
+from fex.rollout import BlankScores, Rollout, collect
 from fex.types import Batch
-from lightning_modules.schedule import warmup_cosine
+from lightning_modules.base import AmortizedModule
+from lightning_modules.inner_epochs import InnerEpochs
+from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, world_size_of
+from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["FEXModule"]
 
-SURROGATES = {"joint": clipped_surrogate_joint, "per_feature": clipped_surrogate_per_feature}
-DIVERGENCES = {
-    "black_box_to_explainer": kl_black_box_to_explainer,
-    "explainer_to_black_box": kl_explainer_to_black_box,
-}
 
-
-class FEXModule(pl.LightningModule):
+class FEXModule(AmortizedModule):
     """Trains an explainer. Defaults are the paper's, except the reward (see the method notes).
 
     Args:
@@ -108,43 +93,28 @@ class FEXModule(pl.LightningModule):
         gradient_clip: float | None = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(black_box, features, explainer, removal or Mean())
         if min(num_masks, inner_epochs, minibatches) < 1:
             raise ValueError(
                 f"num_masks, inner_epochs and minibatches must be at least 1, got {num_masks}, {inner_epochs}, "
                 f"{minibatches}."
             )
         self.automatic_optimization = False
-        self.black_box, self.features = black_box, features
-        self.explainer = explainer.build(black_box.num_classes, features)
-        self.removal = removal or Mean()
         self.masker = Masker(features, self.removal, black_box.mean)
         self.reward = reward or BlankCorrectedRatio()
         self.num_masks, self.noise, self.exploration = num_masks, noise or Independent(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
-        self.surrogate, self.divergence = SURROGATES[surrogate], DIVERGENCES[divergence]
-        self.joint_ratio = surrogate == "joint"
-        self.clip_range, self.inner_epochs, self.minibatches, self.kl_stop = (
-            clip_range, inner_epochs, minibatches, kl_stop,
-        )  # fmt: skip
-        self.entropy_weight, self.value_weight, self.kl_weight = entropy_weight, value_weight, kl_weight
-        self.optimizer, self.warmup, self.decay, self.gradient_clip = optimizer, warmup, decay, gradient_clip
+        self.inner_epochs, self.entropy_weight, self.kl_weight = inner_epochs, entropy_weight, kl_weight
+        self.objective = Objective(
+            self.exploration, self.baseline, surrogate, clip_range, divergence, entropy_weight, value_weight, kl_weight
+        )
+        self.updates = InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip)
+        self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.seed = seed
-        self.agreement = MeanMetric()
-        self._blank: Tensor | None = None
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Geometry of the inputs; the datamodule reads it."""
-        return self.black_box.preprocess
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the black box's classes."""
-        return self.black_box.class_names
+        self._blank = BlankScores(black_box, self.masker)
 
     def setup(self, stage: str) -> None:
-        """Brings the black box to the device; it is no part of the module's state.
+        """Refuses what the updates cannot work with.
 
         Raises:
             ValueError: half precision, whose scaled gradients these updates would clip and count as overflows.
@@ -154,53 +124,21 @@ class FEXModule(pl.LightningModule):
                 f"FEX got trainer.precision {self.trainer.precision}, whose gradients overflow: use bf16-mixed or "
                 "32-true."
             )
-        self.black_box.to(self.device)
-
-    def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
-        """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
-        return self.explainer(inputs, target)[0].sigmoid()
-
-    @property
-    def _world_size(self) -> int:
-        return self._trainer.world_size if self._trainer is not None else 1
-
-    @property
-    def _queries(self) -> int:
-        """Queries of all processes, which ask equally often."""
-        return self.black_box.queries * self._world_size
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows (B, ...) of every process, one after the other."""
-        if self._world_size == 1:
-            return rows
-        found = rows.new_zeros(self._world_size, *rows.shape)
-        found[self.global_rank] = rows
-        return self.trainer.strategy.reduce(found, reduce_op="sum").flatten(0, 1)
-
-    # -- one step ------------------------------------------------------------------------------------------------
+        super().setup(stage)
 
     def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone."""
         trainer = self._trainer
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        world, rank = self._world_size, trainer.global_rank if trainer is not None else 0
+        world, rank = world_size_of(self), rank_of(self)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
         return masks[rows].to(self.device), budgets[rows].to(self.device)
 
-    def _blank_scores(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """f_y of the blank input, (B,); one query for all where the fill is constant."""
-        if not self.reward.uses_blank:
-            return inputs.new_zeros(len(inputs))
-        if not self.removal.constant:
-            return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
-        if self._blank is None:
-            self._blank = self.black_box(self.masker.blank(inputs[:1]))
-        return self._blank.to(inputs.device)[0, target]
-
     def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
+        blank = self._blank(inputs, target) if self.reward.uses_blank else inputs.new_zeros(len(inputs))
         return collect(
             self.black_box,
             self.masker,
@@ -211,7 +149,7 @@ class FEXModule(pl.LightningModule):
             exploration=self.exploration,
             control=self.control,
             reward=self.reward,
-            blank=self._blank_scores(inputs, target),
+            blank=blank,
             temperature=self.entropy_weight,
         )
 
@@ -225,28 +163,15 @@ class FEXModule(pl.LightningModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 25 on one (mini)batch; `weight` (B,) sums to 1 and is 0 for rows without a readable input."""
         encoded, logits = output
-        terms = policy_terms(
+        total, signs, predicted = self.objective(
             logits,
             self.explainer.value(encoded.trunk, target, rollout.kept),
+            self.explainer.class_log_rates(encoded) if self.kl_weight > 0 else None,
             rollout,
-            exploration=self.exploration,
-            baseline=self.baseline,
-            surrogate=self.surrogate,
-            clip_range=self.clip_range,
+            clean,
+            weight,
         )
-        losses = {
-            "policy_loss": (1.0, terms.policy),
-            "relative_entropy": (self.entropy_weight, terms.relative_entropy),
-            "value_loss": (self.value_weight, terms.value),
-        }
-        if self.kl_weight > 0:
-            losses["kl_loss"] = (self.kl_weight, self.divergence(self.explainer.class_log_rates(encoded), clean))
-        total = sum((share * loss * weight).sum() for share, loss in losses.values())
-        signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
-        joint = terms.log_ratio.sum(-1)
-        signs["approx_kl"] = policy.approximate_kl(joint).mean()
-        signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else terms.log_ratio, self.clip_range)
-        everywhere = self._gather(torch.stack([terms.predicted, rollout.rewards], 1))
+        everywhere = gather_rows(self, torch.stack([predicted, rollout.rewards], 1))
         signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
         return total, signs
 
@@ -255,60 +180,20 @@ class FEXModule(pl.LightningModule):
         inputs, valid = batch["inputs"], batch["valid"]
         clean = self.black_box(inputs)
         target = clean.argmax(1)
-        reuse = self.minibatches == 1
+        reuse = self.updates.minibatches == 1
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
         rollout = self._rollout(inputs, target, output[1].detach())
-        signs = self._improve(inputs, target, valid, clean, rollout, output if reuse else None)
+
+        def loss(rows: Tensor, update: int) -> tuple[Tensor, dict[str, Tensor]]:
+            # The first update is of the rollout's own pass, where that saw the same rows.
+            found = output if reuse and update == 0 else self._encode(inputs[rows], target[rows])
+            weight = valid[rows].float() / valid[rows].sum().clamp_min(1)
+            return self._loss(found, rollout[rows], clean[rows], target[rows], weight)
+
+        signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()
         self._log_step(signs, rollout, output[1].detach(), clean, len(inputs))
-
-    def _improve(
-        self,
-        inputs: Tensor,
-        target: Tensor,
-        valid: Tensor,
-        clean: Tensor,
-        rollout: Rollout,
-        first: tuple[Encoded, Tensor] | None,
-    ) -> dict[str, Tensor]:
-        """The inner epochs; `first` is the rollout's own pass, where it can be used again. Returns the last signs."""
-        optimizer = self.optimizers()
-        # Every M-th row, so that the parts of the global batch do not depend on how many processes share it.
-        count = min(self.minibatches, len(inputs))
-        parts = [torch.arange(start, len(inputs), count, device=inputs.device) for start in range(count)]
-        signs: dict[str, Tensor] = {}
-        norm = inputs.new_zeros(())
-        for update in range(self.inner_epochs * count):
-            part = parts[update % count]
-            output = self._encode(inputs[part], target[part]) if update or first is None else first
-            weight = valid[part].float() / valid[part].sum().clamp_min(1)
-            loss, signs = self._loss(output, rollout[part], clean[part], target[part], weight)
-            if update and self._moved_too_far(signs["approx_kl"]):
-                break
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            norm = self._step(optimizer)
-        return {**signs, "gradient_norm": norm}
-
-    def _step(self, optimizer: Any) -> Tensor:
-        parameters = [p for p in self.explainer.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        if not bool(torch.isfinite(norm)):
-            raise ValueError(
-                f"The gradient became {float(norm)} at step {self.global_step}. Lower the learning rate; the last "
-                "checkpoint is still good."
-            )
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
-        optimizer.step()
-        return norm
-
-    def _moved_too_far(self, divergence: Tensor) -> bool:
-        if self.kl_stop is None:
-            return False
-        # All ranks must take the same decision, or DDP waits for ever.
-        return float(self.trainer.strategy.reduce(divergence, reduce_op="mean")) > self.kl_stop
 
     def _log_step(
         self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, batch_size: int
@@ -318,74 +203,17 @@ class FEXModule(pl.LightningModule):
         signs["clean_score"] = clean.amax(1).mean()
         signs["kept_share"] = rollout.masks.mean()
         signs["logit_spread"] = logits.std(1).mean()
-        values = torch.stack(list(signs.values()))
-        if self._world_size > 1:  # one collective for all of them, instead of `sync_dist` for each
-            values = self.trainer.strategy.reduce(values, reduce_op="mean")
+        values = mean_over_processes(self, torch.stack(list(signs.values())))
         logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
         self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
         self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
 
-    # -- the rest ------------------------------------------------------------------------------------------------
-
-    def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
-        clean = self.black_box(batch["inputs"])
-        logits, rates = self.explainer(batch["inputs"], clean.argmax(1))
-        # A metric, not a logged mean: Lightning rounds the row counts of several processes.
-        self.agreement.update(rates.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())
-        return {"attribution": logits.sigmoid(), "clean": clean}
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
-        found = self._evaluate(batch)
-        self.log("val/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
-        return found
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """As in validation."""
-        found = self._evaluate(batch)
-        self.log("test/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
-        return found
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """One pass: attribution (B, N), target (B,), index (B,)."""
-        logits, rates = self.explainer(batch["inputs"])
-        valid = batch["valid"]
-        found = {"attribution": logits.sigmoid(), "target": rates.argmax(1), "index": batch["index"]}
-        return {name: tensor[valid].cpu() for name, tensor in found.items()}
-
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser over trainable parameters, and its schedule over batches."""
         optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
-        schedule = warmup_cosine(optimizer, self._total_batches(), self.warmup, cosine=self.decay == "cosine")
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-    def _total_batches(self) -> int:
-        """Batches of the whole run; `max_steps` counts optimiser steps, of which a batch takes several."""
-        trainer = self.trainer
-        trainer.fit_loop.setup_data()
-        total = float("inf")
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            total = trainer.num_training_batches * trainer.max_epochs
-        if trainer.max_steps >= 0:
-            total = min(total, trainer.max_steps / (self.inner_epochs * self.minibatches))
-        if total == float("inf"):
-            if self.decay == "cosine" or self.warmup > 0:
+        total, cosine = total_batches(self.trainer, self.updates.updates), self.decay == "cosine"
+        if total is None:
+            if cosine or self.warmup > 0:
                 raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
-            return 1
-        return max(1, int(total))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what `fex.load_explainer` needs: plain data."""
-        checkpoint["fex"] = explainer_meta(self.explainer, self.black_box, self.removal)
-        checkpoint["fex_queries"] = self._queries
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
-        found, own = checkpoint.get("fex"), explainer_meta(self.explainer, self.black_box, self.removal)
-        if found is None:
-            raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        for key in ("net", "grid", "class_names"):
-            if found[key] != own[key]:
-                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
-        self.black_box.queries = checkpoint["fex_queries"] // self._world_size
+            total = 1
+        return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}

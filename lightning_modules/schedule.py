@@ -2,10 +2,11 @@
 
 import math
 
+import lightning.pytorch as pl
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["warmup_cosine"]
+__all__ = ["total_batches", "warmup_cosine"]
 
 
 def warmup_cosine(optimizer: Optimizer, total: int, warmup: float, *, cosine: bool) -> LambdaLR:
@@ -21,3 +22,19 @@ def warmup_cosine(optimizer: Optimizer, total: int, warmup: float, *, cosine: bo
         return 0.5 * (1 + math.cos(math.pi * done))
 
     return LambdaLR(optimizer, factor)
+
+
+def total_batches(trainer: pl.Trainer, updates: int) -> int | None:
+    """Batches of the whole run, at least 1, or None where it has no end.
+
+    Args:
+        trainer: of the run.
+        updates: optimiser steps a batch; `max_steps` counts those.
+    """
+    trainer.fit_loop.setup_data()
+    total = float("inf")
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        total = trainer.num_training_batches * trainer.max_epochs
+    if trainer.max_steps >= 0:
+        total = min(total, trainer.max_steps / updates)
+    return None if total == float("inf") else max(1, int(total))

@@ -1,19 +1,31 @@
-"""The policy's and the value's part of eq. 25 on one batch of masks."""
+"""Eq. 25 on one batch of masks: the policy's and the value's part, and the sum of all parts."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from fex import policy
 from fex.estimators import Baseline, Exploration
+from fex.losses.kl import kl_black_box_to_explainer, kl_explainer_to_black_box
+from fex.losses.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
 from fex.losses.value import value_loss
 from fex.rollout import Rollout
 
-__all__ = ["PolicyTerms", "Surrogate", "policy_terms"]
+__all__ = ["DIVERGENCES", "SURROGATES", "Objective", "PolicyTerms", "Surrogate", "policy_terms"]
 
 # (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range) -> loss of each mask (B, K)
 Surrogate = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+SURROGATES: dict[str, Surrogate] = {
+    "joint": clipped_surrogate_joint,
+    "per_feature": clipped_surrogate_per_feature,
+}
+DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "black_box_to_explainer": kl_black_box_to_explainer,
+    "explainer_to_black_box": kl_explainer_to_black_box,
+}
 
 
 class PolicyTerms(NamedTuple):
@@ -77,3 +89,74 @@ def policy_terms(
         log_ratio=log_prob.detach() - rollout.old_log_prob,
         predicted=values.detach() + linear,
     )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The weighted sum that training minimises (eq. 25).
+
+    Attributes:
+        exploration: from logits to sampling logits.
+        baseline: what is subtracted from the reward.
+        surrogate: "joint" (the paper's) or "per_feature" ratio.
+        clip_range: epsilon of eq. 22.
+        divergence: direction of eq. 24.
+        entropy_weight: lambda_en.
+        value_weight: lambda_v.
+        kl_weight: lambda_kl; at 0 the class term is left out.
+    """
+
+    exploration: Exploration
+    baseline: Baseline
+    surrogate: Literal["joint", "per_feature"]
+    clip_range: float
+    divergence: Literal["black_box_to_explainer", "explainer_to_black_box"]
+    entropy_weight: float
+    value_weight: float
+    kl_weight: float
+
+    def __call__(
+        self,
+        logits: Tensor,
+        values: Tensor,
+        class_log_rates: Tensor | None,
+        rollout: Rollout,
+        clean: Tensor,
+        weight: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Eq. 25 on B instances.
+
+        Args:
+            logits: the explainer's logits of the target (B, N), with gradient.
+            values: the value net's output (B, K), with gradient.
+            class_log_rates: of all classes (B, C), with gradient; not read where `kl_weight` is 0.
+            rollout: masks and rewards.
+            clean: the black box's probabilities (B, C).
+            weight: of each instance (B,); sums to 1, 0 for rows without a readable input.
+
+        Returns:
+            The loss, the signs to log (scalars without gradient), and what value net and control variate expect of
+            each mask (B, K).
+        """
+        terms = policy_terms(
+            logits,
+            values,
+            rollout,
+            exploration=self.exploration,
+            baseline=self.baseline,
+            surrogate=SURROGATES[self.surrogate],
+            clip_range=self.clip_range,
+        )
+        losses = {
+            "policy_loss": (1.0, terms.policy),
+            "relative_entropy": (self.entropy_weight, terms.relative_entropy),
+            "value_loss": (self.value_weight, terms.value),
+        }
+        if self.kl_weight > 0:
+            losses["kl_loss"] = (self.kl_weight, DIVERGENCES[self.divergence](class_log_rates, clean))
+        total = sum((share * loss * weight).sum() for share, loss in losses.values())
+        signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
+        joint = terms.log_ratio.sum(-1)
+        signs["approx_kl"] = policy.approximate_kl(joint).mean()
+        signs["clip_fraction"] = clip_fraction(joint if self.surrogate == "joint" else terms.log_ratio, self.clip_range)
+        return total, signs, terms.predicted

@@ -1,0 +1,31 @@
+"""What the processes of one run tell each other; a single one (or a module without a trainer) needs nobody."""
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+__all__ = ["gather_rows", "mean_over_processes", "rank_of", "world_size_of"]
+
+
+def world_size_of(module: pl.LightningModule) -> int:
+    """Processes of the run."""
+    return module._trainer.world_size if module._trainer is not None else 1
+
+
+def rank_of(module: pl.LightningModule) -> int:
+    """This process's place among them."""
+    return module._trainer.global_rank if module._trainer is not None else 0
+
+
+def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
+    """Rows (B, ...) of every process, one after the other; B is the same everywhere."""
+    count = world_size_of(module)
+    if count == 1:
+        return rows
+    found = rows.new_zeros(count, *rows.shape)
+    found[rank_of(module)] = rows
+    return module.trainer.strategy.reduce(found, reduce_op="sum").flatten(0, 1)
+
+
+def mean_over_processes(module: pl.LightningModule, values: Tensor) -> Tensor:
+    """Mean of each number over the processes: one collective for all of them, instead of `sync_dist` for each."""
+    return module.trainer.strategy.reduce(values, reduce_op="mean") if world_size_of(module) > 1 else values
