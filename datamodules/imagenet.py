@@ -89,6 +89,6 @@ class ImageNet(ImageDataModule):
 
     def setup(self, stage: str) -> None:
         """Opens the parts the stage needs, once."""
-        self._inner.trainer = self.trainer
+        self._inner.trainer, self._inner._preprocess = self.trainer, self._preprocess
         self._inner.setup(stage)
         self.datasets = self._inner.datasets

@@ -40,6 +40,14 @@ def test_subset_keeps_the_labels_of_the_whole(tmp_path):
     assert len(data.datasets["test"]) == 4
 
 
+def test_takes_the_input_size_of_whoever_uses_it_without_a_module(tmp_path):
+    _write(tmp_path, [f"n01443537/{i}.JPEG" for i in range(10)])
+    data = ImageNet(str(tmp_path), test_fraction=0.5)
+    data._preprocess = SIZE  # as fex-bench does
+    data.setup("test")
+    assert next(iter(data.test_dataloader()))["inputs"].shape[-2:] == SIZE.size
+
+
 def test_unknown_wnid(tmp_path):
     _write(tmp_path, ["train/dog/1.png", "train/n01443537/1.png"])
     with pytest.raises(ValueError, match="'dog' in .* is no wnid"):
