@@ -86,7 +86,7 @@ def masked_probabilities(
     scores = []
     # The box may halve its own chunk when memory runs out, so it is asked anew each time.
     start = 0
-    while start < len(rows):
+    while start < len(rows) or not scores:  # no rows are asked about too, for their shape: that spends no query
         stop = min(start + black_box.chunk, len(rows))
         part = rows[start:stop]
         probabilities = black_box(masker.rows(inputs, fill, flat[start:stop], part))

@@ -78,10 +78,13 @@ class AmortizedModule(pl.LightningModule):
         return found
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """One pass: attribution (B, N), target (B,), index (B,)."""
+        """One pass, valid rows only: attribution (B, N), target (B,), its estimated probability (B,), index (B,)."""
         logits, rates = self.explainer(batch["inputs"])
         valid = batch["valid"]
-        found = {"attribution": logits.sigmoid(), "target": rates.argmax(1), "index": batch["index"]}
+        probability, target = rates.float().softmax(1).max(1)
+        found = {
+            "attribution": logits.sigmoid(), "target": target, "probability": probability, "index": batch["index"],
+        }  # fmt: skip
         return {name: tensor[valid].cpu() for name, tensor in found.items()}
 
     def _meta(self) -> dict[str, Any]:

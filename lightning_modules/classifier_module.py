@@ -13,6 +13,7 @@ from fex.backbones import build_timm
 from fex.preprocess import Preprocess
 from fex.types import Batch
 from fex.weights import save_black_box
+from lightning_modules.processes import valid_weight
 
 __all__ = ["ClassifierModule"]
 
@@ -75,9 +76,8 @@ class ClassifierModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy on one batch."""
         logits = self(batch["inputs"])
-        valid = batch["valid"]  # rows without a readable picture teach nothing
         loss = F.cross_entropy(logits.float(), batch["labels"], label_smoothing=self.label_smoothing, reduction="none")
-        loss = (loss * valid).sum() / valid.sum().clamp_min(1)
+        loss = (loss * valid_weight(self, batch["valid"])).sum()  # rows without a readable picture teach nothing
         self.log("train/loss", loss, prog_bar=True)
         return loss
 

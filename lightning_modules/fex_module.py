@@ -28,7 +28,7 @@ from fex.rollout import BlankScores, Rollout, collect
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, world_size_of
+from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, valid_weight, world_size_of
 from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["FEXModule"]
@@ -161,7 +161,7 @@ class FEXModule(AmortizedModule):
     def _loss(
         self, output: tuple[Encoded, Tensor], rollout: Rollout, clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 25 on one (mini)batch; `weight` (B,) sums to 1 and is 0 for rows without a readable input."""
+        """Eq. 25 on one (mini)batch; `weight` (B,) as `valid_weight` gives it."""
         encoded, logits = output
         total, signs, predicted = self.objective(
             logits,
@@ -188,7 +188,7 @@ class FEXModule(AmortizedModule):
         def loss(rows: Tensor, update: int) -> tuple[Tensor, dict[str, Tensor]]:
             # The first update is of the rollout's own pass, where that saw the same rows.
             found = output if reuse and update == 0 else self._encode(inputs[rows], target[rows])
-            weight = valid[rows].float() / valid[rows].sum().clamp_min(1)
+            weight = valid_weight(self, valid[rows])
             return self._loss(found, rollout[rows], clean[rows], target[rows], weight)
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)

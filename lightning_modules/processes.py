@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 from torch import Tensor
 
-__all__ = ["gather_rows", "mean_over_processes", "rank_of", "world_size_of"]
+__all__ = ["gather_rows", "mean_over_processes", "rank_of", "valid_weight", "world_size_of"]
 
 
 def world_size_of(module: pl.LightningModule) -> int:
@@ -29,3 +29,13 @@ def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
 def mean_over_processes(module: pl.LightningModule, values: Tensor) -> Tensor:
     """Mean of each number over the processes: one collective for all of them, instead of `sync_dist` for each."""
     return module.trainer.strategy.reduce(values, reduce_op="mean") if world_size_of(module) > 1 else values
+
+
+def valid_weight(module: pl.LightningModule, valid: Tensor) -> Tensor:
+    """Weights (B,) of a loss a row, 0 where `valid` (B,), bool, is False.
+
+    The mean over the processes of their weighted sums, which DDP makes of gradients, is the mean over all valid rows
+    of the global batch, however many of them each process has.
+    """
+    count = mean_over_processes(module, valid.sum().float())
+    return valid.float() / count.clamp_min(1 / world_size_of(module))

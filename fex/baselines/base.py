@@ -70,7 +70,12 @@ def target_probability(black_box: BlackBox) -> Callable[[Tensor], Tensor]:
 
 
 def in_parts(method: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, target: Tensor, size: int) -> Tensor:
-    """`method` on at most `size` instances at a time, its maps (b, H, W) put together: (B, H, W), float32."""
+    """`method` on at most `size` instances at a time, its maps (b, H, W) put together: (B, H, W), float32.
+
+    No instances give no maps, of the inputs' height and width: networks and captum refuse empty batches.
+    """
+    if len(inputs) == 0:
+        return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
     maps = [
         method(part, classes).detach().to(inputs.device, torch.float32)
         for part, classes in zip(inputs.split(size), target.split(size), strict=True)

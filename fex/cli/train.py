@@ -7,7 +7,7 @@ import warnings
 from typing import Any, NoReturn
 
 import torch
-from jsonargparse import ActionConfigFile, DefaultHelpFormatter
+from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
@@ -22,6 +22,7 @@ from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
+PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: fex does not import the modules
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 
@@ -80,6 +81,12 @@ class FexCLI(LightningCLI):
         if config.get("threads"):
             torch.set_num_threads(config["threads"])
         torch.set_float32_matmul_precision("high")
+        if self.subcommand == "predict":  # of any number of inputs: written as they come, not held
+            config["return_predictions"] = False
+            callbacks = _as_list(config["trainer"].get("callbacks"))
+            if not any(callback.get("class_path", "").endswith("PredictionWriter") for callback in callbacks):
+                writer = Namespace(class_path=PREDICTION_WRITER, init_args=Namespace(formats=["png", "npz", "json"]))
+                config["trainer"]["callbacks"] = [*callbacks, writer]
         if self.subcommand != "fit":  # config.yaml beside a run stays the one it was trained with
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"
 

@@ -132,7 +132,8 @@ class Objective:
             class_log_rates: of all classes (B, C), with gradient; not read where `kl_weight` is 0.
             rollout: masks and rewards.
             clean: the black box's probabilities (B, C).
-            weight: of each instance (B,); sums to 1, 0 for rows without a readable input.
+            weight: of each instance (B,); sums to 1 over the batch of one process (over those of several, on
+                average), 0 for rows without a readable input.
 
         Returns:
             The loss, the signs to log (scalars without gradient), and what value net and control variate expect of

@@ -21,11 +21,11 @@ class ViTEncoder(Encoder):
         frozen: keep the backbone as it is.
         class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
             backbone that classifies as the black box does.
-        lora_rank: if positive, train rank-r updates of the attention's linear layers instead of the backbone
-            itself (needs the `text` extra's `peft`).
+        lora_rank: if positive, train rank-r updates of the blocks' linear layers (attention and MLP) instead of the
+            backbone itself (needs the `text` extra's `peft`).
 
     Raises:
-        ValueError: a model whose features are no tokens.
+        ValueError: a model whose features are no tokens, or that has no blocks for LoRA.
     """
 
     def __init__(
@@ -99,5 +99,9 @@ def _with_lora(net: Any, rank: int) -> Any:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError('lora_rank needs peft: pip install "fex-explain[text]".') from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["qkv", "proj", "fc1", "fc2"])
+    # Whole names: `proj` alone would also find the convolution of the patch embedding.
+    names = [name for name, part in net.named_modules() if name.startswith("blocks.") and isinstance(part, nn.Linear)]
+    if not names:
+        raise ValueError(f"lora_rank found no linear layers in the blocks of {type(net).__name__}: leave it at 0.")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
     return inject_adapter_in_model(config, net)

@@ -1,8 +1,9 @@
-"""Callbacks: scores by protocol, heat maps, failure signs, class correlation."""
+"""Callbacks: scores by protocol, heat maps, failure signs, class correlation, predictions."""
 
 from lightning_modules.callbacks.class_correlation import ClassCorrelation
 from lightning_modules.callbacks.health import HealthSigns
 from lightning_modules.callbacks.heatmaps import HeatMaps
+from lightning_modules.callbacks.predictions import PredictionWriter
 from lightning_modules.callbacks.scores import ExplanationScores
 
-__all__ = ["ClassCorrelation", "ExplanationScores", "HealthSigns", "HeatMaps"]
+__all__ = ["ClassCorrelation", "ExplanationScores", "HealthSigns", "HeatMaps", "PredictionWriter"]

@@ -1,5 +1,6 @@
 """`fex-train`: packaged configs by name, flags, short errors, what is left beside the run, progress lines."""
 
+import csv
 import warnings
 from pathlib import Path
 
@@ -132,3 +133,24 @@ def test_a_checkpoint_of_another_explainer_is_refused(small, tmp_path):
     last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
     with pytest.raises(ValueError, match="The checkpoint's net is .* this run's is .*: they must agree"):
         run(["--config", written(config, tmp_path / "other.yaml"), "--ckpt_path", last])
+
+
+def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
+    """Every row of the data: a picture and arrays each, one table, one gallery; they are the explainer's own."""
+    done = run(["predict", "--config", small])
+    folder = tmp_path / "run" / "predictions"
+    with (folder / "explanations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    count = len(done.datamodule.datasets["test"])
+    assert len(rows) == count == len(list(folder.glob("*.npz"))) == len(list(folder.glob("*.png")))
+    assert (folder / "gallery.html").is_file()
+    assert done.trainer.predict_loop._predictions == [[]]
+    batch = next(iter(done.datamodule.predict_dataloader()))
+    with torch.no_grad():
+        logits, rates = done.model.explainer(batch["inputs"])
+    assert [int(row["class_index"]) for row in rows[: len(logits)]] == rates.argmax(1).tolist()
+    probability = rates.softmax(1).amax(1).tolist()
+    assert [float(row["probability"]) for row in rows[: len(logits)]] == pytest.approx(probability, abs=1e-4)
+    assert [float(row["top_attribution"]) for row in rows[: len(logits)]] == pytest.approx(
+        logits.sigmoid().amax(1).tolist(), abs=1e-4
+    )

@@ -88,6 +88,16 @@ def test_a_map_for_each_image(method, black_box, count):
             assert torch.equal(maps, GRID.expand(scores, (SIZE, SIZE)))
 
 
+@pytest.mark.parametrize("target", [None, 1, torch.zeros(0, dtype=torch.int64)], ids=["predicted", "one", "each"])
+def test_no_images_give_no_maps(method, black_box, target):
+    explainer, queries = MAKE[method](black_box), black_box.queries
+    maps = explainer.attribute(pictures(0), target)
+    assert (maps.shape, maps.dtype) == ((0, SIZE, SIZE), torch.float32)
+    if hasattr(explainer, "attribute_features"):
+        assert explainer.attribute_features(pictures(0), target).shape == (0, 16)
+    assert black_box.queries == queries
+
+
 def test_the_same_call_gives_the_same_map(method, black_box):
     inputs = pictures()
     explainer = MAKE[method](black_box)

@@ -198,6 +198,16 @@ def test_lora_trains_few_weights():
     again.load_state_dict(net.state_dict())
 
 
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "conv_vit_tiny"])
+def test_lora_adapts_the_linear_layers_of_the_blocks_and_nothing_else(model):
+    pytest.importorskip("peft")
+    net = ViTEncoder(model, model_args={"img_size": 32, "depth": 2}, lora_rank=2).net
+    adapted = {name for name, part in net.named_modules() if hasattr(part, "lora_A")}
+    layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    assert adapted == {f"blocks.{block}.{layer}" for block in (0, 1) for layer in layers}
+    assert all("lora_" in name for name, parameter in net.named_parameters() if parameter.requires_grad)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
