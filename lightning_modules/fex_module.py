@@ -1,5 +1,6 @@
 """FEX: a Bernoulli mask policy trained by PPO against queries to a black box (paper, Algorithm 1)."""
 
+import time
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -132,6 +133,7 @@ class FEXModule(pl.LightningModule):
         self.seed = seed
         self.agreement = MeanMetric()
         self._blank: Tensor | None = None
+        self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
     @property
     def preprocess(self) -> Preprocess:
@@ -375,9 +377,15 @@ class FEXModule(pl.LightningModule):
             return 1
         return max(1, int(total))
 
+    def on_fit_start(self) -> None:
+        """Starts the clock of what training costs."""
+        self._started = time.perf_counter()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs: plain data."""
         checkpoint["fex"] = explainer_meta(self.explainer, self.black_box, self.removal)
+        seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
+        checkpoint["fex"]["training"] = {"queries": self._queries, "seconds": seconds}
         checkpoint["fex_queries"] = self._queries
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -389,3 +397,4 @@ class FEXModule(pl.LightningModule):
             if found[key] != own[key]:
                 raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // self._world_size
+        self._seconds_before = found.get("training", {}).get("seconds", 0.0)
