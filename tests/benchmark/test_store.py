@@ -144,8 +144,10 @@ class Fails(Random):
 def test_what_fails_is_told_and_the_others_go_on():
     black_box = box()
     candidates = [
-        Candidate("Fails", Fails(GRID)), Candidate("Random", Random(GRID)), Candidate("RISE", RISE(black_box, GRID, num_masks=9)),
-    ]  # fmt: skip
+        Candidate("Fails", Fails(GRID)),
+        Candidate("Random", Random(GRID)),
+        Candidate("RISE", RISE(black_box, GRID, num_masks=9)),
+    ]
     plain = [{"inputs": batch["inputs"]} for batch in batches(10)]
     fails, random, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
     assert str(fails.errors[""]) == "out of luck"

@@ -27,7 +27,8 @@ def report(**changes):
             row("A & <b>", 0.2, training={"queries": 5000.0}, break_even={"queries": 50}),
             row("B", 0.3, differs=True),
             row("C", 0.21),
-            {"method": "D", "protocol": None, "metric": None, "value": None, "n": 0, "error": "OSError: <gone>\nat all"},
+            {"method": "D", "protocol": None, "metric": None, "value": None, "n": 0,
+             "error": "OSError: <gone>\nat all"},
         ],
         "differences": [
             {"a": "A & <b>", "b": "B", "protocol": "fex", "metric": "positive_auc", "difference": -0.1,
