@@ -37,6 +37,8 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
         raise FileNotFoundError(f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.")
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
+        if training := manifest().get(str(name_or_path), {}).get("training"):
+            meta = {**meta, "training": training}
     else:
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)

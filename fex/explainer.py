@@ -43,7 +43,7 @@ class AmortizedExplainer:
 
     Args:
         net: the network, built.
-        meta: see `explainer_meta`.
+        meta: see `explainer_meta`; "training" has the queries and seconds it took, where they are known.
 
     Attributes:
         features: N features.

@@ -1,5 +1,6 @@
 """What any module that trains an amortized explainer shares: evaluation, prediction, checkpoints."""
 
+import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -33,6 +34,7 @@ class AmortizedModule(pl.LightningModule):
         self.black_box, self.features, self.removal = black_box, features, removal
         self.explainer = explainer.build(black_box.num_classes, features)
         self.agreement = MeanMetric()
+        self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
     @property
     def preprocess(self) -> Preprocess:
@@ -87,12 +89,17 @@ class AmortizedModule(pl.LightningModule):
         }  # fmt: skip
         return {name: tensor[valid].cpu() for name, tensor in found.items()}
 
+    def on_fit_start(self) -> None:
+        """Starts the clock of what training costs."""
+        self._started = time.perf_counter()
+
     def _meta(self) -> dict[str, Any]:
         return explainer_meta(self.explainer, self.black_box, self.removal)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what `fex.load_explainer` needs: plain data."""
-        checkpoint["fex"] = self._meta()
+        """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""
+        seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
+        checkpoint["fex"] = {**self._meta(), "training": {"queries": self._queries, "seconds": seconds}}
         checkpoint["fex_queries"] = self._queries
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -104,3 +111,4 @@ class AmortizedModule(pl.LightningModule):
             if found[key] != own[key]:
                 raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // world_size_of(self)
+        self._seconds_before = found.get("training", {}).get("seconds", 0.0)

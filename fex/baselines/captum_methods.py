@@ -6,17 +6,15 @@ by definition. Gradient passes are no black-box queries; only an unnamed target 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import captum.attr
-import numpy as np
 import torch
 from torch import Tensor
 
 from fex.baselines.base import differentiating, in_parts, target_probability
 from fex.black_box.base import BlackBox, resolve_target
 from fex.removal import Mean, Removal
+from fex.seeding import seeded
 
 __all__ = ["GradSHAP", "InputXGradient", "IntegratedGradients", "PixelGradient", "Saliency"]
 
@@ -131,7 +129,7 @@ class GradSHAP(PixelGradient):
         self._method = captum.attr.GradientShap(target_probability(black_box))
 
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        with _global_seed(self.seed):
+        with seeded(self.seed, inputs.device):
             return self._method.attribute(
                 inputs,
                 baselines=self._baseline(self.removal, inputs),
@@ -153,15 +151,3 @@ class InputXGradient(PixelGradient):
 
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
         return captum.attr.InputXGradient(target_probability(self.black_box)).attribute(inputs, target=target)
-
-
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    state = np.random.get_state()  # noqa: NPY002 captum's own generator
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

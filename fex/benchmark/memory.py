@@ -11,14 +11,18 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from fex.baselines import RISE, GradSHAP, IntegratedGradients
 from fex.benchmark.speed import Figure
+from fex.black_box.base import BlackBox
 from fex.explainer import AmortizedExplainer
 from fex.nets import Encoded, ExplainerNet
+from fex.types import Explainer
 from fex.weights import save_weights
 
-__all__ = ["class_head_memory", "folder_memory", "peak_bytes", "write_pictures"]
+__all__ = ["class_head_memory", "folder_memory", "memory_ratios", "peak_bytes", "write_pictures"]
 
 _POLL = 0.02  # seconds between two looks at a process
 
@@ -48,6 +52,44 @@ def peak_bytes(function: Callable[[], object], device: torch.device | str = "cpu
         held += change
         peak = max(peak, held)
     return peak
+
+
+def memory_ratios(
+    explainer: AmortizedExplainer, black_box: BlackBox, inputs: Tensor, *, queries: int = 100, target: float = 3.0
+) -> list[Figure]:
+    """How many times the peak memory of an explanation others need at `queries` queries or passes each.
+
+    Args:
+        explainer: one pass an explanation.
+        black_box: a box that has a `module`.
+        inputs: (B, 3, H, W); all explain the same ones, and the same classes.
+        queries: masks of RISE, steps of IG, samples of GradSHAP.
+        target: bound of each ratio.
+    """
+    inputs = inputs.to(explainer.device)
+    classes = black_box(inputs).argmax(1)
+    methods = {
+        "rise": RISE(black_box, explainer.features, num_masks=queries),
+        "ig": IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk),
+        "gradshap": GradSHAP(black_box, samples=queries),
+    }
+
+    def peak(method: Explainer) -> float:
+        method.attribute(inputs, classes)
+        return peak_bytes(lambda: method.attribute(inputs, classes), inputs.device) / 1e6
+
+    own = peak(explainer)
+    return [
+        Figure(
+            f"memory_{name}",
+            (other := peak(method)) / own,
+            target,
+            ">=",
+            parts={"mb": other, "mb_of_an_explanation": own},
+            shapes={"inputs": list(inputs.shape), "queries": queries},
+        )
+        for name, method in methods.items()
+    ]
 
 
 def class_head_memory(net: ExplainerNet, batch_size: int, *, device: torch.device | str = "cpu") -> Figure:

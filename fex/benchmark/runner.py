@@ -1,75 +1,95 @@
-"""Any explainer through any protocols: rows of a table, and every instance for pairing."""
+"""Any explainers through any protocols: every batch is loaded once and goes to all of them, one after the other."""
 
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox, resolve_target
+from fex.benchmark.attribute import attributions
+from fex.benchmark.evaluation import Evaluation, compare
+from fex.benchmark.fingerprint import fingerprint
+from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store
+from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
-from fex.metrics.functional.bootstrap import Interval, paired_difference
-from fex.metrics.protocol_scores import ProtocolScores
-from fex.metrics.protocols import Attributed, Protocol, get_protocol
+from fex.metrics.protocol import Protocol
+from fex.metrics.protocols import get_protocol
 from fex.types import Batch, Explainer
 
-__all__ = ["Evaluation", "attributions", "compare", "evaluate_explainer"]
+__all__ = [
+    "Candidate", "Evaluation", "Progress", "Store", "attributions", "compare", "evaluate_explainer",
+    "evaluate_explainers",
+]  # fmt: skip
+
+Progress = Callable[[int, bool], None]
+"""Told of each method's batch: its instances, and whether the result was there already."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of one explainer.
+def evaluate_explainers(
+    candidates: Sequence[Candidate],
+    batches: Iterable[Batch],
+    black_box: BlackBox,
+    features: PatchGrid,
+    protocols: Sequence[Protocol | str],
+    *,
+    store: Store | None = None,
+    device: torch.device | str | None = None,
+    limit: int | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    memory: bool = False,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Explains the class that the box predicts for each instance by every method and scores it, in constant memory.
 
-    Attributes:
-        method: its name.
-        rows: plain data, one a metric: method, protocol, metric, value, ci95 [low, high], n, queries (an instance,
-            by the explainer), seconds (an instance, in `attribute` alone), evaluation_queries (an instance, by this
-            protocol and the clean prediction), removal, unit.
-        scores: the instances behind the rows, by protocol.
-    """
+    A method that raises is left out from there on, a protocol that raises for a method likewise; the others go on
+    (`Evaluation.errors`). Before each batch, the global random generators are seeded by `seed` and the batch's
+    content, so that no result depends on what ran before it.
 
-    method: str
-    rows: list[dict[str, Any]]
-    scores: dict[str, ProtocolScores]
+    Args:
+        candidates: methods, each with a name of its own.
+        batches: rows whose `valid` is False are left out; `index` is counted where the data has none.
+        black_box: what is explained and asked; the one the explainers hold, for their queries to be counted.
+        features: grid of the protocols that remove features.
+        protocols: protocols or their names.
+        store: where results are kept as they come, and taken from where nothing has changed.
+        device: where the inputs go; by default the black box's.
+        limit: stop after so many instances.
+        resamples: bootstrap samples.
+        seed: of ties, bootstrap and the global generators.
+        memory: measure the peak memory of explaining one instance, once a method.
+        progress: told after each method's batch.
 
-
-def attributions(
-    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: PatchGrid
-) -> tuple[Tensor, Tensor]:
-    """Scores (B, N) of `features` and maps (B, H, W), by one run of the explainer.
-
-    An explainer that scores features of its own (`attribute_features`) is taken at its word: its scores where the
-    grids agree, pooled from its patches where not; its map is bilinear. One of pixels gives its map; its scores are
-    means over patches.
+    Returns:
+        One evaluation a candidate, in their order.
 
     Raises:
-        ValueError: a result of another shape.
+        ValueError: no instances; an unknown protocol; two candidates of one name.
     """
-    size = (inputs.shape[-2], inputs.shape[-1])
-    own = getattr(explainer, "features", None)
-    if own is not None and hasattr(explainer, "attribute_features"):
-        values = explainer.attribute_features(inputs, target).detach().float()
-        scores = values if own == features else features.pool(own.expand(values, size))
-        return scores, own.smooth(values, size)
-    maps = explainer.attribute(inputs, target).detach().float()
-    if maps.shape != (len(inputs), *size):
-        raise ValueError(
-            f"{type(explainer).__name__}.attribute returned shape {tuple(maps.shape)}, expected "
-            f"{(len(inputs), *size)}: one value a pixel."
-        )
-    return features.pool(maps), maps
-
-
-@dataclass
-class _Spent:
-    """Sums over a run: black-box queries and seconds of the explainer, queries of the evaluation."""
-
-    instances: int = 0
-    queries: int = 0
-    seconds: float = 0.0
-    clean: int = 0
+    if len({candidate.name for candidate in candidates}) != len(candidates):
+        raise ValueError(f"Got candidates {[c.name for c in candidates]}, expected a name of its own for each.")
+    chosen = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
+    keys = {f"{protocol.name}@{fingerprint([protocol, seed])[:12]}": protocol for protocol in chosen}
+    setting = Setting(black_box, features, keys, store, seed, memory)
+    runs = [MethodRun(candidate, setting) for candidate in candidates]
+    seen = done = 0
+    for batch in batches:
+        rows = _valid_rows(batch, seen, device or black_box.device)
+        seen += len(batch["inputs"])
+        if limit is not None:
+            rows = {key: value[: limit - done] for key, value in rows.items()}
+        if count := len(rows["inputs"]):
+            key = fingerprint(rows)
+            part = Rows(key, done, _clean(setting, rows["inputs"], key), rows)
+            for run in runs:
+                stored = run.take(part)
+                if progress is not None:
+                    progress(count, stored)
+            done += count
+        if limit is not None and done >= limit:
+            break
+    if done == 0:
+        raise ValueError("evaluate_explainer got no valid instances: the loader is empty, or limit is below 1.")
+    return [run.finish(resamples) for run in runs]
 
 
 def evaluate_explainer(
@@ -85,89 +105,28 @@ def evaluate_explainer(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Evaluation:
-    """Explains the class that the box predicts for each instance and scores it, batch by batch, in constant memory.
-
-    The first instance is explained once before the clock and the counter start.
+    """`evaluate_explainers` for one explainer; what it or a protocol raises, this raises.
 
     Args:
-        explainer: answers `attribute`, or `attribute_features` with `features`.
-        batches: rows whose `valid` is False are left out; `index` is counted where the data has none.
-        black_box: what is explained and asked; the one the explainer holds, for its queries to be counted.
+        explainer: see `Candidate`.
+        batches: see `evaluate_explainers`, as the others.
+        black_box: what is explained.
         features: grid of the protocols that remove features.
         protocols: protocols or their names.
         method: name in the rows; by default the explainer's class.
-        device: where the inputs go; by default the black box's.
+        device: where the inputs go.
         limit: stop after so many instances.
         resamples: bootstrap samples.
-        seed: of ties and bootstrap.
-
-    Returns:
-        Rows and instances.
-
-    Raises:
-        ValueError: no instances; an unknown protocol; data without what a protocol needs.
+        seed: of ties, bootstrap and the global generators.
     """
-    chosen = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
-    scores = {protocol.name: ProtocolScores(protocol) for protocol in chosen}
-    evaluation = dict.fromkeys(scores, 0)
-    spent, seen = _Spent(), 0
-    for batch in batches:
-        rows = _valid_rows(batch, seen, device or black_box.device)
-        seen += len(batch["inputs"])
-        if limit is not None:
-            rows = {key: value[: limit - spent.instances] for key, value in rows.items()}
-        if len(rows["inputs"]):
-            data = _explain(explainer, black_box, features, rows, spent)
-            for protocol in chosen:
-                before = black_box.queries
-                components = protocol.evaluate(black_box, data, seed=seed)
-                evaluation[protocol.name] += black_box.queries - before
-                scores[protocol.name].update({k: v.cpu() for k, v in components.items()}, rows["index"].cpu())
-        if limit is not None and spent.instances >= limit:
-            break
-    if spent.instances == 0:
-        raise ValueError("evaluate_explainer got no valid instances: the loader is empty, or limit is below 1.")
-
-    name, table = method or type(explainer).__name__, []
-    for protocol in chosen:
-        for metric, (interval, count) in scores[protocol.name].intervals(resamples=resamples, seed=seed).items():
-            table.append(
-                {
-                    "method": name,
-                    "protocol": protocol.name,
-                    "metric": metric,
-                    "value": interval.value,
-                    "ci95": [interval.low, interval.high],
-                    "n": count,
-                    "queries": spent.queries / spent.instances,
-                    "seconds": spent.seconds / spent.instances,
-                    "evaluation_queries": (evaluation[protocol.name] + spent.clean) / spent.instances,
-                    **protocol.describe(features),
-                }
-            )
-    return Evaluation(name, table, scores)
-
-
-def compare(a: Evaluation, b: Evaluation, protocol: str, metric: str, *, resamples: int = 10_000) -> Interval:
-    """`a` minus `b` in one metric, over the same instances, with its paired bootstrap 95 % interval.
-
-    Raises:
-        ValueError: no such protocol or metric in both, or other instances.
-    """
-    for evaluation in (a, b):
-        known = {name: list(scores.protocol.summaries) for name, scores in evaluation.scores.items()}
-        if metric not in known.get(protocol, []):
-            raise ValueError(f"{evaluation.method} has no {metric!r} of protocol {protocol!r}; it has {known}.")
-    summary = a.scores[protocol].protocol.summaries[metric]
-    (index_a, left), (index_b, right) = a.scores[protocol].instances(), b.scores[protocol].instances()
-    if not torch.equal(index_a, index_b):
-        raise ValueError(
-            f"{a.method} was scored on {len(index_a)} instances and {b.method} on {len(index_b)}, and they are not the "
-            "same: evaluate both on the same data."
-        )
-    x, y = left[summary.component], right[summary.component]
-    both = ~torch.cat([x.view(len(x), -1), y.view(len(y), -1)], 1).isnan().any(1)
-    return paired_difference(x[both], y[both], statistic=summary.statistic, resamples=resamples)
+    candidate = Candidate(method or type(explainer).__name__, explainer)
+    evaluation, = evaluate_explainers(
+        [candidate], batches, black_box, features, protocols,
+        device=device, limit=limit, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    for error in evaluation.errors.values():
+        raise error
+    return evaluation
 
 
 def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str, Tensor]:
@@ -178,27 +137,13 @@ def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str
     return {key: value[keep.to(value.device)].to(device) for key, value in rows.items()}
 
 
-def _explain(
-    explainer: Explainer, black_box: BlackBox, features: PatchGrid, rows: dict[str, Tensor], spent: _Spent
-) -> Attributed:
-    inputs = rows["inputs"]
-    before = black_box.queries
-    clean = black_box(inputs)
-    spent.clean += black_box.queries - before
-    # The class is named, so that no explainer spends a query on it.
-    target = resolve_target(None, clean)
-    if spent.instances == 0:
-        attributions(explainer, inputs[:1], target[:1], features)
-    _wait(inputs.device)
-    before, start = black_box.queries, time.perf_counter()
-    scores, maps = attributions(explainer, inputs, target, features)
-    _wait(inputs.device)
-    spent.seconds += time.perf_counter() - start
-    spent.queries += black_box.queries - before
-    spent.instances += len(inputs)
-    return Attributed(inputs, scores, maps, features, clean, rows.get("labels"), rows.get("masks"))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _clean(setting: Setting, inputs: Tensor, key: str) -> Tensor:
+    """The box's own prediction, asked once for all methods."""
+    store = setting.store
+    found = store.results.load_clean(store.black_box, key) if store is not None else None
+    if found is not None:
+        return found.to(inputs.device)
+    clean = setting.black_box(inputs)
+    if store is not None:
+        store.results.save_clean(store.black_box, key, clean)
+    return clean

@@ -1,56 +1,44 @@
 """`fex-bench`: methods x protocols on one black box (`run`), and how fast and lean the framework is (`speed`)."""
 
-import importlib
-import inspect
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-from fex.benchmark.runner import Evaluation, compare, evaluate_explainer
 from fex.black_box import BlackBox
+from fex.cli.benchmark import run_benchmark
 from fex.cli.config import PackagedConfig
 from fex.features import PatchGrid
-from fex.report.tables import print_table
 
-__all__ = ["build_method", "main", "run", "run_benchmark"]
+__all__ = ["main", "run"]
 
 _EPILOG = """
 examples:
   fex-bench run --config benchmark_quickstart.yaml
-  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --only '[FEX, Random]'
+  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'
   fex-bench speed --json speed.json
   fex-bench speed --only '[folder_memory]' --images 100000
 """
 
 
-def build_method(class_path: str, init_args: dict[str, Any], injected: dict[str, Any]) -> Any:
-    """An explainer by class path; `black_box` and `features` are handed to those whose signature asks for them.
-
-    Raises:
-        ValueError: no such class, or arguments it does not take.
-    """
-    module, _, name = class_path.rpartition(".")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"Found no method {class_path!r} ({error}): give an importable class_path.") from error
-    known = inspect.signature(factory).parameters
-    unknown = sorted(set(init_args) - set(known))
-    if unknown:
-        raise ValueError(f"{class_path} does not take {unknown}; it takes {sorted(known)}.")
-    arguments = {key: value for key, value in injected.items() if key in known}
-    nested = {
-        key: build_method(value["class_path"], value.get("init_args", {}), injected)
-        if isinstance(value, dict) and "class_path" in value
-        else value
-        for key, value in init_args.items()
-    }
-    return factory(**{**arguments, **nested})
+def _selecting(argv: list[str]) -> list[str]:
+    """`--methods NAMES` selects among the config's methods; a mapping after it replaces them, as in any config."""
+    found: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if flag != "--methods":
+            found.append(word)
+            continue
+        value = value if equals else next(rest, "")
+        if value.lstrip().startswith("{"):
+            found += ["--methods", value]
+        else:
+            found += ["--only", value if value.lstrip().startswith("[") else json.dumps([value])]
+    return found
 
 
 def _parser() -> ArgumentParser:
@@ -61,14 +49,27 @@ def _parser() -> ArgumentParser:
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
     run.add_argument("--features", type=PatchGrid, required=True, help="grid of the features.")
-    run.add_argument("--methods", type=dict[str, dict], required=True, help="name: {class_path, init_args}.")
-    run.add_argument("--only", type=list[str] | None, default=None, help="only these methods.")
-    run.add_argument("--protocols", type=list[str], default=["fex"], help="names of protocols.")
+    run.add_argument(
+        "--methods",
+        type=dict[str, dict],
+        required=True,
+        help="in a config: name: {class_path, init_args, training: {queries, seconds}}; on the command line: NAME or "
+        "'[NAME, NAME]', the ones to run.",
+    )
+    run.add_argument("--only", type=list[str] | None, default=None, help="the same as --methods '[NAME, NAME]'.")
+    run.add_argument(
+        "--protocols", type=list[str], default=["fex"], help="names of protocols, such as fex or fex/blur."
+    )
+    run.add_argument(
+        "--reference", type=str | None, default=None, help="method that training must pay against; the first RISE."
+    )
     run.add_argument(
         "--show", type=list[str] | None, default=None, help="metrics in the printed table; the report has all."
     )
     run.add_argument("--limit", type=int | None, default=None, help="score so many test instances.")
-    run.add_argument("--output", type=str, default="runs/benchmark", help="folder of report.json and report.md.")
+    run.add_argument("--output", type=str, default="runs/benchmark", help="folder of the report and results.")
+    run.add_argument("--resume", type=bool, default=True, help="use results that are in the folder already.")
+    run.add_argument("--device", type=str, default="cpu", help="of black box and explainers, such as cuda.")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--threads", type=int | None, default=None)
     commands.add_subcommand("run", run, help="methods x protocols on one black box")
@@ -82,71 +83,10 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
-    """Scores every method, one after the other, and writes the report after each."""
-    black_box, data = objects.black_box, objects.data
-    data._preprocess = data._preprocess or black_box.preprocess
-    data.setup("test")
-    methods = config.methods if config.only is None else {name: config.methods[name] for name in config.only}
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    evaluations: dict[str, Evaluation] = {}
-    report: dict[str, Any] = {
-        "rows": [],
-        "differences": [],
-        "black_box": black_box.name,
-        "data": config.data.class_path,
-        "seed": config.seed,
-        "versions": {"torch": torch.__version__},
-    }
-    for name, spec in methods.items():
-        injected = {"black_box": black_box, "features": objects.features}
-        explainer = build_method(spec["class_path"], dict(spec.get("init_args", {})), injected)
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        evaluation = evaluate_explainer(
-            explainer,
-            data.test_dataloader(),
-            black_box,
-            objects.features,
-            config.protocols,
-            method=name,
-            limit=config.limit,
-            seed=config.seed,
-        )
-        evaluations[name] = evaluation
-        report["rows"] += evaluation.rows
-        first = next(iter(evaluations.values()))
-        if evaluation is not first:
-            report["differences"] += _differences(first, evaluation)
-        (output / "report.json").write_text(json.dumps(report, indent=1))
-    shown = [row for row in report["rows"] if config.show is None or row["metric"] in config.show]
-    print_table(shown, title=f"{black_box.name}, seed {config.seed}")
-    print(f"report: {output / 'report.json'}")
-    return report
-
-
-def _differences(first: Evaluation, other: Evaluation) -> list[dict[str, Any]]:
-    """The first method minus another, paired over instances."""
-    found = []
-    for row in other.rows:
-        interval = compare(first, other, row["protocol"], row["metric"])
-        found.append(
-            {
-                "a": first.method,
-                "b": other.method,
-                "protocol": row["protocol"],
-                "metric": row["metric"],
-                "difference": interval.value,
-                "ci95": [interval.low, interval.high],
-            }
-        )
-    return found
-
-
 def run(argv: list[str]) -> dict[str, Any]:
     """Parses `argv` and runs the subcommand; returns its report."""
     parser = _parser()
-    config = parser.parse_args(argv)
+    config = parser.parse_args(_selecting(argv))
     settings = config[config.subcommand]
     if settings.threads:
         torch.set_num_threads(settings.threads)

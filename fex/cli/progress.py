@@ -12,17 +12,19 @@ INTERVAL = 10.0  # seconds between plain lines
 
 
 class Advance(Protocol):
-    """Counts `count` more instances."""
+    """Counts `count` more instances; `free` ones took no time, and say nothing about the time that is left."""
 
-    def __call__(self, count: int = 1) -> None: ...
+    def __call__(self, count: int = 1, *, free: bool = False) -> None: ...
 
 
 @contextmanager
-def progress(total: int, unit: str, *, stream: TextIO | None = None, interval: float = INTERVAL) -> Iterator[Advance]:
-    """Shows done, total and rate.
+def progress(
+    total: int | None, unit: str, *, stream: TextIO | None = None, interval: float = INTERVAL
+) -> Iterator[Advance]:
+    """Shows done, total, rate and time left.
 
     Args:
-        total: instances expected.
+        total: instances expected, where that is known.
         unit: their name, in the plural.
         stream: by default standard error.
         interval: seconds between plain lines.
@@ -46,7 +48,7 @@ def progress(total: int, unit: str, *, stream: TextIO | None = None, interval: f
     with Progress(*columns, console=Console(file=stream)) as bar:
         task = bar.add_task("", total=total)
 
-        def advance(count: int = 1) -> None:
+        def advance(count: int = 1, *, free: bool = False) -> None:  # noqa: ARG001 the bar looks at the last seconds
             bar.update(task, advance=count)
 
         yield advance
@@ -55,18 +57,29 @@ def progress(total: int, unit: str, *, stream: TextIO | None = None, interval: f
 class _Lines:
     """A line every now and then."""
 
-    def __init__(self, total: int, unit: str, stream: TextIO, interval: float) -> None:
+    def __init__(self, total: int | None, unit: str, stream: TextIO, interval: float) -> None:
         self.total, self.unit, self.stream, self.interval = total, unit, stream, interval
-        self.done, self.start = 0, time.perf_counter()
+        self.done, self.free, self.start = 0, 0, time.perf_counter()
         self.told = self.start
 
-    def __call__(self, count: int = 1) -> None:
+    def __call__(self, count: int = 1, *, free: bool = False) -> None:
         """Counts, and tells if it is time."""
         self.done += count
+        self.free += count if free else 0
         now = time.perf_counter()
         if now - self.told >= self.interval:
             self.told = now
-            rate = self.done / (now - self.start)
-            print(
-                f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.1f} {self.unit}/s", file=self.stream, flush=True
-            )
+            rate = (self.done - self.free) / (now - self.start)
+            total = "" if self.total is None else f" of {self.total:,}"
+            left = ""
+            if self.total is not None and rate > 0:
+                left = f", {_duration(max(0, self.total - self.done) / rate)} left"
+            text = f"{self.done:,}{total} {self.unit}, {rate:,.1f} {self.unit}/s{left}"
+            print(text, file=self.stream, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """As h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

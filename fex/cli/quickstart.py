@@ -51,7 +51,7 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     paths = {
         "TensorBoard": folder,
         "checkpoint": checkpoint,
-        "report": folder / "report.json",
+        "report": folder / "report.html",
         "gallery": folder / "explanations" / "gallery.html",
         "photograph": folder / "photograph",
     }

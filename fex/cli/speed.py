@@ -16,7 +16,8 @@ from rich.table import Table
 from torch import Tensor
 
 from fex.atomic import replacing
-from fex.benchmark.memory import class_head_memory, folder_memory
+from fex.benchmark.memory import class_head_memory, folder_memory, memory_ratios
+from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, speedups, weights_or_random
 from fex.black_box import TimmBlackBox
 from fex.cli.step_cost import step_memory, step_overhead
@@ -49,6 +50,16 @@ def _speedups(repeats: int, folder: Path) -> list[Figure]:
     return speedups(explainer, box, _pictures(16, 32), repeats=repeats)
 
 
+def _memory(repeats: int, folder: Path) -> list[Figure]:  # noqa: ARG001
+    explainer, box = _cifar_explainer(folder)
+    return memory_ratios(explainer, box, _pictures(1, 32))
+
+
+def _harness(repeats: int, folder: Path) -> list[Figure]:
+    explainer, box = _cifar_explainer(folder)
+    return [harness_overhead(explainer, box, _pictures(256, 32), folder, repeats=repeats)]
+
+
 def _class_heads(repeats: int, folder: Path) -> list[Figure]:  # noqa: ARG001
     encoder = ViTEncoder("conv_vit_tiny", model_args={"img_size": 32})
     figures = []
@@ -75,6 +86,8 @@ FIGURES: dict[str, Callable[[int, Path], list[Figure]]] = {
     "one_pass_vit": _one_pass_vit,
     "one_pass_cnn": _one_pass_cnn,
     "speedup": _speedups,
+    "memory": _memory,
+    "harness": _harness,
     "step_memory": lambda _repeats, _folder: [step_memory("fex_vit_cifar10.yaml")],
     "class_head_memory": _class_heads,
 }

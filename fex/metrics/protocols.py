@@ -1,23 +1,20 @@
 """Evaluation protocols: named objects that fix fill, unit, steps, what is scored, and what is averaged.
 
-Papers use the same names for different numbers; every table here names its protocol. A protocol turns attributions
-into **components**, tensors with one row an instance, and says which **summaries** are reported: each a function of
-one component's mean over instances, so that a ratio over a whole data set (IoU) and a mean of per-image values
-(average precision) are summed across processes and bootstrapped alike. A component's row is NaN where an instance
-has no such value; it is left out of that summary and of its count.
+Papers use the same names for different numbers; every table here names its protocol (`fex.metrics.protocol` says what
+one is). Those that perturb or compare with masks are here; each of the others has a file of its own.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
 from fex.masking import Masker
+from fex.metrics.class_discrimination import ClassDiscrimination
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -29,72 +26,14 @@ from fex.metrics.functional.segmentation import (
     pointing_game,
     two_class_average_precision,
 )
-from fex.removal import Black, Mean, Removal
+from fex.metrics.infidelity import Infidelity
+from fex.metrics.model_randomisation import ModelRandomisation
+from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
+from fex.metrics.saco import SaCo
+from fex.metrics.sensitivity import Sensitivity
+from fex.removal import Black, Blur, Mean, Noise, Removal
 
 __all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
-
-
-@dataclass(frozen=True)
-class Attributed:
-    """Instances with their attributions; what every protocol evaluates.
-
-    Attributes:
-        inputs: (B, 3, H, W), float, RGB in [0, 1].
-        scores: attributions (B, N) of the features.
-        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features.
-        features: the N features.
-        clean: the black box's probabilities (B, C) of the inputs.
-        labels: true classes (B,), or None.
-        masks: ground-truth foreground (B, H, W), bool, or None.
-    """
-
-    inputs: Tensor
-    scores: Tensor
-    maps: Tensor
-    features: PatchGrid
-    clean: Tensor
-    labels: Tensor | None = None
-    masks: Tensor | None = None
-
-
-class Summary(NamedTuple):
-    """A reported number: `statistic` of the mean of `component` over instances; maps (..., D) or (...) to (...)."""
-
-    component: str
-    statistic: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Protocol(ABC):
-    """Base of the protocols.
-
-    Attributes:
-        name: the word by which tables name it.
-    """
-
-    name: str
-
-    @property
-    @abstractmethod
-    def components(self) -> Mapping[str, int]:
-        """Width D of each component; 1 stands for one value an instance, (B,)."""
-
-    @property
-    @abstractmethod
-    def summaries(self) -> Mapping[str, Summary]:
-        """What is reported, by metric name."""
-
-    @abstractmethod
-    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
-        """Components of `data`, float32, (B,) or (B, D).
-
-        Raises:
-            ValueError: `data` has no labels or masks where the protocol needs them.
-        """
-
-    def describe(self, features: PatchGrid) -> dict[str, str]:
-        """Fill and unit, for the rows of a table."""
-        return {"removal": "-", "unit": "-"}
 
 
 @dataclass(frozen=True)
@@ -186,9 +125,9 @@ class Segmentation(Protocol):
     summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
         "pixel_accuracy": Summary("confusion", pixel_accuracy),
         "mean_iou": Summary("confusion", mean_iou),
-        "average_precision": Summary("average_precision", lambda mean: mean),
-        "two_class_average_precision": Summary("two_class_average_precision", lambda mean: mean),
-        "pointing_game": Summary("pointing_game", lambda mean: mean),
+        "average_precision": Summary("average_precision", mean_value),
+        "two_class_average_precision": Summary("two_class_average_precision", mean_value),
+        "pointing_game": Summary("pointing_game", mean_value),
     }
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
@@ -218,16 +157,33 @@ PROTOCOLS: dict[str, Protocol] = {
         Perturbation("chefer", Black(), "pixels", TENTHS, "label", "agreement", "trapezoid"),
         Perturbation("chefer_predicted", Black(), "pixels", TENTHS, "predicted", "agreement", "trapezoid"),
         Segmentation("seg"),
+        # Beyond the papers of FEX, DAX and IASSA.
+        SaCo("saco"),
+        Infidelity("infidelity"),
+        Sensitivity("sensitivity"),
+        ClassDiscrimination("class_discrimination"),
+        ModelRandomisation("model_randomisation"),
     )
 }
+REMOVALS: dict[str, Removal] = {removal.name: removal for removal in (Mean(), Black(), Blur(), Noise())}
 
 
 def get_protocol(name: str) -> Protocol:
-    """A protocol by name.
+    """A protocol by name; ``fex/blur`` is `fex` with another fill, for those that remove features.
 
     Raises:
         ValueError: an unknown name; lists the known ones.
     """
-    if name not in PROTOCOLS:
+    base, _, fill = name.partition("/")
+    if base not in PROTOCOLS:
         raise ValueError(f"Got protocol {name!r}, expected one of {', '.join(sorted(PROTOCOLS))}.")
-    return PROTOCOLS[name]
+    protocol = PROTOCOLS[base]
+    if not fill:
+        return protocol
+    if fill not in REMOVALS or not isinstance(protocol, Perturbation):
+        perturbing = [key for key, known in PROTOCOLS.items() if isinstance(known, Perturbation)]
+        raise ValueError(
+            f"Got protocol {name!r}: another removal is written NAME/REMOVAL, with NAME one of "
+            f"{', '.join(perturbing)} and REMOVAL one of {', '.join(REMOVALS)}."
+        )
+    return replace(protocol, name=name, removal=REMOVALS[fill])

@@ -16,7 +16,7 @@ from fex.atomic import replacing
 from fex.explanation import Explanation
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 
-__all__ = ["Card", "Gallery", "make_card", "write_page"]
+__all__ = ["Card", "Gallery", "data_uri", "make_card", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
 
@@ -92,7 +92,8 @@ class Card:
     html: str
 
 
-def _data_uri(picture: Image.Image) -> str:
+def data_uri(picture: Image.Image) -> str:
+    """A picture as an address that holds it, JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -101,7 +102,7 @@ def _data_uri(picture: Image.Image) -> str:
 def _figure(picture: Image.Image, alt: str, caption: str) -> str:
     return (
         f'<figure><img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
-        f'alt="{escape(alt)}" src="{_data_uri(picture)}"><figcaption>{caption}</figcaption></figure>'
+        f'alt="{escape(alt)}" src="{data_uri(picture)}"><figcaption>{caption}</figcaption></figure>'
     )
 
 

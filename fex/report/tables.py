@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["markdown_table", "pivot", "print_table", "text_table"]
+__all__ = ["DIRECTIONS", "LEGEND", "Cell", "cells", "markdown_table", "pivot", "print_table", "text_table"]
 
 # Which way a score is better; the others are counts or have no direction.
 DIRECTIONS = {
@@ -21,16 +22,27 @@ DIRECTIONS = {
     "average_precision": "↑",
     "two_class_average_precision": "↑",
     "pointing_game": "↑",
+    "saco": "↑",
+    "infidelity": "↓",
+    "sensitivity_max": "↓",
+    "class_correlation": "↓",
 }
+COSTS = {"queries": "queries / image", "seconds": "seconds / image", "peak_mb": "peak MB"}
+BEST, LEVEL = "★", "≈"
+LEGEND = f"{BEST} best of its column, {LEVEL} not different from it (paired bootstrap, 95 %)"
 REQUIRED = ("method", "protocol", "metric", "value")
 
 
 def _score(row: Mapping[str, Any]) -> str:
-    value = float(row["value"])
-    if math.isnan(value):
+    value = row["value"]
+    if value is None or math.isnan(value):
         return "–"
     text, interval = f"{value:.3f}", row.get("ci95")
-    return f"{text} [{float(interval[0]):.3f}, {float(interval[1]):.3f}]" if interval is not None else text
+    if interval is not None:
+        text += f" [{float(interval[0]):.3f}, {float(interval[1]):.3f}]"
+    if row.get("best") is None:
+        return text
+    return f"{text} {BEST}" if row["best"] == row["method"] else text if row["differs"] else f"{text} {LEVEL}"
 
 
 def _seconds(value: float) -> str:
@@ -47,48 +59,85 @@ def _common(rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:
     return {row[key] for row in rows if row.get(key) is not None}
 
 
-def pivot(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Rows of results -> header and lines: one line a method, one column a metric, in the order they come in.
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the number behind it, by which a table is sorted."""
 
-    Args:
-        rows: dicts with method, protocol, metric, value and, where known, ci95 (low, high), n, queries (an image),
-            seconds (an image). The protocol is named in the column, with n where all rows of a column agree.
+    text: str
+    number: float | None = None
 
-    Raises:
-        ValueError: no rows, a row without a needed key, or two rows for one cell.
-    """
+
+def _cost(key: str, value: float) -> str:
+    return {"seconds": _seconds, "peak_mb": lambda v: f"{v:,.3g}"}.get(key, _count)(value)
+
+
+def _checked(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], dict[tuple[str, str, str], Mapping[str, Any]]]:
+    """Rows with scores, and the same by method, protocol and metric."""
     if not rows:
         raise ValueError("A table needs at least one row of results, got none.")
     for row in rows:
         missing = [key for key in REQUIRED if key not in row]
         if missing:
             raise ValueError(f"A row of results has {sorted(row)} and lacks {missing}; expected at least {REQUIRED}.")
-    cells: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-    for row in rows:
+    scored = [row for row in rows if row.get("error") is None]
+    found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    for row in scored:
         key = (row["method"], row["protocol"], row["metric"])
-        if key in cells:
+        if key in found:
             raise ValueError(f"Got two results of {key[0]!r} for {key[2]!r} of protocol {key[1]!r}: give one.")
-        cells[key] = row
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    metrics = list(dict.fromkeys((row["protocol"], row["metric"]) for row in rows))
-    header = ["method"]
+        found[key] = row
+    return scored, found
+
+
+def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]]]:
+    """Rows of results -> header and lines: one line a method, one column a metric, in the order they come in.
+
+    Args:
+        rows: dicts with method, protocol, metric, value and, where known, ci95 (low, high), n, queries (an image),
+            seconds (an image), peak_mb, best, differs. The protocol is named in the column, with n where all rows of a
+            column agree. A row with "error" says in its line why the method, or one protocol, has no scores.
+
+    Raises:
+        ValueError: no rows, a row without a needed key, or two rows for one cell.
+    """
+    scored, found = _checked(rows)
+    metrics = list(dict.fromkeys((row["protocol"], row["metric"]) for row in scored))
+    header = ["method"] if metrics else ["method", "result"]
     for protocol, metric in metrics:
-        counts = _common([row for key, row in cells.items() if key[1:] == (protocol, metric)], "n")
+        counts = _common([row for key, row in found.items() if key[1:] == (protocol, metric)], "n")
         size = f" (n = {counts.pop():,})" if len(counts) == 1 else ""
         header.append(" ".join(filter(None, (protocol, metric.replace("_", " "), DIRECTIONS.get(metric)))) + size)
-    costs = [key for key in ("queries", "seconds") if _common(rows, key)]
-    header += [f"{key} / image" for key in costs]
+    costs = [key for key in COSTS if _common(scored, key)]
+    header += [COSTS[key] for key in costs]
     lines = []
-    for method in methods:
-        line = [method, *(_score(cells[key]) if (key := (method, *m)) in cells else "" for m in metrics)]
-        own = [row for row in rows if row["method"] == method]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in scored if row["method"] == method]
+        line = [Cell(method)]
+        for metric in metrics:
+            row = found.get((method, *metric))
+            line.append(Cell("") if row is None else Cell(_score(row), row["value"]))
         for key in costs:
             # Protocols score the same explanations, so a method has one cost; were they run apart, the largest is told.
             values = _common(own, key)
-            number = float(max(values)) if values else math.nan
-            line.append("" if math.isnan(number) else _seconds(number) if key == "seconds" else _count(number))
+            line.append(Cell(_cost(key, max(values)), float(max(values))) if values else Cell(""))
+        failed = [row for row in rows if row["method"] == method and row.get("error") is not None]
+        if failed and not own:
+            line[1:2] = [Cell(f"failed: {_short(failed[0]['error'])}")]
         lines.append(line)
     return header, lines
+
+
+def _short(reason: str, longest: int = 100) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def pivot(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The texts of `cells`."""
+    header, lines = cells(rows)
+    return header, [[cell.text for cell in line] for line in lines]
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -101,7 +150,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def text_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """Rows as of `pivot` -> a table that `rich` prints; intervals are 95 %."""
     header, lines = pivot(rows)
-    table = Table(title=title, title_justify="left", caption="value [95 % interval]", caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=f"value [95 % interval]; {LEGEND}", caption_justify="left")
     for index, name in enumerate(header):
         table.add_column(escape(name), justify="right" if index else "left")
     for line in lines:

@@ -58,7 +58,7 @@ def test_an_oracle_has_the_known_scores():
     assert rows["seg", "mean_iou"]["evaluation_queries"] == 1
     assert set(positive) == {
         *("method", "protocol", "metric", "value", "ci95", "n", "queries", "seconds"),
-        *("evaluation_queries", "removal", "unit"),
+        *("peak_mb", "evaluation_queries", "removal", "unit"),
     }
 
 

@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from fex.benchmark.memory import class_head_memory, folder_memory, peak_bytes, write_pictures
+from fex.benchmark.memory import class_head_memory, folder_memory, memory_ratios, peak_bytes, write_pictures
+from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, ratio, speedups, spread, time_in_turn
 from fex.black_box import TorchBlackBox
 from fex.cli.speed import run_speed
@@ -73,6 +74,27 @@ def test_speedups_spend_the_queries_they_name(explainer_and_box):
     assert positive(ig)
     assert (rise.bound, rise.target) == (">=", 30.0)
     assert box.queries - before == 2 + 2 * 2 * 6  # the classes once, RISE in warm-up and measurement
+
+
+def test_memory_ratios_are_of_the_peaks(explainer_and_box):
+    explainer, box = explainer_and_box
+    figures = memory_ratios(explainer, box, torch.rand(1, 3, 16, 16), queries=6)
+    assert [figure.name for figure in figures] == ["memory_rise", "memory_ig", "memory_gradshap"]
+    for figure in figures:
+        assert figure.value == pytest.approx(figure.parts["mb"] / figure.parts["mb_of_an_explanation"])
+        assert positive(figure)
+        assert figure.bound == ">="
+
+
+def test_harness_is_compared_with_direct_calls(explainer_and_box, tmp_path):
+    explainer, box = explainer_and_box
+    before = box.queries
+    figure = harness_overhead(explainer, box, torch.rand(5, 3, 16, 16), tmp_path, repeats=1, batch_size=3, queries=4)
+    assert positive(figure)
+    assert (figure.bound, figure.target) == ("<=", 1.05)
+    # Warm-up and one measurement of both: clean and RISE's queries, and one more warm instance of the harness.
+    assert box.queries - before == 2 * (2 * (5 + 5 * 4) + 4)
+    assert len(list(tmp_path.rglob("*.npz"))) == 2 * 2 * 3  # runs x batches x (two methods and the clean scores)
 
 
 def test_peak_is_of_what_is_held_at_a_time():

@@ -51,6 +51,25 @@ def test_text_keeps_brackets_and_prints_wide_to_files(capsys):
     assert "0.277 [0.270, 0.285]" in capsys.readouterr().out
 
 
+def test_memory_and_significance_are_shown():
+    first, _, third, _ = rows()
+    better = {"best": "FEX", "differs": False}
+    header, lines = pivot([{**first, **better, "peak_mb": 3.14159}, {**third, "best": "FEX", "differs": False}])
+    assert header[-1] == "peak MB"
+    assert [line[1] for line in lines] == ["0.277 [0.270, 0.285] ★", "0.300 ≈"]
+    assert lines[0][-1] == "3.14"
+    assert pivot([{**third, "best": "FEX", "differs": True}])[1][0][1] == "0.300"
+
+
+def test_what_failed_has_a_line():
+    error = {"method": "Gone", "protocol": None, "metric": None, "value": None, "error": "OSError: " + "x" * 200}
+    header, lines = pivot([rows()[0], error])
+    assert lines[1][0] == "Gone"
+    assert lines[1][1].startswith("failed: OSError: xxx")
+    assert lines[1][1].endswith("…")
+    assert pivot([error])[0] == ["method", "result"]
+
+
 def test_errors():
     with pytest.raises(ValueError, match="at least one row"):
         pivot([])

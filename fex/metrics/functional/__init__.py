@@ -2,6 +2,7 @@
 
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval, paired_difference
 from fex.metrics.functional.correlation import class_correlation
+from fex.metrics.functional.infidelity import scaled_infidelity
 from fex.metrics.functional.perturbation import (
     mean_auc,
     perturbation_curve,
@@ -9,6 +10,7 @@ from fex.metrics.functional.perturbation import (
     removal_masks,
     trapezoid_auc,
 )
+from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
 from fex.metrics.functional.segmentation import (
     average_precision,
     confusion,
@@ -19,6 +21,7 @@ from fex.metrics.functional.segmentation import (
     pointing_game,
     two_class_average_precision,
 )
+from fex.metrics.functional.sensitivity import largest_relative_change
 
 __all__ = [
     "Interval",
@@ -27,6 +30,9 @@ __all__ = [
     "class_correlation",
     "confusion",
     "foreground",
+    "group_masks",
+    "group_means",
+    "largest_relative_change",
     "mean_auc",
     "mean_iou",
     "normalise_maps",
@@ -36,6 +42,8 @@ __all__ = [
     "pointing_game",
     "rank_features",
     "removal_masks",
+    "salience_coefficient",
+    "scaled_infidelity",
     "trapezoid_auc",
     "two_class_average_precision",
 ]

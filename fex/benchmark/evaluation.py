@@ -1,0 +1,106 @@
+"""Scores of one explainer: rows of a table, and the instances behind them for pairing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fex.features import PatchGrid
+from fex.metrics.functional.bootstrap import Interval, paired_difference
+from fex.metrics.protocol_scores import ProtocolScores
+
+__all__ = ["Cost", "Evaluation", "compare", "make_rows"]
+
+
+@dataclass
+class Cost:
+    """What the explanations of a method took.
+
+    Attributes:
+        instances: explained.
+        queries: of the black box, all instances together.
+        seconds: all instances together.
+        evaluation: queries that each protocol spent besides.
+        peak_mb: largest memory allocated while one instance is explained, 10^6 bytes; None where not measured.
+    """
+
+    instances: int = 0
+    queries: int = 0
+    seconds: float = 0.0
+    evaluation: dict[str, int] = field(default_factory=dict)
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one explainer.
+
+    Attributes:
+        method: its name.
+        rows: plain data, one a metric: method, protocol, metric, value, ci95 [low, high], n, queries (an instance,
+            by the explainer), seconds (an instance, in `attribute` alone), peak_mb, evaluation_queries (an instance,
+            by this protocol and the clean prediction), removal, unit.
+        scores: the instances behind the rows, by protocol.
+        errors: what went wrong: by protocol, or under "" where the method itself failed.
+        maps: of the first instances (b, H, W), float32, or None.
+    """
+
+    method: str
+    rows: list[dict[str, Any]]
+    scores: dict[str, ProtocolScores]
+    errors: dict[str, Exception] = field(default_factory=dict)
+    maps: Tensor | None = None
+
+
+def make_rows(
+    method: str, scores: dict[str, ProtocolScores], cost: Cost, features: PatchGrid, *, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Rows as of `Evaluation`."""
+    rows = []
+    for name, values in scores.items():
+        for metric, (interval, count) in values.intervals(resamples=resamples, seed=seed).items():
+            rows.append(
+                {
+                    "method": method,
+                    "protocol": name,
+                    "metric": metric,
+                    "value": interval.value,
+                    "ci95": [interval.low, interval.high],
+                    "n": count,
+                    "queries": cost.queries / cost.instances,
+                    "seconds": cost.seconds / cost.instances,
+                    "peak_mb": cost.peak_mb,
+                    "evaluation_queries": 1 + cost.evaluation.get(name, 0) / cost.instances,
+                    **values.protocol.describe(features),
+                }
+            )
+    return rows
+
+
+def compare(
+    a: Evaluation, b: Evaluation, protocol: str, metric: str, *, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """`a` minus `b` in one metric, over the same instances, with its paired bootstrap 95 % interval.
+
+    Instances that have no such value for one of the two are left out; without any, all three numbers are NaN.
+
+    Raises:
+        ValueError: no such protocol or metric in both, or other instances.
+    """
+    for evaluation in (a, b):
+        known = {name: list(scores.protocol.summaries) for name, scores in evaluation.scores.items()}
+        if metric not in known.get(protocol, []):
+            raise ValueError(f"{evaluation.method} has no {metric!r} of protocol {protocol!r}; it has {known}.")
+    summary = a.scores[protocol].protocol.summaries[metric]
+    (index_a, left), (index_b, right) = a.scores[protocol].instances(), b.scores[protocol].instances()
+    if not torch.equal(index_a, index_b):
+        raise ValueError(
+            f"{a.method} was scored on {len(index_a)} instances and {b.method} on {len(index_b)}, and they are not the "
+            "same: evaluate both on the same data."
+        )
+    x, y = left[summary.component], right[summary.component]
+    both = ~torch.cat([x.view(len(x), -1), y.view(len(y), -1)], 1).isnan().any(1)
+    if not bool(both.any()):
+        return Interval(torch.nan, torch.nan, torch.nan)
+    return paired_difference(x[both], y[both], statistic=summary.statistic, resamples=resamples, seed=seed)

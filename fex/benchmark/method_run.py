@@ -1,0 +1,226 @@
+"""One method on its way through the data: explained, scored and kept, batch by batch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fex.benchmark.attribute import attributions
+from fex.benchmark.evaluation import Cost, Evaluation, make_rows
+from fex.benchmark.memory import peak_bytes
+from fex.benchmark.speed import wait
+from fex.benchmark.store import Record, ResultStore
+from fex.black_box.base import BlackBox, resolve_target
+from fex.features import PatchGrid
+from fex.metrics.protocol import Attributed, Explain, Protocol
+from fex.metrics.protocol_scores import ProtocolScores
+from fex.seeding import seeded
+from fex.types import Explainer
+
+__all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store"]
+
+PICTURES = 8  # instances whose maps are kept, for the picture grid
+LONGEST_PROFILE = 10.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method that is compared with others.
+
+    Attributes:
+        name: in the rows.
+        explainer: answers `attribute`, or `attribute_features` with `features`.
+        rebuild: the same method around another black box, or None where it looks at none.
+        key: fingerprint of all that its attributions depend on; only a store needs it.
+    """
+
+    name: str
+    explainer: Explainer
+    rebuild: Callable[[BlackBox], Explainer] | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where finished batches are kept.
+
+    Attributes:
+        results: the folder.
+        black_box: fingerprint of the box, under which its own predictions are kept.
+    """
+
+    results: ResultStore
+    black_box: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all methods of a run share.
+
+    Attributes:
+        black_box: what is explained and asked.
+        features: grid of the protocols that remove features.
+        protocols: by name and fingerprint.
+        store: where results are kept, or None.
+        seed: of ties and the global generators.
+        memory: measure the peak memory of explaining one instance.
+    """
+
+    black_box: BlackBox
+    features: PatchGrid
+    protocols: dict[str, Protocol]
+    store: Store | None
+    seed: int
+    memory: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The valid instances of a batch.
+
+    Attributes:
+        key: fingerprint of all that follows.
+        number: instances that came before.
+        clean: the box's probabilities (B, C).
+        tensors: inputs, index and, where the data has them, labels and masks.
+    """
+
+    key: str
+    number: int
+    clean: Tensor
+    tensors: dict[str, Tensor]
+
+    @property
+    def inputs(self) -> Tensor:
+        """Images (B, 3, H, W)."""
+        return self.tensors["inputs"]
+
+
+@dataclass
+class MethodRun:
+    """One method on its way through the data.
+
+    Args:
+        candidate: the method.
+        setting: what it shares with the others.
+    """
+
+    candidate: Candidate
+    setting: Setting
+    cost: Cost = field(default_factory=Cost)
+    scores: dict[str, ProtocolScores] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+    maps: list[Tensor] = field(default_factory=list)
+    warm: bool = False
+    rebuilt: dict[BlackBox, Explain] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scores = {key: ProtocolScores(protocol) for key, protocol in self.setting.protocols.items()}
+        if self.setting.store is not None:
+            note = self.setting.store.results.load_note(self.candidate.key)
+            peak = note.get("peak_mb")
+            self.cost.peak_mb = float(peak) if isinstance(peak, (int, float)) else None
+
+    def take(self, rows: Rows) -> bool:
+        """Explains and scores a batch, or takes what is stored; tells which."""
+        if "" in self.errors:
+            return True
+        store, key = self.setting.store, self.candidate.key
+        record = store.results.load(key, rows.key) if store is not None else None
+        missing = [each for each in self.scores if record is None or each not in record.components]
+        if missing or record is None:
+            try:
+                with seeded(int(rows.key[:15], 16) ^ self.setting.seed, rows.inputs.device):
+                    record = self._work(rows, record, missing)
+            except Exception as error:  # whatever a method of anybody's raises; the others go on
+                self.errors[""] = error
+                return False
+            if store is not None:
+                store.results.save(key, rows.key, record)
+        self._add(record, rows)
+        return not missing
+
+    def _work(self, rows: Rows, record: Record | None, missing: list[str]) -> Record:
+        box, explainer = self.setting.black_box, self.candidate.explainer
+        # The class is named, so that no explainer spends a query on it.
+        target = resolve_target(None, rows.clean)
+        if not self.warm:
+            self._warm_up(rows.inputs[:1], target[:1])
+        wait(rows.inputs.device)
+        before, start = box.queries, time.perf_counter()
+        scores, maps = attributions(explainer, rows.inputs, target, self.setting.features)
+        wait(rows.inputs.device)
+        seconds, queries = time.perf_counter() - start, box.queries - before
+        if record is None:  # otherwise the first measurement stands
+            record = Record(len(rows.inputs), queries, seconds)
+            shown = max(0, PICTURES - rows.number)
+            record.maps = maps[:shown].float().cpu() if shown else None
+        data = self._attributed(rows, scores, maps)
+        for key in missing:
+            before, protocol = box.queries, self.setting.protocols[key]
+            try:
+                components = protocol.evaluate(box, data, seed=self.setting.seed)
+            except Exception as error:
+                self.errors[protocol.name] = error
+                self.scores.pop(key)
+                continue
+            record.components[key] = {name: values.detach().float().cpu() for name, values in components.items()}
+            record.evaluation[key] = box.queries - before
+        return record
+
+    def _warm_up(self, inputs: Tensor, target: Tensor) -> None:
+        """One explanation before the clock starts, and one for the memory."""
+        start = time.perf_counter()
+
+        def explain() -> None:
+            attributions(self.candidate.explainer, inputs, target, self.setting.features)
+
+        explain()
+        wait(inputs.device)
+        short = inputs.device.type == "cuda" or time.perf_counter() - start < LONGEST_PROFILE
+        if self.setting.memory and self.cost.peak_mb is None and short:
+            self.cost.peak_mb = peak_bytes(explain, inputs.device) / 1e6
+        if self.setting.store is not None:
+            note = {"method": self.candidate.name, "key": self.candidate.key, "peak_mb": self.cost.peak_mb}
+            self.setting.store.results.save_note(self.candidate.key, note)
+        self.warm = True
+
+    def _attributed(self, rows: Rows, scores: Tensor, maps: Tensor) -> Attributed:
+        more = rows.tensors
+        return Attributed(
+            rows.inputs, scores, maps, self.setting.features, rows.clean, more.get("labels"), more.get("masks"),
+            explain=self._explain(self.candidate.explainer),
+            explain_box=self._explain_box if self.candidate.rebuild is not None else None,
+        )  # fmt: skip
+
+    def _explain(self, explainer: Explainer) -> Explain:
+        return lambda inputs, target: attributions(explainer, inputs, target, self.setting.features)
+
+    def _explain_box(self, black_box: BlackBox) -> Explain:
+        if black_box not in self.rebuilt:
+            assert self.candidate.rebuild is not None
+            self.rebuilt[black_box] = self._explain(self.candidate.rebuild(black_box))
+        return self.rebuilt[black_box]
+
+    def _add(self, record: Record, rows: Rows) -> None:
+        self.cost.instances += record.instances
+        self.cost.queries += record.queries
+        self.cost.seconds += record.seconds
+        index = rows.tensors["index"].cpu()
+        for key, scores in self.scores.items():
+            scores.update(record.components[key], index)
+            spent = self.cost.evaluation.get(scores.protocol.name, 0) + record.evaluation[key]
+            self.cost.evaluation[scores.protocol.name] = spent
+        if record.maps is not None and rows.number < PICTURES:
+            self.maps.append(record.maps)
+
+    def finish(self, resamples: int) -> Evaluation:
+        """Rows, or nothing but what went wrong."""
+        name = self.candidate.name
+        if "" in self.errors:
+            return Evaluation(name, [], {}, self.errors)
+        scores = {each.protocol.name: each for each in self.scores.values()}
+        rows = make_rows(name, scores, self.cost, self.setting.features, resamples=resamples, seed=self.setting.seed)
+        return Evaluation(name, rows, scores, self.errors, torch.cat(self.maps) if self.maps else None)

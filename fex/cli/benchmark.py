@@ -1,0 +1,187 @@
+"""`fex-bench run`: builds what a config names, compares the methods, writes the report in all its forms."""
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from torch import Tensor
+
+from fex.atomic import replacing
+from fex.benchmark.build import box_key, build_candidate
+from fex.benchmark.cost import training_cost
+from fex.benchmark.fingerprint import package_versions
+from fex.benchmark.method_run import PICTURES
+from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explainers
+from fex.benchmark.store import ResultStore
+from fex.benchmark.summary import summarise
+from fex.cli.progress import progress
+from fex.report.benchmark_markdown import failures, markdown_report
+from fex.report.benchmark_page import write_benchmark_page
+from fex.report.hparams import write_hparams
+from fex.report.tables import print_table
+
+__all__ = ["run_benchmark"]
+
+_SAMPLERS = re.compile(r"(^|\.)(Smooth)?RISE$")
+_BLIND = re.compile(r"(^|\.)Random$")
+
+
+def _chosen(methods: Mapping[str, Any], only: list[str] | None) -> dict[str, Any]:
+    unknown = sorted(set(only or ()) - set(methods))
+    if unknown:
+        raise ValueError(f"The config has no method {', '.join(unknown)}; it has {', '.join(methods)}.")
+    return {name: methods[name] for name in (methods if only is None else only)}
+
+
+def _candidates(
+    methods: Mapping[str, Any], injected: Mapping[str, Any], box: str, device: str
+) -> tuple[list[Candidate], dict[str, str]]:
+    """Methods that can be built, and why the others cannot."""
+    found, failed = [], {}
+    for name, spec in methods.items():
+        try:
+            candidate = build_candidate(name, spec, injected, box)
+            if hasattr(candidate.explainer, "to"):
+                candidate.explainer.to(device)
+            found.append(candidate)
+        except Exception as error:  # whatever a method of anybody's raises: it is told, and the others go on
+            failed[name] = f"{type(error).__name__}: {error}"
+            print(f"{name}: {failed[name]}", file=sys.stderr, flush=True)
+    return found, failed
+
+
+def _size(data: Any, limit: int | None) -> int | None:
+    """Instances to come, where the data knows."""
+    try:
+        total = len(data.datasets["test"])
+    except (AttributeError, KeyError, TypeError):
+        return limit
+    return total if limit is None else min(total, limit)
+
+
+def _first(data: Any, limit: int | None) -> tuple[list[Tensor], list[str]]:
+    """The inputs of the picture grid and their names; none where the inputs are no pictures."""
+    count = PICTURES if limit is None else min(PICTURES, limit)
+
+    def each() -> Iterator[tuple[Tensor, str]]:
+        for batch in data.test_dataloader():
+            inputs = batch["inputs"]
+            if not isinstance(inputs, Tensor) or inputs.ndim != 4 or inputs.shape[1] != 3:
+                return
+            index = batch.get("index", torch.arange(len(inputs)))
+            keep = batch.get("valid", torch.ones(len(inputs), dtype=torch.bool))
+            for row in keep.nonzero().flatten().tolist():
+                yield inputs[row], f"#{int(index[row])}"
+
+    rows = list(islice(each(), count))
+    return [image for image, _ in rows], [title for _, title in rows]
+
+
+def _named(pattern: re.Pattern[str], methods: Mapping[str, Any]) -> list[str]:
+    return [name for name, spec in methods.items() if pattern.search(spec["class_path"])]
+
+
+def _plain(value: Any) -> Any:
+    return value.as_dict() if isinstance(value, Namespace) else value
+
+
+def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
+    """Scores every method and writes report.json, report.md, report.html and TensorBoard's hparams.
+
+    Finished batches are kept under `output`/results and used again where nothing they depend on has changed.
+
+    Args:
+        config: of `fex-bench run`, as parsed.
+        objects: its `black_box`, `data` and `features`, built.
+
+    Raises:
+        ValueError: a method of `only` that the config has not.
+        RuntimeError: no method could be scored; says why for each. The report is written all the same.
+    """
+    black_box, data = objects.black_box, objects.data
+    data._preprocess = data._preprocess or black_box.preprocess
+    data.setup("test")
+    methods = _chosen({name: _plain(spec) for name, spec in config.methods.items()}, config.only)
+    if config.device != "cpu":
+        black_box.to(config.device)
+    key = box_key(_plain(config.black_box), config.device)
+    injected = {"black_box": black_box, "features": objects.features, "seed": config.seed}
+    candidates, failed = _candidates(methods, injected, key, config.device)
+    output = Path(config.output)
+    evaluations: list[Evaluation] = []
+    if candidates:
+        total = _size(data, config.limit)
+        with progress(total and total * len(candidates), "explanations") as advance:
+            evaluations = evaluate_explainers(
+                candidates,
+                data.test_dataloader(),
+                black_box,
+                objects.features,
+                config.protocols,
+                store=Store(ResultStore(output / "results"), key) if config.resume else None,
+                limit=config.limit,
+                seed=config.seed,
+                memory=True,
+                progress=lambda count, stored: advance(count, free=stored),
+            )
+    costs = {c.name: training_cost(c.explainer, methods[c.name].get("training")) for c in candidates}
+    samplers = _named(_SAMPLERS, methods)
+    report = summarise(
+        evaluations,
+        failed=failed,
+        training={name: cost for name, cost in costs.items() if cost is not None},
+        removals={c.name: _removal(c.explainer) for c in candidates},
+        reference=config.reference or (samplers[0] if samplers else None),
+        random=_named(_BLIND, methods),
+        seed=config.seed,
+    )
+    report |= {
+        "black_box": black_box.name,
+        "data": config.data.class_path,
+        "seed": config.seed,
+        "device": config.device,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **package_versions()},
+        "methods": methods,
+    }
+    _write(output, report, config, data, {e.method: e.maps for e in evaluations if e.maps is not None})
+    return report
+
+
+def _removal(explainer: Any) -> str:
+    """Name of the fill that the explainer itself was trained or runs with; "" where it has none."""
+    masker = getattr(explainer, "masker", None)
+    removal = getattr(explainer, "removal", getattr(masker, "removal", ""))
+    return removal if isinstance(removal, str) else getattr(removal, "name", "")
+
+
+def _write(output: Path, report: dict[str, Any], config: Namespace, data: Any, maps: Mapping[str, Tensor]) -> None:
+    with replacing(output / "report.json") as part:
+        part.write_text(json.dumps(report, indent=1, allow_nan=False))
+    with replacing(output / "report.md") as part:
+        part.write_text(markdown_report(report, config.show), encoding="utf-8")
+    images, titles = _first(data, config.limit)
+    shown = {name: values[: len(images)].numpy() for name, values in maps.items() if len(values) >= len(images)}
+    write_benchmark_page(output / "report.html", report, images=images, titles=titles, maps=shown)
+    write_hparams(output / "tensorboard", report)
+
+    scored = [
+        row for row in report["rows"] if row["metric"] is None or config.show is None or row["metric"] in config.show
+    ]
+    if scored:
+        print_table(scored, title=f"{report['black_box']}, seed {report['seed']}")
+    for warning in report["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    for name, why in failures(report):
+        print(f"without scores: {name}: {why}", file=sys.stderr)
+    print(f"report: {output / 'report.html'} (.json and .md beside it; tensorboard --logdir {output / 'tensorboard'})")
+    if all(row["value"] is None for row in report["rows"]):
+        reasons = "; ".join(f"{name}: {why}" for name, why in failures(report)) or "no metric had an instance"
+        raise RuntimeError(f"No method could be scored ({reasons}).")

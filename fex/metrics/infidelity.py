@@ -1,0 +1,54 @@
+"""Protocol `infidelity`: see `fex.metrics.functional.infidelity`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.features import PatchGrid
+from fex.masking import Masker, masked_probabilities
+from fex.metrics.functional.infidelity import scaled_infidelity
+from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
+from fex.removal import Mean, Removal
+from fex.sampling import hard_masks, pixel_seeds
+
+__all__ = ["Infidelity"]
+
+
+@dataclass(frozen=True)
+class Infidelity(Protocol):
+    """Squared error of the attributions as predictions of what removal does; lower is better.
+
+    Attributes:
+        num_masks: K random masks an instance, its own.
+        keep_rate: share of the features a mask keeps, on average.
+        removal: fill.
+    """
+
+    num_masks: int = 50
+    keep_rate: float = 0.5
+    removal: Removal = field(default_factory=Mean)
+
+    components: ClassVar[Mapping[str, int]] = {"infidelity": 1}  # type: ignore[misc]
+    summaries: ClassVar[Mapping[str, Summary]] = {"infidelity": Summary("infidelity", mean_value)}  # type: ignore[misc]
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """Infidelity (B,) for the predicted class; spends K queries an instance. Masks depend on pixels and `seed`."""
+        features = data.scores.shape[1]
+        generators = [torch.Generator().manual_seed(each) for each in pixel_seeds(data.inputs, seed)]
+        drawn = [hard_masks(self.num_masks, features, generator, keep_rate=self.keep_rate) for generator in generators]
+        masks = torch.stack(drawn).to(data.scores.device)
+        target = data.clean.argmax(1)
+        masker = Masker(data.features, self.removal, black_box.mean)
+        effects = data.clean.gather(1, target[:, None]) - masked_probabilities(
+            black_box, masker, data.inputs, masks, target
+        )
+        attributed = (1 - masks).double() @ data.scores.double().unsqueeze(2)
+        return {"infidelity": scaled_infidelity(attributed.squeeze(2), effects)}
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:
+        """Fill and unit."""
+        return {"removal": self.removal.name, "unit": f"{features.height}x{features.width} patches"}

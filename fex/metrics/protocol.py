@@ -1,0 +1,108 @@
+"""What a protocol is: what it is given, what it gives back, what is reported of it.
+
+A protocol turns attributions into **components**, tensors with one row an instance, and says which **summaries** are
+reported: each a function of one component's mean over instances, so that a ratio over a whole data set (IoU) and a
+mean of per-image values (average precision) are summed across processes and bootstrapped alike. A component's row is
+NaN where an instance has no such value; it is left out of that summary and of its count.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.features import PatchGrid
+
+__all__ = ["Attributed", "Explain", "Protocol", "Summary", "mean_value"]
+
+Explain = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Inputs (B, 3, H, W) and classes (B,) -> scores (B, N) and maps (B, H, W)."""
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """Instances with their attributions; what every protocol evaluates.
+
+    Attributes:
+        inputs: (B, 3, H, W), float, RGB in [0, 1].
+        scores: attributions (B, N) of the features.
+        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features.
+        features: the N features.
+        clean: the black box's probabilities (B, C) of the inputs.
+        labels: true classes (B,), or None.
+        masks: ground-truth foreground (B, H, W), bool, or None.
+        explain: the explainer, for protocols that ask it about other inputs or classes, or None.
+        explain_box: the same method built anew around another black box, for protocols that change the box; None
+            where the method looks at no box, or cannot be built anew.
+    """
+
+    inputs: Tensor
+    scores: Tensor
+    maps: Tensor
+    features: PatchGrid
+    clean: Tensor
+    labels: Tensor | None = None
+    masks: Tensor | None = None
+    explain: Explain | None = None
+    explain_box: Callable[[BlackBox], Explain] | None = None
+
+    def explainer_for(self, protocol: str) -> Explain:
+        """`explain`, where there must be one.
+
+        Raises:
+            ValueError: there is none; names the protocol.
+        """
+        if self.explain is None:
+            raise ValueError(
+                f"Protocol {protocol!r} asks the explainer again, and these are attributions alone: run it by "
+                "`fex-bench run` or `evaluate_explainer`."
+            )
+        return self.explain
+
+
+class Summary(NamedTuple):
+    """A reported number: `statistic` of the mean of `component` over instances; maps (..., D) or (...) to (...)."""
+
+    component: str
+    statistic: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+    """Base of the protocols.
+
+    Attributes:
+        name: the word by which tables name it.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def components(self) -> Mapping[str, int]:
+        """Width D of each component; 1 stands for one value an instance, (B,)."""
+
+    @property
+    @abstractmethod
+    def summaries(self) -> Mapping[str, Summary]:
+        """What is reported, by metric name."""
+
+    @abstractmethod
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """Components of `data`, float32, (B,) or (B, D).
+
+        Raises:
+            ValueError: `data` has no labels or masks where the protocol needs them.
+        """
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+        """Fill and unit, for the rows of a table."""
+        return {"removal": "-", "unit": "-"}
+
+
+def mean_value(mean: Tensor) -> Tensor:
+    """The statistic of a component that is reported as it is."""
+    return mean

@@ -1,0 +1,48 @@
+"""Protocol `saco`: see `fex.metrics.functional.saco`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.features import PatchGrid
+from fex.masking import Masker, masked_probabilities
+from fex.metrics.functional.perturbation import rank_features
+from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
+from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
+from fex.removal import Mean, Removal
+from fex.sampling import pixel_seeds
+
+__all__ = ["SaCo"]
+
+
+@dataclass(frozen=True)
+class SaCo(Protocol):
+    """Faithfulness of the sizes of attributions, in [-1, 1]; 1 is best, 0 what random sizes get.
+
+    Attributes:
+        groups: G, of equal numbers of features; the authors' 10, or the number of features where that is smaller.
+        removal: fill.
+    """
+
+    groups: int = 10
+    removal: Removal = field(default_factory=Mean)
+
+    components: ClassVar[Mapping[str, int]] = {"coefficient": 1}  # type: ignore[misc]
+    summaries: ClassVar[Mapping[str, Summary]] = {"saco": Summary("coefficient", mean_value)}  # type: ignore[misc]
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """Coefficient (B,) of the predicted class; spends G queries an instance. Ties are broken by `seed`."""
+        count = min(self.groups, data.scores.shape[1])
+        ranks = rank_features(data.scores, pixel_seeds(data.inputs, seed))
+        target = data.clean.argmax(1)
+        masker = Masker(data.features, self.removal, black_box.mean)
+        masked = masked_probabilities(black_box, masker, data.inputs, group_masks(ranks, count), target)
+        effects = data.clean.gather(1, target[:, None]) - masked
+        return {"coefficient": salience_coefficient(group_means(data.scores, ranks, count), effects)}
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:
+        """Fill and unit."""
+        return {"removal": self.removal.name, "unit": f"{min(self.groups, features.num_features)} groups of patches"}

@@ -1,0 +1,159 @@
+"""What is kept, when it is used again, and when not."""
+
+import logging
+
+import pytest
+import torch
+
+from fex.baselines import RISE, Random
+from fex.benchmark.build import box_key, build_candidate
+from fex.benchmark.fingerprint import fingerprint, referenced_files
+from fex.benchmark.runner import Candidate, Store, evaluate_explainers
+from fex.benchmark.store import Record, ResultStore
+from fex.features import PatchGrid
+from fex.metrics import get_protocol
+from fex.removal import Blur
+from tests.benchmark.test_runner import GRID, batches, box
+
+
+def run(store, candidates, black_box, protocols=("fex",), **options):
+    return evaluate_explainers(
+        candidates, batches(), black_box, GRID, list(protocols), store=store, resamples=50, **options
+    )
+
+
+def values(evaluations):
+    return {(e.method, row["metric"]): (row["value"], row["ci95"]) for e in evaluations for row in e.rows}
+
+
+def test_a_record_comes_back_whole(tmp_path):
+    store = ResultStore(tmp_path)
+    record = Record(
+        3, 60, 1.5, {"fex@1": {"positive_curve": torch.rand(3, 10)}, "s@2": {"c": torch.rand(3)}}, {"fex@1": 54}
+    )
+    record.maps = torch.rand(2, 4, 4)
+    store.save("m", "b", record)
+    found = store.load("m", "b")
+    assert (found.instances, found.queries, found.seconds, found.evaluation) == (3, 60, 1.5, {"fex@1": 54})
+    torch.testing.assert_close(found.components, record.components)
+    torch.testing.assert_close(found.maps, record.maps)
+    assert store.load("m", "other") is None
+    assert store.load("other", "b") is None
+
+
+def test_a_damaged_record_is_done_again_and_told(tmp_path, caplog):
+    store = ResultStore(tmp_path)
+    store.save("m", "b", Record(1, 0, 0.0))
+    path = next(tmp_path.rglob("*.npz"))
+    path.write_bytes(path.read_bytes()[:-20])
+    with caplog.at_level(logging.WARNING, "fex"):
+        assert store.load("m", "b") is None
+    assert "that batch is done again" in caplog.text
+
+
+class Stops(Random):
+    """Raises at the third call after the warm-up, as when the power goes."""
+
+    calls = 0
+
+    def attribute_features(self, inputs, target=None):
+        self.calls += 1
+        if self.calls == 4:
+            raise KeyboardInterrupt
+        return super().attribute_features(inputs, target)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    black_box = box()
+    with pytest.raises(KeyboardInterrupt):
+        run(store, [Candidate("Random", Stops(GRID), key="key")], black_box)
+    black_box.queries = 0
+    told = []
+    resumed = run(store, [Candidate("Random", Random(GRID), key="key")], black_box, progress=lambda *a: told.append(a))
+    assert told == [(5, True), (5, True), (2, False)]
+    assert black_box.queries == 2 * 18  # curves of the last batch, whose clean scores were there already
+    whole = run(None, [Candidate("Random", Random(GRID))], box())
+    assert values(resumed) == values(whole)
+    assert resumed[0].rows[0]["evaluation_queries"] == whole[0].rows[0]["evaluation_queries"] == 19
+
+
+def test_another_method_seed_protocol_or_picture_is_not_taken_for_the_same(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    first = run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    other = run(store, [Candidate("Random", Random(GRID, seed=1), key="two")], box())
+    assert values(first) != values(other)
+    told = []
+    run(store, [Candidate("Random", Random(GRID), key="one")], box(), seed=5, progress=lambda *a: told.append(a[1]))
+    run(
+        store, [Candidate("Random", Random(GRID), key="one")], box(), protocols=["fex/blur"],
+        progress=lambda *a: told.append(a[1]),
+    )  # fmt: skip
+    changed = [{**batch, "inputs": batch["inputs"] * 0.99} for batch in batches()]
+    evaluate_explainers(
+        [Candidate("Random", Random(GRID), key="one")], changed, box(), GRID, ["fex"], store=store, resamples=10,
+        progress=lambda *a: told.append(a[1]),
+    )  # fmt: skip
+    assert not any(told)
+
+
+def test_keys_follow_the_config_and_the_files_it_names(tmp_path):
+    weights = tmp_path / "w.pt"
+    weights.write_bytes(b"1")
+    black_box = box()
+    injected = {"black_box": black_box, "features": GRID, "seed": 0}
+
+    def key(count=20, box_name="b", **more):
+        spec = {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": count}}
+        return build_candidate("any name", spec, {**injected, **more}, box_name).key
+
+    assert key() == key()
+    assert len({key(), key(count=21), key(box_name="c"), key(seed=1), key(features=PatchGrid(2, 2))}) == 5
+    config = {"class_path": "x.Box", "init_args": {"weights": str(weights)}}
+    before = box_key(config, "cpu")
+    assert box_key(config, "cpu") == before
+    assert box_key(config, "cuda") != before
+    weights.write_bytes(b"22")
+    assert box_key(config, "cpu") != before
+
+
+def test_files_of_functions_folders_and_shipped_weights_are_named(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"x")
+    (tmp_path / "report.json").write_text("{}")
+    found = referenced_files(
+        {"a": ["tests.toys.PatchBox", str(tmp_path)], "b": "vit_scenes", "c": "fex.baselines.RISE"}
+    )
+    assert set(found) == {"tests.toys", str(tmp_path / "last.ckpt"), "vit_scenes"}
+
+
+def test_fingerprints_see_every_setting():
+    assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(2, 1))
+    assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(2, dtype=torch.int64))
+    assert fingerprint(get_protocol("fex")) != fingerprint(get_protocol("fex/blur"))
+    assert fingerprint(Blur(5.0)) != fingerprint(Blur(4.0))
+    assert fingerprint({"a": 1.0}) != fingerprint({"a": 2.0})
+    with pytest.raises(TypeError, match="of which no fingerprint is known"):
+        fingerprint(object())
+
+
+class Fails(Random):
+    def attribute_features(self, inputs, target=None):
+        raise RuntimeError("out of luck")
+
+
+def test_what_fails_is_told_and_the_others_go_on():
+    black_box = box()
+    candidates = [
+        Candidate("Fails", Fails(GRID)),
+        Candidate("Random", Random(GRID)),
+        Candidate("RISE", RISE(black_box, GRID, num_masks=9)),
+    ]
+    plain = [{"inputs": batch["inputs"]} for batch in batches(10)]
+    fails, random, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
+    assert str(fails.errors[""]) == "out of luck"
+    assert fails.rows == []
+    assert "the data has no masks" in str(random.errors["seg"])
+    assert [row["protocol"] for row in rise.rows] == ["fex", "fex"]
+    assert rise.maps.shape == (8, 16, 16)
+    with pytest.raises(ValueError, match="expected a name of its own"):
+        evaluate_explainers([candidates[0]] * 2, plain, black_box, GRID, ["fex"])

@@ -1,0 +1,132 @@
+"""Significance, grid bias, break-even."""
+
+import math
+
+import pytest
+import torch
+
+from fex.baselines import RISE, Random
+from fex.benchmark.cost import break_even, training_cost
+from fex.benchmark.runner import Candidate, compare, evaluate_explainers
+from fex.benchmark.significance import against_best, grid_bias
+from fex.benchmark.summary import summarise
+from tests.benchmark.test_runner import GRID, Oracle, batches, box
+
+
+class Worse(Oracle):
+    """The oracle turned round."""
+
+    def attribute_features(self, inputs, target=None):
+        return -super().attribute_features(inputs, target)
+
+
+@pytest.fixture(scope="module")
+def evaluations():
+    black_box = box()
+    candidates = [
+        Candidate("Worse", Worse()), Candidate("Oracle", Oracle()), Candidate("Twin", Oracle()),
+        Candidate("Random", Random(GRID)),
+    ]  # fmt: skip
+    return evaluate_explainers(candidates, batches(), black_box, GRID, ["fex", "class_discrimination"], resamples=50)
+
+
+def test_each_row_is_weighed_against_the_best_of_its_column(evaluations):
+    found = against_best(evaluations, resamples=200)
+    best = found["Oracle", "fex", "positive_auc"]
+    assert best == {"best": "Oracle", "to_best": 0.0, "to_best_ci95": [0.0, 0.0], "differs": False}
+    assert not found["Twin", "fex", "positive_auc"]["differs"]
+    worse = found["Worse", "fex", "positive_auc"]
+    expected = compare(evaluations[0], evaluations[1], "fex", "positive_auc", resamples=200)
+    assert (worse["to_best"], worse["to_best_ci95"], worse["differs"]) == (expected.value, [*expected[1:]], True)
+    # The higher the better: the same oracle is best there too; all maps ignore the class.
+    assert found["Worse", "fex", "negative_auc"]["best"] == "Oracle"
+    assert found["Worse", "class_discrimination", "class_correlation"]["to_best"] == 0
+
+
+def test_a_summary_is_plain_finite_and_complete(evaluations):
+    report = summarise(
+        evaluations, failed={"Gone": "FileNotFoundError: no"}, training={"Oracle": {"queries": 100}},
+        removals={"Oracle": "mean"}, reference="Random", random=[], resamples=50,
+    )  # fmt: skip
+    assert [row["method"] for row in report["rows"] if row.get("error")] == ["Gone"]
+    oracle = next(row for row in report["rows"] if row["method"] == "Oracle")
+    assert oracle["break_even"] == {"queries": None}  # Random asks nothing either
+    assert {d["a"] for d in report["differences"]} == {"Worse"}
+    assert report["removal_matrix"] == []
+    curve = next(c for c in report["curves"] if (c["method"], c["curve"]) == ("Oracle", "negative_curve"))
+    assert curve["mean"] == [1.0] * 10
+
+
+def test_numbers_that_do_not_exist_are_none():
+    black_box = box()
+    evaluations = evaluate_explainers(
+        [Candidate("Random", Random(GRID))], batches(), black_box, GRID, ["model_randomisation"], resamples=10
+    )
+    report = summarise(
+        evaluations, failed={}, training={}, removals={}, reference=None, random=["Random"], resamples=10
+    )
+    row = report["rows"][0]
+    assert (row["value"], row["ci95"], row["n"]) == (None, [None, None], 0)
+    assert report["warnings"] == []
+
+
+class GridOrder(Random):
+    """The first features of the grid first: a map without information that has a direction."""
+
+    def attribute_features(self, inputs, target=None):
+        return -torch.arange(16.0).expand(len(inputs), -1)
+
+
+def test_a_biased_grid_is_warned_of_and_an_even_one_not():
+    black_box = box()
+    biased, even = evaluate_explainers(
+        [Candidate("Biased", GridOrder(GRID)), Candidate("Random", Random(GRID))],
+        batches(40), black_box, GRID, ["fex"], resamples=50,
+    )  # fmt: skip
+    assert grid_bias(even) == []
+    (warning,) = grid_bias(biased)
+    assert "Biased's positive and negative AUC of protocol 'fex' differ by -" in warning
+    assert "favours one direction" in warning
+
+
+@pytest.mark.parametrize(
+    ("training", "own", "reference", "count"),
+    [(1000, 0, 100, 10), (1000, 1, 100, 11), (0, 5, 1, 0), (10, 1, 1, None), (10, 2, 1, None), (0.3, 0.0, 0.1, 3)],
+)
+def test_break_even(training, own, reference, count):
+    assert break_even(training, own, reference) == count
+    if count:
+        assert training + count * own <= count * reference + 1e-9
+        assert training + (count - 1) * own > (count - 1) * reference
+
+
+def test_training_cost_is_checked():
+    assert training_cost(Oracle()) is None
+    assert training_cost(Oracle(), {"queries": 3}) == {"queries": 3.0}
+    with pytest.raises(ValueError, match="expected `queries` and `seconds`"):
+        training_cost(Oracle(), {"hours": 3})
+    assert not math.isnan(training_cost(Oracle(), {"seconds": 1})["seconds"])
+
+
+def test_a_method_is_built_anew_around_a_shuffled_box_once():
+    from fex.benchmark.build import build_candidate
+    from tests.metrics.test_explaining_again import net_box
+
+    black_box = net_box()
+    built = []
+    inputs = [{"inputs": torch.rand(3, 3, 8, 8)} for _ in range(2)]
+    spec = {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 30}}
+    candidate = build_candidate("RISE", spec, {"black_box": black_box, "features": GRID, "seed": 0}, "")
+    blind = build_candidate("Random", {"class_path": "fex.baselines.Random"}, {"features": GRID, "seed": 0}, "")
+    assert blind.rebuild is None
+
+    def rebuild(other):
+        built.append(other)
+        return candidate.rebuild(other)
+
+    counting = Candidate("RISE", candidate.explainer, rebuild)
+    (evaluation,) = evaluate_explainers([counting], inputs, black_box, GRID, ["model_randomisation"], resamples=10)
+    assert len(built) == 1
+    assert isinstance(candidate.rebuild(built[0]), RISE)
+    assert candidate.rebuild(built[0]).black_box is built[0]
+    assert -1 <= evaluation.rows[0]["value"] < 1

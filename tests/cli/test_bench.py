@@ -1,0 +1,160 @@
+"""`fex-bench run`: the report in all its forms, resume, selection, methods that fail."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fex.cli import bench
+from tests.explainers import tiny_explainer, write_checkpoint
+from tests.shrink import box_weights, cifar_folder
+
+ASKED: list[int] = []
+
+
+def half(inputs):
+    """A box of two classes that looks at the left half."""
+    ASKED.append(len(inputs))
+    left = inputs[..., : inputs.shape[-1] // 2].mean((1, 2, 3))
+    return torch.stack([left, 1 - left], 1)
+
+
+def config(folder, **changes):
+    methods = {
+        "RISE": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 20}},
+        "Random": {"class_path": "fex.baselines.Random"},
+        "Broken": {"class_path": "fex.baselines.Random", "init_args": {"colour": "red"}},
+    }
+    content = {
+        "black_box": {
+            "class_path": "fex.black_box.CallableBlackBox",
+            "init_args": {"function": f"{__name__}:half", "num_classes": 2, "preprocess": {
+                "class_path": "fex.preprocess.Preprocess", "init_args": {"height": 32, "width": 32}}},
+        },
+        "data": {"class_path": "datamodules.CIFAR10",
+                 "init_args": {"root": str(cifar_folder(folder)), "batch_size": 3}},
+        "features": {"height": 4, "width": 4},
+        "methods": methods,
+        "output": str(folder / "out"),
+    } | changes  # fmt: skip
+    path = folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return ["run", "--config", str(path)]
+
+
+def scores(report):
+    return {(r["method"], r["protocol"], r["metric"]): (r["value"], r.get("ci95"), r["n"]) for r in report["rows"]}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    argv = config(folder, protocols=["fex", "fex/black"])
+    return folder, argv, bench.run(argv)
+
+
+def test_report_has_the_rows_and_says_what_failed(ran):
+    folder, _, report = ran
+    assert json.loads((folder / "out" / "report.json").read_text()) == report
+    row = next(row for row in report["rows"] if row["method"] == "RISE")
+    assert {
+        "method", "protocol", "metric", "value", "ci95", "n", "queries", "seconds", "peak_mb", "evaluation_queries",
+        "removal", "unit", "best", "to_best", "to_best_ci95", "differs", "training", "break_even", "explainer_removal",
+    } == set(row)  # fmt: skip
+    assert (row["n"], row["queries"], row["explainer_removal"]) == (8, 20, "mean")
+    assert row["peak_mb"] > 0
+    broken = [row for row in report["rows"] if row["method"] == "Broken"]
+    assert len(broken) == 1
+    assert "does not take ['colour']; it takes ['features', 'seed']" in broken[0]["error"]
+    assert {"rows", "black_box", "data", "versions", "seed"} <= set(report)
+    assert {"torch", "python"} <= set(report["versions"])
+    assert {entry["evaluation_removal"] for entry in report["removal_matrix"]} == {"mean", "black"}
+    curve = report["curves"][0]
+    assert len(curve["mean"]) == len(curve["fractions"]) == 10
+
+
+def test_every_form_of_the_report_is_there(ran):
+    folder, _, report = ran
+    markdown = (folder / "out" / "report.md").read_text()
+    assert "| RISE |" in markdown
+    assert "failed: ValueError: fex.baselines.Random does not take" in markdown
+    assert "Removal of training × of evaluation: fex positive auc" in markdown
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("<img") == 8 * 3  # the inputs, RISE and Random
+    assert page.count("<polyline") == 2 * 2 * 2  # protocols x directions x methods
+    assert "http" not in page.replace("http-equiv", "")
+    runs = sorted((folder / "out" / "tensorboard").glob("*/events*"))
+    assert len(runs) == 2
+    events = EventAccumulator(str(runs[0].parent))
+    events.Reload()
+    value = next(r["value"] for r in report["rows"] if (r["method"], r["metric"]) == ("RISE", "positive_auc"))
+    assert events.Scalars("fex/positive_auc")[0].value == pytest.approx(value)
+
+
+def test_a_second_run_asks_nothing_and_says_the_same(ran):
+    _, argv, report = ran
+    ASKED.clear()
+    again = bench.run(argv)
+    assert ASKED == []
+    assert scores(again) == scores(report)
+    # Another protocol explains again, but for what is new; the old numbers stay.
+    more = bench.run([*argv, "--protocols", "[fex, saco]", "--methods", "RISE"])
+    assert {key: value for key, value in scores(more).items() if key[1] == "fex"} == {
+        key: value for key, value in scores(report).items() if key[:2] == ("RISE", "fex")
+    }
+    assert ("RISE", "saco", "saco") in scores(more)
+    assert ASKED
+
+
+def test_without_resume_and_with_another_seed_everything_is_done_again(ran, tmp_path):
+    _, argv, report = ran
+    ASKED.clear()
+    fresh = bench.run([*argv, "--resume", "false", "--output", str(tmp_path)])
+    assert sum(ASKED) > 8 * 20
+    assert not (tmp_path / "results").exists()
+    assert scores(fresh) == scores(report)
+    other = bench.run([*argv, "--seed", "1", "--methods", "[Random]", "--output", str(tmp_path)])
+    assert scores(other)["Random", "fex", "positive_auc"] != scores(report)["Random", "fex", "positive_auc"]
+
+
+def test_methods_are_selected_by_name(ran, tmp_path):
+    _, argv, _ = ran
+    report = bench.run([*argv, "--methods=[Random]", "--limit", "2", "--output", str(tmp_path), "--protocols", "[fex]"])
+    assert {row["method"] for row in report["rows"]} == {"Random"}
+    assert report["rows"][0]["n"] == 2
+    with pytest.raises(ValueError, match="has no method FX; it has RISE, Random, Broken"):
+        bench.run([*argv, "--methods", "FX"])
+
+
+def test_nothing_scored_is_an_error_with_a_report(ran, tmp_path):
+    _, argv, _ = ran
+    with pytest.raises(RuntimeError, match=r"No method could be scored \(Broken: ValueError"):
+        bench.run([*argv, "--methods", "Broken", "--output", str(tmp_path)])
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["method"] == "Broken"
+
+
+def test_training_pays_after_so_many_explanations(tmp_path):
+    weights = str(box_weights("vit_cifar10", tmp_path))
+    methods = {
+        "RISE": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 20}},
+        "Trained": {"class_path": "fex.baselines.Random", "training": {"queries": 1000}},
+    }
+    box = {"class_path": "fex.black_box.TimmBlackBox", "init_args": {"weights": weights}}
+    report = bench.run([*config(tmp_path, black_box=box, methods=methods), "--limit", "2"])
+    row = next(row for row in report["rows"] if row["method"] == "Trained")
+    assert (row["training"], row["break_even"]) == ({"queries": 1000}, {"queries": 50})
+    assert report["break_even_against"] == "RISE"
+    assert "| Trained | 1,000 | – | 50 | – |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_checkpoint_knows_what_it_cost(tmp_path):
+    from fex import load_explainer
+    from fex.benchmark.cost import training_cost
+
+    explainer = tiny_explainer()
+    path = write_checkpoint(tmp_path / "x.ckpt", explainer, training={"queries": 7, "seconds": 2.5})
+    assert training_cost(load_explainer(path)) == {"queries": 7.0, "seconds": 2.5}
+    assert training_cost(load_explainer("fex_vit_cifar10"))["queries"] == 49_000 * 6 * 6
+    assert training_cost(explainer) is None
