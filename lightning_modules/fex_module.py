@@ -1,12 +1,10 @@
 """FEX: a Bernoulli mask policy trained by PPO against queries to a black box (paper, Algorithm 1)."""
 
-from typing import Any, Literal
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from fex import policy
 from fex.black_box import BlackBox
@@ -20,7 +18,6 @@ from fex.estimators import (
     OnPolicy,
     ValueBaseline,
 )
-from fex.explainer import explainer_meta
 from fex.features import PatchGrid
 from fex.losses import (
     clip_fraction,
@@ -31,14 +28,12 @@ from fex.losses import (
     kl_explainer_to_black_box,
 )
 from fex.losses.objective import policy_terms
-from fex.masking import Masker
 from fex.nets import Encoded, ExplainerNet
-from fex.preprocess import Preprocess
-from fex.removal import Mean, Removal
+from fex.removal import Removal
 from fex.rewards import BlankCorrectedRatio, Reward
 from fex.rollout import Rollout, collect
 from fex.types import Batch
-from lightning_modules.schedule import warmup_cosine
+from lightning_modules.amortized_module import AmortizedModule
 
 __all__ = ["FEXModule"]
 
@@ -49,7 +44,7 @@ DIVERGENCES = {
 }
 
 
-class FEXModule(pl.LightningModule):
+class FEXModule(AmortizedModule):
     """Trains an explainer. Defaults are the paper's, except the reward (see the method notes).
 
     Args:
@@ -81,6 +76,9 @@ class FEXModule(pl.LightningModule):
         seed: seed of the masks.
     """
 
+    method = "FEX"
+    explainer: ExplainerNet
+
     def __init__(
         self,
         black_box: BlackBox,
@@ -108,96 +106,31 @@ class FEXModule(pl.LightningModule):
         gradient_clip: float | None = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         if min(num_masks, inner_epochs, minibatches) < 1:
             raise ValueError(
                 f"num_masks, inner_epochs and minibatches must be at least 1, got {num_masks}, {inner_epochs}, "
                 f"{minibatches}."
             )
-        self.automatic_optimization = False
-        self.black_box, self.features = black_box, features
-        self.explainer = explainer.build(black_box.num_classes, features)
-        self.removal = removal or Mean()
-        self.masker = Masker(features, self.removal, black_box.mean)
-        self.reward = reward or BlankCorrectedRatio()
-        self.num_masks, self.noise, self.exploration = num_masks, noise or Independent(), exploration or OnPolicy()
+        super().__init__(
+            black_box, features, explainer, removal,
+            num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
+            gradient_clip=gradient_clip, seed=seed,
+        )  # fmt: skip
+        self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
         self.surrogate, self.divergence = SURROGATES[surrogate], DIVERGENCES[divergence]
         self.joint_ratio = surrogate == "joint"
         self.clip_range, self.inner_epochs, self.minibatches, self.kl_stop = (
             clip_range, inner_epochs, minibatches, kl_stop,
         )  # fmt: skip
+        self.updates = inner_epochs * minibatches
         self.entropy_weight, self.value_weight, self.kl_weight = entropy_weight, value_weight, kl_weight
-        self.optimizer, self.warmup, self.decay, self.gradient_clip = optimizer, warmup, decay, gradient_clip
-        self.seed = seed
-        self.agreement = MeanMetric()
-        self._blank: Tensor | None = None
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Geometry of the inputs; the datamodule reads it."""
-        return self.black_box.preprocess
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the black box's classes."""
-        return self.black_box.class_names
-
-    def setup(self, stage: str) -> None:
-        """Brings the black box to the device; it is no part of the module's state.
-
-        Raises:
-            ValueError: half precision, whose scaled gradients these updates would clip and count as overflows.
-        """
-        if stage == "fit" and str(self.trainer.precision) in ("16-mixed", "16-true"):
-            raise ValueError(
-                f"FEX got trainer.precision {self.trainer.precision}, whose gradients overflow: use bf16-mixed or "
-                "32-true."
-            )
-        self.black_box.to(self.device)
-
-    def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
-        """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
-        return self.explainer(inputs, target)[0].sigmoid()
-
-    @property
-    def _world_size(self) -> int:
-        return self._trainer.world_size if self._trainer is not None else 1
-
-    @property
-    def _queries(self) -> int:
-        """Queries of all processes, which ask equally often."""
-        return self.black_box.queries * self._world_size
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows (B, ...) of every process, one after the other."""
-        if self._world_size == 1:
-            return rows
-        found = rows.new_zeros(self._world_size, *rows.shape)
-        found[self.global_rank] = rows
-        return self.trainer.strategy.reduce(found, reduce_op="sum").flatten(0, 1)
-
-    # -- one step ------------------------------------------------------------------------------------------------
-
-    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """This rank's rows of the global batch's noise, a function of seed and step alone."""
-        trainer = self._trainer
-        step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        world, rank = self._world_size, trainer.global_rank if trainer is not None else 0
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
-        rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows].to(self.device), budgets[rows].to(self.device)
 
     def _blank_scores(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """f_y of the blank input, (B,); one query for all where the fill is constant."""
+        """f_y of the blank input, (B,)."""
         if not self.reward.uses_blank:
             return inputs.new_zeros(len(inputs))
-        if not self.removal.constant:
-            return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
-        if self._blank is None:
-            self._blank = self.black_box(self.masker.blank(inputs[:1]))
-        return self._blank.to(inputs.device)[0, target]
+        return self._blank_probabilities(inputs).gather(1, target.unsqueeze(1)).squeeze(1)
 
     def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
@@ -291,19 +224,6 @@ class FEXModule(pl.LightningModule):
             norm = self._step(optimizer)
         return {**signs, "gradient_norm": norm}
 
-    def _step(self, optimizer: Any) -> Tensor:
-        parameters = [p for p in self.explainer.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        if not bool(torch.isfinite(norm)):
-            raise ValueError(
-                f"The gradient became {float(norm)} at step {self.global_step}. Lower the learning rate; the last "
-                "checkpoint is still good."
-            )
-        if self.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
-        optimizer.step()
-        return norm
-
     def _moved_too_far(self, divergence: Tensor) -> bool:
         if self.kl_stop is None:
             return False
@@ -318,74 +238,5 @@ class FEXModule(pl.LightningModule):
         signs["clean_score"] = clean.amax(1).mean()
         signs["kept_share"] = rollout.masks.mean()
         signs["logit_spread"] = logits.std(1).mean()
-        values = torch.stack(list(signs.values()))
-        if self._world_size > 1:  # one collective for all of them, instead of `sync_dist` for each
-            values = self.trainer.strategy.reduce(values, reduce_op="mean")
-        logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
-        self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
-        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
-
-    # -- the rest ------------------------------------------------------------------------------------------------
-
-    def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
-        clean = self.black_box(batch["inputs"])
-        logits, rates = self.explainer(batch["inputs"], clean.argmax(1))
-        # A metric, not a logged mean: Lightning rounds the row counts of several processes.
-        self.agreement.update(rates.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())
-        return {"attribution": logits.sigmoid(), "clean": clean}
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
-        found = self._evaluate(batch)
-        self.log("val/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
-        return found
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """As in validation."""
-        found = self._evaluate(batch)
-        self.log("test/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
-        return found
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """One pass: attribution (B, N), target (B,), index (B,)."""
-        logits, rates = self.explainer(batch["inputs"])
-        valid = batch["valid"]
-        found = {"attribution": logits.sigmoid(), "target": rates.argmax(1), "index": batch["index"]}
-        return {name: tensor[valid].cpu() for name, tensor in found.items()}
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser over trainable parameters, and its schedule over batches."""
-        optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
-        schedule = warmup_cosine(optimizer, self._total_batches(), self.warmup, cosine=self.decay == "cosine")
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-    def _total_batches(self) -> int:
-        """Batches of the whole run; `max_steps` counts optimiser steps, of which a batch takes several."""
-        trainer = self.trainer
-        trainer.fit_loop.setup_data()
-        total = float("inf")
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            total = trainer.num_training_batches * trainer.max_epochs
-        if trainer.max_steps >= 0:
-            total = min(total, trainer.max_steps / (self.inner_epochs * self.minibatches))
-        if total == float("inf"):
-            if self.decay == "cosine" or self.warmup > 0:
-                raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
-            return 1
-        return max(1, int(total))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what `fex.load_explainer` needs: plain data."""
-        checkpoint["fex"] = explainer_meta(self.explainer, self.black_box, self.removal)
-        checkpoint["fex_queries"] = self._queries
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
-        found, own = checkpoint.get("fex"), explainer_meta(self.explainer, self.black_box, self.removal)
-        if found is None:
-            raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        for key in ("net", "grid", "class_names"):
-            if found[key] != own[key]:
-                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
-        self.black_box.queries = checkpoint["fex_queries"] // self._world_size
+        self._log_signs(signs, batch_size)
+        self.log("reward", signs["reward"], prog_bar=True, logger=False, batch_size=batch_size)

@@ -2,17 +2,24 @@
 
 from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency
 from fex.baselines.gradcam import GradCAM
+from fex.baselines.kernel_shap import KernelSHAP
+from fex.baselines.lime import LIME
+from fex.baselines.occlusion import Occlusion, SlidingWindow
 from fex.baselines.random import CentreGaussian, Random
 from fex.baselines.rise import RISE, SmoothRISE
 
 __all__ = [
+    "LIME",
     "RISE",
     "CentreGaussian",
     "GradCAM",
     "GradSHAP",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelSHAP",
+    "Occlusion",
     "Random",
     "Saliency",
+    "SlidingWindow",
     "SmoothRISE",
 ]
