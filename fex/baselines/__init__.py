@@ -1,7 +1,9 @@
 """Baselines: other explainers, answering the same call on the same black box."""
 
-from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency
-from fex.baselines.gradcam import GradCAM
+from fex.baselines.attention import AttentionRollout, AttLRP
+from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
+from fex.baselines.gradcam import GradCAM, GradCAMPlusPlus
+from fex.baselines.guided import GuidedGradCAM
 from fex.baselines.kernel_shap import KernelSHAP
 from fex.baselines.lime import LIME
 from fex.baselines.occlusion import Occlusion, SlidingWindow
@@ -11,9 +13,13 @@ from fex.baselines.rise import RISE, SmoothRISE
 __all__ = [
     "LIME",
     "RISE",
+    "AttLRP",
+    "AttentionRollout",
     "CentreGaussian",
     "GradCAM",
+    "GradCAMPlusPlus",
     "GradSHAP",
+    "GuidedGradCAM",
     "InputXGradient",
     "IntegratedGradients",
     "KernelSHAP",
@@ -21,5 +27,6 @@ __all__ = [
     "Random",
     "Saliency",
     "SlidingWindow",
+    "SmoothGrad",
     "SmoothRISE",
 ]
