@@ -43,10 +43,8 @@ def layer_relevance(layer: Layer, tape: LayerTape, relevance: Tensor) -> tuple[T
     return inputs, attention
 
 
-def _embedded(
-    net: Transformer, run: Callable[[], Tensor], bias: Tensor | None
-) -> tuple[Tensor, list[LayerTape], Tensor]:
-    """Embedded tokens, tapes with gradient, and logits; checked against the network's own."""
+def _tapes(net: Transformer, run: Callable[[], Tensor], bias: Tensor | None) -> tuple[list[LayerTape], Tensor]:
+    """The layers' tapes, with gradient where it is enabled, and logits; checked against the network's own."""
     embedded, expected = first_input(net.entry, run)
     tokens = embedded.detach().clone().requires_grad_()
     tapes: list[LayerTape] = []
@@ -83,7 +81,7 @@ def relevance_rollout(
         bias: (B, 1, 1, L), added to the attention's logits; -inf or very negative at padding.
 
     Returns:
-        (B, L), float32, non-negative but for the diagonal's 1.
+        (B, L), float32, non-negative.
 
     Raises:
         ValueError: the network computes something else than these layers.
