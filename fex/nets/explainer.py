@@ -37,11 +37,11 @@ class ExplainerNet(ClassMapNet):
     """
 
     def __init__(self, encoder: Encoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
-        super().__init__(encoder, hidden)
         if not 0 < keep_rate < 1:
             raise ValueError(f"keep_rate must lie strictly between 0 and 1, got {keep_rate}.")
         if value_degree < 0:
             raise ValueError(f"value_degree must be at least 0, got {value_degree}.")
+        super().__init__(encoder, hidden)
         self.keep_rate, self.value_degree = keep_rate, value_degree
 
     def _add_heads(self) -> None:
