@@ -16,7 +16,7 @@ from fex.class_names import class_index
 from fex.explanation import Explanation, printable
 from fex.features import PatchGrid
 from fex.image_files import UnreadableImageError, decode
-from fex.nets import ExplainerNet, rebuild
+from fex.nets import ClassMapNet, rebuild
 from fex.preprocess import Preprocess
 from fex.removal import Removal
 from fex.weights import load_state, save_weights
@@ -24,11 +24,11 @@ from fex.weights import load_state, save_weights
 __all__ = ["AmortizedExplainer", "explainer_meta", "export_explainer", "load_explainer"]
 
 
-def explainer_meta(net: ExplainerNet, black_box: BlackBox, removal: Removal) -> dict[str, Any]:
+def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, method: str = "FEX") -> dict[str, Any]:
     """Plain data that, with the weights, is a whole explainer."""
     return {
         "kind": "explainer",
-        "method": "FEX",
+        "method": method,
         "net": net.init_args,
         "grid": [net.features.height, net.features.width],
         "class_names": list(black_box.class_names),
@@ -52,7 +52,7 @@ class AmortizedExplainer:
         method, black_box, removal: how results are named.
     """
 
-    def __init__(self, net: ExplainerNet, meta: dict[str, Any]) -> None:
+    def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
         self.net = net.eval().requires_grad_(requires_grad=False)
         self.meta = meta
         self.features = net.features
@@ -81,14 +81,14 @@ class AmortizedExplainer:
 
     @torch.inference_mode()
     def predict(self, inputs: Tensor) -> Tensor:
-        """The explainer's estimate of f(x), softmax(mean log g), (B, C): what the KL term of eq. 24 aligns."""
-        return self.net(self._check(inputs))[1].softmax(1)
+        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns."""
+        return self.net.class_logits(self.net.encode(self._check(inputs))).softmax(1)
 
     @torch.inference_mode()
     def explain_classes(
         self, inputs: Tensor, target: Tensor | int | None = None, top_k: int = 1
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass for K classes of each input: attribution (B, K, N) in [0, 1], classes (B, K), probabilities (B, C).
+        """One pass for K classes of each input: attribution (B, K, N), classes (B, K), probabilities (B, C).
 
         Args:
             inputs: images as `.preprocess` gives them, stacked.
@@ -99,23 +99,26 @@ class AmortizedExplainer:
         inputs = self._check(inputs)
         chosen = None if target is None else as_targets(target, len(inputs), len(self.class_names)).to(self.device)
         encoded = self.net.encode(inputs)
-        rates = self.net.class_log_rates(encoded)
+        rates = self.net.class_logits(encoded)
         if chosen is None:  # a stable order: among equals the first class, as argmax
             chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
-        logits = [self.net.target_logits(encoded, classes) for classes in chosen.unbind(1)]
-        return torch.stack(logits, 1).sigmoid(), chosen, rates.softmax(1)
+        maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
+        return torch.stack(maps, 1), chosen, rates.softmax(1)
 
     def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass -> attribution lambda (B, N) in [0, 1], target (B,), class probabilities (B, C)."""
+        """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
         values, chosen, probabilities = self.explain_classes(inputs, target)
         return values[:, 0], chosen[:, 0], probabilities
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Inputs (B, 3, H, W) in [0, 1] -> attribution of each feature, (B, N), in [0, 1]."""
+        """Inputs (B, 3, H, W) in [0, 1] -> attribution of each feature, (B, N), float32.
+
+        FEX gives the probability of keeping it, in [0, 1]; FastSHAP its Shapley value, signed.
+        """
         return self.explain_batch(inputs, target)[0]
 
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Inputs (B, 3, H, W) in [0, 1] -> attribution of each pixel, (B, H, W), in [0, 1].
+        """Inputs (B, 3, H, W) in [0, 1] -> attribution of each pixel, (B, H, W); values as above.
 
         Args:
             inputs: images as `.preprocess` gives them, stacked.

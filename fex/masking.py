@@ -80,6 +80,9 @@ def masked_probabilities(
         Probabilities (B, K) of the target, or (B, K, C), float32.
     """
     batch, count = masks.shape[:2]
+    if batch * count == 0:
+        shape = (batch, count) if target is not None else (batch, count, black_box.num_classes)
+        return inputs.new_zeros(shape, dtype=torch.float32)
     flat = masks.flatten(0, 1)
     rows = torch.arange(batch, device=inputs.device).repeat_interleave(count)
     fill = masker.fill(inputs) if fill is None else fill

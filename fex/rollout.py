@@ -88,7 +88,7 @@ def collect(
 
 
 class BlankScores:
-    """f_y of the blank input; asked once for all inputs where the fill is constant.
+    """What the black box says of the blank input; asked once for all inputs where the fill is constant.
 
     Args:
         black_box: the box.
@@ -99,10 +99,14 @@ class BlankScores:
         self.black_box, self.masker = black_box, masker
         self._known: Tensor | None = None
 
-    def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Scores (B,) of `inputs` (B, 3, H, W) with all features removed, for the classes `target` (B,)."""
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """Probabilities (B, C) of `inputs` (B, 3, H, W) with all features removed."""
         if not self.masker.removal.constant:
-            return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
+            return self.black_box(self.masker.blank(inputs))
         if self._known is None:
             self._known = self.black_box(self.masker.blank(inputs[:1]))
-        return self._known.to(inputs.device)[0, target]
+        return self._known.to(inputs.device).expand(len(inputs), -1)
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Those of the classes `target` (B,) alone, (B,)."""
+        return self.probabilities(inputs).gather(1, target.unsqueeze(1)).squeeze(1)

@@ -1,6 +1,7 @@
 """Lightning modules: training loops of explainers and classifiers."""
 
 from lightning_modules.classifier_module import ClassifierModule
+from lightning_modules.fastshap_module import FastSHAPModule
 from lightning_modules.fex_module import FEXModule
 
-__all__ = ["ClassifierModule", "FEXModule"]
+__all__ = ["ClassifierModule", "FastSHAPModule", "FEXModule"]

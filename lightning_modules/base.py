@@ -1,20 +1,28 @@
 """What any module that trains an amortized explainer shares: evaluation, prediction, checkpoints."""
 
 import time
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torchmetrics import MeanMetric
 
 from fex.black_box import BlackBox
+from fex.estimators import Noise
 from fex.explainer import explainer_meta
 from fex.features import PatchGrid
-from fex.nets import ExplainerNet
+from fex.masking import Masker
+from fex.nets import ClassMapNet
 from fex.preprocess import Preprocess
-from fex.removal import Removal
+from fex.removal import Mean, Removal
+from fex.rollout import BlankScores
 from fex.types import Batch
-from lightning_modules.processes import world_size_of
+from lightning_modules.inner_epochs import InnerEpochs
+from lightning_modules.processes import mean_over_processes, rank_of, world_size_of
+from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["AmortizedModule"]
 
@@ -26,14 +34,45 @@ class AmortizedModule(pl.LightningModule):
         black_box: what is explained; queried only, and no part of the module's state.
         features: N features.
         explainer: the network; built here for the box's classes and these features.
-        removal: what stands in for a removed feature.
+        removal: what stands in for a removed feature; by default the mean colour.
+        num_masks: masks an instance and step.
+        noise: randomness of the masks.
+        updates: the optimiser steps of a batch; optimisation is manual.
+        optimizer: builds the optimiser from the parameters.
+        warmup: share of training over which the learning rate rises.
+        decay: "cosine" to zero at the end, or "constant".
+        seed: seed of the masks.
+
+    Attributes:
+        method: what results call the explainer.
     """
 
-    def __init__(self, black_box: BlackBox, features: PatchGrid, explainer: ExplainerNet, removal: Removal) -> None:
+    method: ClassVar[str]
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        features: PatchGrid,
+        explainer: ClassMapNet,
+        removal: Removal | None,
+        *,
+        num_masks: int,
+        noise: Noise,
+        updates: InnerEpochs,
+        optimizer: OptimizerCallable,
+        warmup: float,
+        decay: str,
+        seed: int,
+    ) -> None:
         super().__init__()
-        self.black_box, self.features, self.removal = black_box, features, removal
+        self.automatic_optimization = False
+        self.black_box, self.features, self.removal = black_box, features, removal or Mean()
         self.explainer = explainer.build(black_box.num_classes, features)
+        self.masker = Masker(features, self.removal, black_box.mean)
+        self.num_masks, self.noise, self.seed, self.updates = num_masks, noise, seed, updates
+        self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.agreement = MeanMetric()
+        self._blank = BlankScores(black_box, self.masker)
         self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
     @property
@@ -47,12 +86,42 @@ class AmortizedModule(pl.LightningModule):
         return self.black_box.class_names
 
     def setup(self, stage: str) -> None:
-        """Brings the black box to the device."""
+        """Brings the black box to the device.
+
+        Raises:
+            ValueError: half precision, whose scaled gradients these updates would clip and count as overflows.
+        """
+        if stage == "fit" and str(self.trainer.precision) in ("16-mixed", "16-true"):
+            raise ValueError(
+                f"{self.method} got trainer.precision {self.trainer.precision}, whose gradients overflow: use "
+                "bf16-mixed or 32-true."
+            )
         self.black_box.to(self.device)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
-        """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
-        return self.explainer(inputs, target)[0].sigmoid()
+        """Attribution of the classes `target` (B,): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
+        return self.explainer.explain(inputs, target)[0]
+
+    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """This rank's rows of the global batch's noise, a function of seed and step alone."""
+        trainer = self._trainer
+        step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
+        world, rank = world_size_of(self), rank_of(self)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
+        rows = slice(rank * batch_size, (rank + 1) * batch_size)
+        return masks[rows].to(self.device), budgets[rows].to(self.device)
+
+    @abstractmethod
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Queries, then updates."""
+
+    def _log_signs(self, signs: dict[str, Tensor], batch_size: int) -> dict[str, Tensor]:
+        """Logs the scalars `signs` as `train/...`, means over processes, with the queries so far; returns them."""
+        values = mean_over_processes(self, torch.stack(list(signs.values())))
+        logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
+        self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
+        return logged
 
     @property
     def _queries(self) -> int:
@@ -62,10 +131,10 @@ class AmortizedModule(pl.LightningModule):
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
         clean = self.black_box(batch["inputs"])
-        logits, rates = self.explainer(batch["inputs"], clean.argmax(1))
+        attribution, classes = self.explainer.explain(batch["inputs"], clean.argmax(1))
         # A metric, not a logged mean: Lightning rounds the row counts of several processes.
-        self.agreement.update(rates.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())
-        return {"attribution": logits.sigmoid(), "clean": clean}
+        self.agreement.update(classes.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())
+        return {"attribution": attribution, "clean": clean}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
@@ -81,20 +150,30 @@ class AmortizedModule(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One pass, valid rows only: attribution (B, N), target (B,), its estimated probability (B,), index (B,)."""
-        logits, rates = self.explainer(batch["inputs"])
+        attribution, classes = self.explainer.explain(batch["inputs"])
         valid = batch["valid"]
-        probability, target = rates.float().softmax(1).max(1)
+        probability, target = classes.float().softmax(1).max(1)
         found = {
-            "attribution": logits.sigmoid(), "target": target, "probability": probability, "index": batch["index"],
+            "attribution": attribution, "target": target, "probability": probability, "index": batch["index"],
         }  # fmt: skip
         return {name: tensor[valid].cpu() for name, tensor in found.items()}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser over trainable parameters, and its schedule over batches."""
+        optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
+        total, cosine = total_batches(self.trainer, self.updates.updates), self.decay == "cosine"
+        if total is None:
+            if cosine or self.warmup > 0:
+                raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
+            total = 1
+        return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}
 
     def on_fit_start(self) -> None:
         """Starts the clock of what training costs."""
         self._started = time.perf_counter()
 
     def _meta(self) -> dict[str, Any]:
-        return explainer_meta(self.explainer, self.black_box, self.removal)
+        return explainer_meta(self.explainer, self.black_box, self.removal, self.method)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""

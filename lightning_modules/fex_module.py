@@ -1,6 +1,6 @@
 """FEX: a Bernoulli mask policy trained by PPO against queries to a black box (paper, Algorithm 1)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -20,16 +20,14 @@ from fex.estimators import (
 from fex.features import PatchGrid
 from fex.losses import explained_variance
 from fex.losses.objective import Objective
-from fex.masking import Masker
 from fex.nets import Encoded, ExplainerNet
-from fex.removal import Mean, Removal
+from fex.removal import Removal
 from fex.rewards import BlankCorrectedRatio, Reward
-from fex.rollout import BlankScores, Rollout, collect
+from fex.rollout import Rollout, collect
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, valid_weight, world_size_of
-from lightning_modules.schedule import total_batches, warmup_cosine
+from lightning_modules.processes import gather_rows, valid_weight
 
 __all__ = ["FEXModule"]
 
@@ -66,6 +64,9 @@ class FEXModule(AmortizedModule):
         seed: seed of the masks.
     """
 
+    method = "FEX"
+    explainer: ExplainerNet
+
     def __init__(
         self,
         black_box: BlackBox,
@@ -93,48 +94,22 @@ class FEXModule(AmortizedModule):
         gradient_clip: float | None = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(black_box, features, explainer, removal or Mean())
         if min(num_masks, inner_epochs, minibatches) < 1:
             raise ValueError(
                 f"num_masks, inner_epochs and minibatches must be at least 1, got {num_masks}, {inner_epochs}, "
                 f"{minibatches}."
             )
-        self.automatic_optimization = False
-        self.masker = Masker(features, self.removal, black_box.mean)
-        self.reward = reward or BlankCorrectedRatio()
-        self.num_masks, self.noise, self.exploration = num_masks, noise or Independent(), exploration or OnPolicy()
+        super().__init__(
+            black_box, features, explainer, removal,
+            num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
+            updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip), seed=seed,
+        )  # fmt: skip
+        self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
-        self.inner_epochs, self.entropy_weight, self.kl_weight = inner_epochs, entropy_weight, kl_weight
+        self.entropy_weight, self.kl_weight = entropy_weight, kl_weight
         self.objective = Objective(
             self.exploration, self.baseline, surrogate, clip_range, divergence, entropy_weight, value_weight, kl_weight
         )
-        self.updates = InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip)
-        self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
-        self.seed = seed
-        self._blank = BlankScores(black_box, self.masker)
-
-    def setup(self, stage: str) -> None:
-        """Refuses what the updates cannot work with.
-
-        Raises:
-            ValueError: half precision, whose scaled gradients these updates would clip and count as overflows.
-        """
-        if stage == "fit" and str(self.trainer.precision) in ("16-mixed", "16-true"):
-            raise ValueError(
-                f"FEX got trainer.precision {self.trainer.precision}, whose gradients overflow: use bf16-mixed or "
-                "32-true."
-            )
-        super().setup(stage)
-
-    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """This rank's rows of the global batch's noise, a function of seed and step alone."""
-        trainer = self._trainer
-        step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        world, rank = world_size_of(self), rank_of(self)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
-        rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows].to(self.device), budgets[rows].to(self.device)
 
     def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
@@ -203,17 +178,5 @@ class FEXModule(AmortizedModule):
         signs["clean_score"] = clean.amax(1).mean()
         signs["kept_share"] = rollout.masks.mean()
         signs["logit_spread"] = logits.std(1).mean()
-        values = mean_over_processes(self, torch.stack(list(signs.values())))
-        logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
-        self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
+        logged = self._log_signs(signs, batch_size)
         self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser over trainable parameters, and its schedule over batches."""
-        optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
-        total, cosine = total_batches(self.trainer, self.updates.updates), self.decay == "cosine"
-        if total is None:
-            if cosine or self.warmup > 0:
-                raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
-            total = 1
-        return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}

@@ -1,18 +1,32 @@
 """Baselines: other explainers, answering the same call on the same black box."""
 
-from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency
-from fex.baselines.gradcam import GradCAM
+from fex.baselines.attention import AttentionRollout, AttLRP
+from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
+from fex.baselines.gradcam import GradCAM, GradCAMPlusPlus
+from fex.baselines.guided import GuidedGradCAM
+from fex.baselines.kernel_shap import KernelSHAP
+from fex.baselines.lime import LIME
+from fex.baselines.occlusion import Occlusion, SlidingWindow
 from fex.baselines.random import CentreGaussian, Random
 from fex.baselines.rise import RISE, SmoothRISE
 
 __all__ = [
+    "LIME",
     "RISE",
+    "AttLRP",
+    "AttentionRollout",
     "CentreGaussian",
     "GradCAM",
+    "GradCAMPlusPlus",
     "GradSHAP",
+    "GuidedGradCAM",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelSHAP",
+    "Occlusion",
     "Random",
     "Saliency",
+    "SlidingWindow",
+    "SmoothGrad",
     "SmoothRISE",
 ]

@@ -1,28 +1,42 @@
-"""GradCAM (Selvaraju et al. 2017) of any CNN or vision transformer: an adapter of the `grad-cam` package."""
+"""GradCAM and GradCAM++ of any CNN or vision transformer: adapters of the `grad-cam` package."""
+
+from typing import Any, ClassVar
 
 import torch
 from pytorch_grad_cam import GradCAM as PackageGradCAM
+from pytorch_grad_cam import GradCAMPlusPlus as PackageGradCAMPlusPlus
+from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fex.baselines.base import FeatureExplainer, differentiating, in_parts
+from fex.baselines.base import differentiating
 from fex.baselines.layer import find_layer, to_map
-from fex.black_box.base import BlackBox, resolve_target
+from fex.baselines.maps import MapExplainer
+from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
 
-__all__ = ["GradCAM"]
+__all__ = ["GradCAM", "GradCAMPlusPlus", "LogitModule"]
 
 
-class _NativeGradCAM(PackageGradCAM):
-    """The package's map on the layer's own grid, not resized to the image."""
+class _Native:
+    """Of the package: the map on the layer's own grid, not resized to the image."""
+
+    activations_and_grads: Any
 
     def get_target_width_height(self, input_tensor: Tensor) -> tuple[int, int]:  # noqa: ARG002 the package's signature
         height, width = self.activations_and_grads.activations[0].shape[-2:]
         return width, height
 
 
-class _Logits(nn.Module):
+class _NativeGradCAM(_Native, PackageGradCAM):
+    pass
+
+
+class _NativeGradCAMPlusPlus(_Native, PackageGradCAMPlusPlus):
+    pass
+
+
+class LogitModule(nn.Module):
     """The black box as the module the package wants; owns nothing."""
 
     def __init__(self, black_box: BlackBox) -> None:
@@ -34,8 +48,10 @@ class _Logits(nn.Module):
         return self._logits(inputs)
 
 
-class GradCAM(FeatureExplainer):
+class GradCAM(MapExplainer):
     """Activations of one layer, weighted by the mean gradient of the target's logit; 0 where that is negative.
+
+    Source: Selvaraju et al. 2017.
 
     Each map is scaled to [0, 1] by its own range, as the package does. The layer, its token grid and its prefix
     tokens are found in the network (`fex.baselines.layer`). Gradient passes are no queries; only an unnamed target
@@ -52,6 +68,8 @@ class GradCAM(FeatureExplainer):
         ValueError: no such layer, or none can be found.
     """
 
+    _package: ClassVar[type[BaseCAM]] = _NativeGradCAM
+
     def __init__(
         self,
         black_box: BlackBox,
@@ -60,11 +78,7 @@ class GradCAM(FeatureExplainer):
         target_layer: str | None = None,
         internal_batch_size: int = 64,
     ) -> None:
-        super().__init__(features)
-        if internal_batch_size < 1:
-            raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
-        self.black_box, self.internal_batch_size = black_box, internal_batch_size
-        self.module = black_box.module
+        super().__init__(black_box, features, internal_batch_size=internal_batch_size)
         names = dict(self.module.named_modules())
         if target_layer is not None and target_layer not in names:
             raise ValueError(
@@ -81,8 +95,8 @@ class GradCAM(FeatureExplainer):
         """Maps (b, h, w) on the layer's own grid."""
         size = (inputs.shape[-2], inputs.shape[-1])
         leaf = inputs.detach().clone().to(self.black_box.device).requires_grad_()
-        cam = _NativeGradCAM(
-            _Logits(self.black_box),
+        cam = self._package(
+            LogitModule(self.black_box),
             [self.module.get_submodule(self.target_layer)],
             reshape_transform=lambda values: to_map(values, size, self.module),
         )
@@ -92,24 +106,12 @@ class GradCAM(FeatureExplainer):
             cam.activations_and_grads.release()
         return torch.from_numpy(maps)
 
-    def _maps(self, inputs: Tensor, target: Tensor | int | None) -> Tensor:
-        clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
-        classes = resolve_target(target, clean)
-        with differentiating(self.module):
-            return in_parts(self._native, inputs, classes, self.internal_batch_size)
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Scores (B, N): the layer's own where its grid is the explained one, else pooled from the pixels."""
-        maps = self._maps(inputs, target)
-        if maps.shape[1:] == (self.features.height, self.features.width):
-            return maps.flatten(1)
-        return self.features.pool(_upsample(maps, inputs))
+class GradCAMPlusPlus(GradCAM):
+    """GradCAM with weights from positive gradients alone, each location by its own factor; arguments as of GradCAM.
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The map, bilinear on the pixels: (B, H, W), float32, in [0, 1]."""
-        return _upsample(self._maps(inputs, target), inputs)
+    Source: Chattopadhyay et al. 2018, eq. 19. It was derived for activations behind a ReLU; where they are negative, as
+    the tokens of a transformer, its factors lose that meaning.
+    """
 
-
-def _upsample(maps: Tensor, inputs: Tensor) -> Tensor:
-    size = (inputs.shape[-2], inputs.shape[-1])
-    return F.interpolate(maps.unsqueeze(1), size=size, mode="bilinear", align_corners=False).squeeze(1)
+    _package = _NativeGradCAMPlusPlus

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
-from fex.black_box.base import BlackBox, resolve_target
+from fex.baselines.queried import masks_at_once, target_classes, weighted_scores
+from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
+from fex.masking import Masker
 from fex.removal import Mean, Removal
 from fex.sampling import hard_masks, smooth_cells, smooth_masks
 
@@ -34,22 +35,8 @@ def mean_score_of_kept(
     Returns:
         (B, N), float32, in [0, 1].
     """
-    fill = masker.fill(inputs)
-    total = inputs.new_zeros(len(inputs), masker.features.num_features, dtype=torch.float32)
-    kept = total.new_zeros(masker.features.num_features)
-    # In a loop under bf16 autocast, the product would round the scores, and ties in a map are a silent Random.
-    with torch.autocast(inputs.device.type, enabled=False):
-        for part in masks:
-            each = part.unsqueeze(0).expand(len(inputs), -1, -1)
-            total += masked_probabilities(black_box, masker, inputs, each, target, fill=fill) @ part
-            kept += part.sum(0)
+    total, kept = weighted_scores(black_box, masker, inputs, target, ((part, part) for part in masks))
     return torch.where(kept > 0, total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
-
-
-def _target(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
-    # Only an unnamed target costs a query of the clean input.
-    clean = black_box(inputs) if target is None else inputs.new_zeros(len(inputs), black_box.num_classes)
-    return resolve_target(target, clean)
 
 
 class RISE(FeatureExplainer):
@@ -84,8 +71,8 @@ class RISE(FeatureExplainer):
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Mean probability of the target over the masks that keep each feature: (B, N), in [0, 1]."""
-        classes = _target(self.black_box, inputs, target)
-        masks = self.masks.to(inputs.device).split(_masks_at_once(self.black_box, inputs))
+        classes = target_classes(self.black_box, inputs, target)
+        masks = self.masks.to(inputs.device).split(masks_at_once(self.black_box, inputs))
         return mean_score_of_kept(self.black_box, self.masker, inputs, classes, masks)
 
 
@@ -121,16 +108,12 @@ class SmoothRISE:
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Mean probability of the target over the masks, weighted by how far each keeps a pixel: (B, H, W)."""
         size = (inputs.shape[-2], inputs.shape[-1])
-        classes = _target(self.black_box, inputs, target)
+        classes = target_classes(self.black_box, inputs, target)
         masker = Masker(PatchGrid(*size), self.removal, self.black_box.mean)  # every pixel is a feature
         scores = mean_score_of_kept(self.black_box, masker, inputs, classes, self._masks(inputs, size))
         return scores.unflatten(1, size)
 
     def _masks(self, inputs: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-        step = _masks_at_once(self.black_box, inputs)
+        step = masks_at_once(self.black_box, inputs)
         for cells, shifts in zip(self.cells.split(step), self.shifts.split(step), strict=True):
             yield smooth_masks(cells.to(inputs.device), shifts.to(inputs.device), size).flatten(1)
-
-
-def _masks_at_once(black_box: BlackBox, inputs: Tensor) -> int:
-    return max(1, black_box.chunk // max(1, len(inputs)))

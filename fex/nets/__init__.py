@@ -3,34 +3,46 @@
 from typing import Any
 
 from fex.features import PatchGrid
+from fex.nets.class_maps import ClassMapNet, Encoded
 from fex.nets.encoder import Encoder, EncoderOutput
-from fex.nets.explainer import Encoded, ExplainerNet
+from fex.nets.explainer import ExplainerNet
 from fex.nets.pyramid import PyramidEncoder
+from fex.nets.shapley import ShapleyNet
 from fex.nets.unet import UNetEncoder
 from fex.nets.vit import ViTEncoder
 
 __all__ = [
+    "ClassMapNet",
     "Encoded",
     "Encoder",
     "EncoderOutput",
     "ExplainerNet",
     "PyramidEncoder",
+    "ShapleyNet",
     "UNetEncoder",
     "ViTEncoder",
     "rebuild",
 ]
 
 # A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
+_NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
 _ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder)}
 
 
-def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> ExplainerNet:
-    """The network that `ExplainerNet.init_args` described, untrained.
+def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> ClassMapNet:
+    """The network that `ClassMapNet.init_args` described, untrained.
 
     Raises:
-        ValueError: an encoder that is none of this project's.
+        ValueError: a network or an encoder that is none of this project's.
     """
     config = dict(config)
+    name = config.pop("class_path", "fex.nets.ExplainerNet")
+    if name not in _NETS:
+        raise ValueError(
+            f"The checkpoint names the network {name!r}, expected one of {sorted(_NETS)}: it was not written by this "
+            "version of fex."
+        )
+    net = _NETS[name]
     encoder = config.pop("encoder")
     kind = _ENCODERS.get(encoder["class_path"])
     if kind is None:
@@ -46,4 +58,4 @@ def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> Ex
             f"The checkpoint asks for files or downloads (model {name!r}, {fetching}), expected the name of an "
             "architecture alone: it was not written by fex."
         )
-    return ExplainerNet(kind(**arguments), **config).build(num_classes, features)
+    return net(kind(**arguments), **config).build(num_classes, features)

@@ -1,38 +1,20 @@
 """The explainer network: encoder, class head for the mask policy, value head."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from fex.features import PatchGrid
+from fex.nets.class_maps import ClassMapNet, Encoded
 from fex.nets.encoder import Encoder
 
-__all__ = ["Encoded", "ExplainerNet"]
+__all__ = ["ExplainerNet"]
 
 # Numbers of one chunk of the class loop: 2 ** 22 float32 are 16 MB, whatever C is.
 CHUNK = 2**22
-# Where the gate of the classifier's evidence starts: its logits, of order 1 to 10, become logits of order 1.
-GATE = 0.2
-
-
-class Encoded(NamedTuple):
-    """What one pass of the explainer gives; logits and values of any class follow from it at no further pass.
-
-    Attributes:
-        tokens: what the class weights read at each token, (B, N, D').
-        shared: the part of the logits that all classes share (B, N).
-        level: the part of the logits that all features share (B, C).
-        trunk: pooled features (B, D').
-    """
-
-    tokens: Tensor
-    shared: Tensor
-    level: Tensor
-    trunk: Tensor
 
 
 def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor) -> Tensor:
@@ -40,16 +22,13 @@ def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor
     return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1)).mean(1)
 
 
-class ExplainerNet(nn.Module):
+class ExplainerNet(ClassMapNet):
     """g(x) and v(x) of the paper: logits of the mask policy for every class, values for every class.
 
     logit(n, y) = s(token_n) + w_y . h(token_n) + a_y(x): a part that all classes share, a part of each class, and a
     level of each class that all features share (where the KL term finds the class without bending the maps). All are
-    float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere.
-
-    An encoder that keeps the classifier of its backbone (`class_head`) adds g(token_n) e(n, y): the evidence of class
-    y at place n, less its mean over the places, as that classifier sees it, times a learnt gate that starts at `GATE`.
-    So the maps start as class activation maps, which is what a small training set of many classes needs.
+    float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere, or a class
+    activation map around it where the encoder keeps its classifier (see `ClassMapNet`).
 
     Args:
         encoder: tokens and a pooled vector from the input.
@@ -58,79 +37,39 @@ class ExplainerNet(nn.Module):
         value_degree: degree of the value in the expected kept share; 0 is the paper's v(x), 3 follows random budgets.
     """
 
+    gate_start = 0.2
+
     def __init__(self, encoder: Encoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
-        super().__init__()
         if not 0 < keep_rate < 1:
             raise ValueError(f"keep_rate must lie strictly between 0 and 1, got {keep_rate}.")
         if value_degree < 0:
             raise ValueError(f"value_degree must be at least 0, got {value_degree}.")
-        self.encoder, self.hidden, self.keep_rate, self.value_degree = encoder, hidden, keep_rate, value_degree
-        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
-        self.shared = nn.Linear(hidden, 1)
-        self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
-        self.num_classes = 0
+        super().__init__(encoder, hidden)
+        self.keep_rate, self.value_degree = keep_rate, value_degree
 
-    def build(self, num_classes: int, features: PatchGrid) -> "ExplainerNet":
-        """Adds the layers whose size depends on the black box (C) and the features (N)."""
-        if num_classes < 1:
-            raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
-        self.num_classes, self.features = num_classes, features
-        self.weight = nn.Parameter(torch.zeros(num_classes, self.hidden))
-        self.value_out = nn.Linear(self.hidden, num_classes * (self.value_degree + 1))
-        self.level = nn.Linear(self.hidden, num_classes)
-        nn.init.zeros_(self.level.weight)
-        nn.init.zeros_(self.level.bias)
-        nn.init.zeros_(self.shared.weight)
+    def _add_heads(self) -> None:
+        self.value_out = nn.Linear(self.hidden, self.num_classes * (self.value_degree + 1))
         nn.init.constant_(self.shared.bias, math.log(self.keep_rate / (1 - self.keep_rate)))
         nn.init.zeros_(self.value_out.weight)
         nn.init.zeros_(self.value_out.bias)
-        if (known := self.encoder.class_weight) is not None:
-            self._check_classes(len(known))
-            self.gate = nn.Linear(self.hidden, 1)
-            nn.init.zeros_(self.gate.weight)
-            nn.init.constant_(self.gate.bias, GATE)
-        return self
-
-    def _check_classes(self, count: int) -> None:
-        if count != self.num_classes:
-            raise ValueError(
-                f"The backbone classifies into {count} classes, the black box into {self.num_classes}: set "
-                "class_head: false, or take a backbone with the black box's classes."
-            )
-
-    @property
-    def class_weight(self) -> Tensor:
-        """Weights (C, D') that read `Encoded.tokens`: the learnt ones, and those of the backbone's own classifier."""
-        known = self.encoder.class_weight
-        return self.weight if known is None else torch.cat([self.weight, known.to(self.weight.dtype)], 1)
 
     @property
     def init_args(self) -> dict[str, Any]:
-        """Plain data from which `fex.nets.rebuild` makes the same network."""
-        return {
-            "encoder": {"class_path": f"fex.nets.{type(self.encoder).__name__}", "init_args": self.encoder.init_args},
-            "hidden": self.hidden,
-            "keep_rate": self.keep_rate,
-            "value_degree": self.value_degree,
-        }
-
-    def encode(self, inputs: Tensor) -> Encoded:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
-        found = self.encoder(inputs, (self.features.height, self.features.width))
-        with torch.autocast(inputs.device.type, enabled=False):
-            tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
-            level, shared = self.level(trunk), self.shared(tokens).squeeze(-1)
-            if found.classes is not None and found.local is not None:
-                level = level + found.classes.log_softmax(1)
-                local = found.local - found.local.mean(1, keepdim=True)
-                tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
-            return Encoded(tokens, shared, level, trunk)
+        """See `ClassMapNet`."""
+        return {**super().init_args, "keep_rate": self.keep_rate, "value_degree": self.value_degree}
 
     def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""
         with torch.autocast(target.device.type, enabled=False):
-            level = encoded.level.gather(1, target.unsqueeze(1))
-            return torch.einsum("bnd,bd->bn", encoded.tokens, self.class_weight[target]) + encoded.shared + level
+            return self.target_scores(encoded, target) + encoded.level.gather(1, target.unsqueeze(1))
+
+    def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
+        """Keep probabilities lambda = g_y(x) of the classes `target` (B,): (B, N), in [0, 1]."""
+        return self.target_logits(encoded, target).sigmoid()
+
+    def class_logits(self, encoded: Encoded) -> Tensor:
+        """The mean log rates, whose softmax eq. 24 aligns with f(x): (B, C)."""
+        return self.class_log_rates(encoded)
 
     def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""

@@ -28,7 +28,7 @@ class ClassCorrelation(pl.Callback):
 
     def _add(self, module: Any, outputs: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> None:
         first, second = outputs["clean"].topk(2, dim=1).indices.unbind(1)
-        maps = [module.explainer(batch["inputs"], target)[0].float() for target in (first, second)]
+        maps = [module.explainer.explain(batch["inputs"], target)[0].float() for target in (first, second)]
         correlation = class_correlation(*maps)
         known = batch["valid"] & correlation.isfinite()
         self.mean.update(correlation.nan_to_num(), known.float())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fex.baselines import GradSHAP, InputXGradient, IntegratedGradients, Saliency
+from fex.baselines import GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
 from fex.features import PatchGrid
 from fex.removal import Black, Blur
 from tests.baselines.nets import box, cnn, pictures, vit
@@ -73,6 +73,24 @@ def test_grad_shap_uses_its_knobs_and_leaves_the_global_generators():
     assert (torch.rand(1), np.random.rand()) == expected
 
 
+def test_smoothgrad_without_noise_is_the_saliency():
+    black_box, inputs = box(vit()), pictures()
+    expected = Saliency(black_box).attribute(inputs, 1)
+    torch.testing.assert_close(SmoothGrad(black_box, samples=3, noise=0.0).attribute(inputs, 1), expected)
+
+
+def test_smoothgrad_is_the_mean_gradient_of_its_copies():
+    black_box, inputs = box(cnn()), pictures()
+    draws = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(4)) * 0.2
+    expected = torch.stack([gradient(black_box, inputs + draw, 1) for draw in draws]).mean(0).abs().sum(1)
+    for size in (1000, 6, 4):  # all at once, an instance at a time, fewer than its copies
+        method = SmoothGrad(black_box, samples=6, noise=0.2, seed=4, internal_batch_size=size)
+        torch.testing.assert_close(method.attribute(inputs, 1), expected)
+    for options in ({"samples": 5}, {"noise": 0.3}, {"seed": 5}):
+        changed = SmoothGrad(black_box, **{"samples": 6, "noise": 0.2, "seed": 4, **options})
+        assert not torch.allclose(changed.attribute(inputs, 1), expected)
+
+
 def test_multi_label_boxes_are_explained_by_sigmoid():
     net, inputs = cnn(), pictures()
     black_box = box(net, multi_label=True)
@@ -88,6 +106,7 @@ def test_multi_label_boxes_are_explained_by_sigmoid():
         (lambda: IntegratedGradients(PatchBox(PatchGrid(2, 2), 0)), TypeError, "can only be queried"),
         (lambda: IntegratedGradients(box(cnn()), steps=0), ValueError, "at least 1 step, got 0"),
         (lambda: Saliency(box(cnn()), internal_batch_size=0), ValueError, "internal_batch_size must be at least 1"),
+        (lambda: SmoothGrad(box(cnn()), samples=0), ValueError, "SmoothGrad needs samples >= 1 and noise >= 0, got 0"),
         (lambda: GradSHAP(box(cnn()), noise=-1), ValueError, "noise >= 0, got 20 and -1"),
     ],
 )

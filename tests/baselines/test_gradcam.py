@@ -3,7 +3,7 @@ import timm
 import torch
 from torch import nn
 
-from fex.baselines import GradCAM
+from fex.baselines import GradCAM, GradCAMPlusPlus, GuidedGradCAM
 from fex.baselines.layer import to_map, token_grid
 from fex.black_box import TorchBlackBox
 from fex.features import PatchGrid
@@ -35,6 +35,44 @@ def test_a_cnn_with_one_linear_layer_has_the_known_map():
     activations = net[:6](normalised(black_box, inputs))
     expected = scaled(torch.einsum("bd,bdhw->bhw", net[8].weight[target], activations))
     torch.testing.assert_close(cam.attribute_features(inputs, target), expected.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_plus_plus_weighs_each_location_by_its_own_factor():
+    # Here every location has the gradient W_yd / 16, so that eq. 19's factor is the same at all: g^2 / (2 g^2 + S g^3).
+    net = cnn().eval()
+    black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
+    activations = net[:6](normalised(black_box, inputs)).detach()
+    slope = (net[8].weight[target] / 16).detach()
+    factor = slope**2 / (2 * slope**2 + activations.sum((2, 3)) * slope**3 + 1e-6)
+    weights = 16 * factor * slope.clamp_min(0)
+    expected = scaled(torch.einsum("bd,bdhw->bhw", weights, activations))
+    found = GradCAMPlusPlus(black_box, GRID).attribute_features(inputs, target)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(found, GradCAM(black_box, GRID).attribute_features(inputs, target), atol=1e-3)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_guided_gradcam_is_the_guided_gradient_on_the_map(inplace):
+    net = cnn().eval()
+    net[2], net[5] = nn.ReLU(inplace=inplace), nn.ReLU(inplace=inplace)
+    black_box, inputs = box(net), pictures()
+    # By hand: forward, then back through convolutions and batch norm, cutting negative gradients at both ReLUs.
+    leaf = inputs.clone().requires_grad_()
+    first = net[1](net[0](normalised(black_box, leaf)))
+    second = net[4](first.detach().relu().requires_grad_())
+    slope = (net[8].weight[2] / 16)[None, :, None, None].expand_as(second).clamp_min(0) * (second > 0)
+    back = torch.nn.functional.conv_transpose2d(slope, net[4].weight, stride=2, padding=1, output_padding=1)
+    (guided,) = torch.autograd.grad(first, leaf, back.clamp_min(0) * (first > 0))
+    expected = guided.sum(1) * GradCAM(black_box, GRID).attribute(inputs, 2)
+    found = GuidedGradCAM(black_box).attribute(inputs, 2)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected.detach(), atol=1e-6, rtol=1e-3)
+
+
+def test_guided_gradcam_needs_relu_layers():
+    net = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=1, num_classes=4)
+    with pytest.raises(ValueError, match="VisionTransformer has none: use GradCAM"):
+        GuidedGradCAM(box(net))
 
 
 @pytest.mark.parametrize("options", [{}, {"global_pool": "avg", "class_token": False}, {"reg_tokens": 3}])

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from fex.estimators import Antithetic, CompatibleControl, RandomBudget
-from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder
+from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder
 from fex.rewards import Retained
-from lightning_modules import FEXModule
+from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.processes import together
-from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit, weights_of
+from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, vit, weights_of
 
 GLOBAL_BATCH = 8
 
@@ -21,6 +21,11 @@ def pyramid():
 def unet():
     torch.manual_seed(0)
     return ExplainerNet(UNetEncoder(depth=2, channels=(8, 8)), hidden=16)
+
+
+def shapley():
+    torch.manual_seed(0)
+    return ShapleyNet(ViTEncoder("conv_vit_tiny", model_args=VIT), hidden=32)
 
 
 CASES = {
@@ -38,6 +43,7 @@ CASES = {
     "no class term": (vit, {"kl_weight": 0.0, "value_weight": 0.0}),
     "pyramid": (pyramid, {}),
     "unet": (unet, {}),
+    "fastshap": (shapley, {}),
 }  # fmt: skip
 
 
@@ -51,7 +57,8 @@ class SkippedPictures(Pictures):
 
 def train(name, **options):
     net, settings = CASES[name]
-    module = FEXModule(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
+    kind = FastSHAPModule if name == "fastshap" else FEXModule
+    module = kind(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
     world = options.get("devices", 1)
     data = SkippedPictures if name == "skipped pictures" else Pictures
     rows = fit(module, data(32, batch_size=GLOBAL_BATCH // world), **options)

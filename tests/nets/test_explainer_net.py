@@ -156,7 +156,7 @@ def test_maps_start_as_class_activation_maps():
     maps = encoder.net.forward_features((inputs - encoder.mean) / encoder.std)
     assert maps.shape[-2:] == (2, 2)
     activation = torch.einsum("bdhw,cd->bchw", maps, encoder.net.get_classifier().weight).flatten(2)
-    expected = explainer_file.GATE * (activation - activation.mean(2, keepdim=True))
+    expected = ExplainerNet.gate_start * (activation - activation.mean(2, keepdim=True))
     for target in range(4):
         logits = net(inputs, torch.full((2,), target))[0]
         assert torch.allclose(logits - logits.mean(1, keepdim=True), expected[:, target], atol=1e-5)

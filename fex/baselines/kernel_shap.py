@@ -1,0 +1,65 @@
+"""KernelSHAP (Lundberg and Lee 2017): Shapley values by least squares over masks from the Shapley kernel."""
+
+import torch
+
+from fex.baselines.queried import LinearInScores
+from fex.black_box.base import BlackBox
+from fex.estimators import Antithetic
+from fex.features import PatchGrid
+from fex.removal import Removal
+from fex.shapley import centred, coalitions, every_coalition
+
+__all__ = ["KernelSHAP"]
+
+
+class KernelSHAP(LinearInScores):
+    """Shapley values of f_y(m x), estimated from `num_masks` queries an instance.
+
+    Two of the queries are the input and the blank input: attributions add up to the difference of their scores. The
+    others are masks of the Shapley kernel, each with its complement (Covert and Lee 2021). Where the budget holds all
+    2^N subsets, these are taken instead and the values are exact. Where it holds fewer pairs than features, the
+    solution of the smallest norm is taken; near num_masks = 2 N the estimate is at its noisiest.
+
+    Args:
+        black_box: any black box.
+        features: the grid, at least 2 features.
+        removal: fill of what a mask removes; by default the mean colour.
+        num_masks: K, queries an instance.
+        seed: seed of the masks, which all instances share.
+
+    Raises:
+        ValueError: fewer than 4 masks, or a single feature.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        features: PatchGrid,
+        removal: Removal | None = None,
+        *,
+        num_masks: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        count = features.num_features
+        if num_masks < 4 or count < 2:
+            raise ValueError(f"KernelSHAP needs num_masks >= 4 and at least 2 features, got {num_masks} and {count}.")
+        if count < num_masks.bit_length() and 2**count <= num_masks:
+            masks, weights = every_coalition(count)
+        else:
+            noise = Antithetic()((1, num_masks - 2, count), torch.Generator().manual_seed(seed))
+            masks = coalitions(*noise)[0]
+            weights = masks.new_ones(len(masks))
+        # phi = total / N + psi, sum psi = 0: least squares for psi has no constraint left (`fex.shapley.centred`).
+        coefficients, share = centred(masks.double())
+        root = weights.double().sqrt().unsqueeze(1)
+        inverse = torch.linalg.pinv(coefficients * root).T * root  # (K, N)
+        blank = -1 / count - (1 - share) @ inverse
+        clean = 1 / count - share @ inverse
+        ends = torch.stack([masks.new_zeros(count), masks.new_ones(count)])
+        super().__init__(
+            black_box,
+            features,
+            removal,
+            torch.cat([ends, masks]),
+            torch.cat([torch.stack([blank, clean]), inverse]),
+        )

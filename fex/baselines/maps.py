@@ -1,0 +1,64 @@
+"""What explainers share that see inside the network, at a grid of its own."""
+
+from abc import abstractmethod
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fex.baselines.base import FeatureExplainer, differentiating, in_parts
+from fex.black_box.base import BlackBox, resolve_target
+from fex.features import PatchGrid
+
+__all__ = ["MapExplainer", "upsample"]
+
+
+class MapExplainer(FeatureExplainer):
+    """An explainer whose maps lie on a grid of the network.
+
+    Args:
+        black_box: a box that has a `module`.
+        features: the grid of `attribute_features`.
+        internal_batch_size: largest number of images in one pass.
+
+    Raises:
+        TypeError: a box that can only be queried.
+        ValueError: internal_batch_size below 1.
+    """
+
+    def __init__(self, black_box: BlackBox, features: PatchGrid, *, internal_batch_size: int = 64) -> None:
+        super().__init__(features)
+        if internal_batch_size < 1:
+            raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
+        self.black_box, self.internal_batch_size = black_box, internal_batch_size
+        self.module = black_box.module
+
+    @abstractmethod
+    def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Maps (b, h, w) on the network's own grid, of at least one image."""
+
+    def _maps(self, inputs: Tensor, target: Tensor | int | None) -> Tensor:
+        clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
+        classes = resolve_target(target, clean)
+        if len(inputs) == 0:
+            return inputs.new_zeros(0, self.features.height, self.features.width)
+        with differentiating(self.module):
+            return in_parts(self._native, inputs, classes, self.internal_batch_size)
+
+    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Scores (B, N): the network's own where its grid is the explained one, else pooled from the pixels."""
+        maps = self._maps(inputs, target)
+        if maps.shape[1:] == (self.features.height, self.features.width):
+            return maps.flatten(1)
+        return self.features.pool(upsample(maps, inputs))
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The map, bilinear on the pixels: (B, H, W), float32."""
+        return upsample(self._maps(inputs, target), inputs)
+
+
+def upsample(maps: Tensor, inputs: Tensor) -> Tensor:
+    """Maps (B, h, w), bilinear on the pixels of `inputs` (B, 3, H, W) -> (B, H, W)."""
+    size = (inputs.shape[-2], inputs.shape[-1])
+    if len(maps) == 0:
+        return maps.new_zeros(0, *size)
+    return F.interpolate(maps.unsqueeze(1), size=size, mode="bilinear", align_corners=False).squeeze(1)

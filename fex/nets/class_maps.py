@@ -1,0 +1,134 @@
+"""What the explainer networks share: an encoder, and a map over the features for every class from one pass."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fex.features import PatchGrid
+from fex.nets.encoder import Encoder
+
+__all__ = ["ClassMapNet", "Encoded"]
+
+Net = TypeVar("Net", bound="ClassMapNet")
+
+
+class Encoded(NamedTuple):
+    """What one pass of the explainer gives; maps and values of any class follow from it at no further pass.
+
+    Attributes:
+        tokens: what the class weights read at each token, (B, N, D').
+        shared: the part of the maps that all classes share (B, N).
+        level: one number a class (B, C): in FEX the part of the logits that all features share.
+        trunk: pooled features (B, D').
+    """
+
+    tokens: Tensor
+    shared: Tensor
+    level: Tensor
+    trunk: Tensor
+
+
+class ClassMapNet(nn.Module):
+    """An encoder with a class head: score(n, y) = s(token_n) + w_y . h(token_n), and a level a_y(x) of each class.
+
+    All are float32 whatever the precision of the encoder, and all maps start at 0.
+
+    An encoder that keeps the classifier of its backbone (`class_head`) adds g(token_n) e(n, y): the evidence of class
+    y at place n, less its mean over the places, as that classifier sees it, times a learnt gate that starts at
+    `gate_start`. So the maps start as class activation maps, which is what a small training set of many classes needs.
+
+    Args:
+        encoder: tokens and a pooled vector from the input.
+        hidden: width of the heads.
+    """
+
+    gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
+
+    def __init__(self, encoder: Encoder, hidden: int = 128) -> None:
+        super().__init__()
+        self.encoder, self.hidden = encoder, hidden
+        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        self.shared = nn.Linear(hidden, 1)
+        self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        self.num_classes = 0
+
+    def build(self: Net, num_classes: int, features: PatchGrid) -> Net:
+        """Adds the layers whose size depends on the black box (C) and the features (N)."""
+        if num_classes < 1:
+            raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
+        self.num_classes, self.features = num_classes, features
+        nn.init.zeros_(self.shared.weight)
+        nn.init.zeros_(self.shared.bias)
+        self.weight = nn.Parameter(torch.zeros(num_classes, self.hidden))
+        # Before the level: checkpoints hold the optimiser's state in the order of the parameters.
+        self._add_heads()
+        self.level = nn.Linear(self.hidden, num_classes)
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
+        if (known := self.encoder.class_weight) is not None:
+            self._check_classes(len(known))
+            self.gate = nn.Linear(self.hidden, 1)
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, self.gate_start)
+        return self
+
+    def _check_classes(self, count: int) -> None:
+        if count != self.num_classes:
+            raise ValueError(
+                f"The backbone classifies into {count} classes, the black box into {self.num_classes}: set "
+                "class_head: false, or take a backbone with the black box's classes."
+            )
+
+    @property
+    def class_weight(self) -> Tensor:
+        """Weights (C, D') that read `Encoded.tokens`: the learnt ones, and those of the backbone's own classifier."""
+        known = self.encoder.class_weight
+        return self.weight if known is None else torch.cat([self.weight, known.to(self.weight.dtype)], 1)
+
+    @abstractmethod
+    def _add_heads(self) -> None:
+        """Adds what else depends on the number of classes."""
+
+    def explain(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One pass: inputs (B, 3, H, W) in [0, 1] -> attribution (B, N) of `target` (B,), and class logits (B, C).
+
+        Without a target, the class is the one that the explainer itself predicts.
+        """
+        encoded = self.encode(inputs)
+        classes = self.class_logits(encoded)
+        return self.attribution(encoded, classes.argmax(1) if target is None else target), classes
+
+    @property
+    def init_args(self) -> dict[str, Any]:
+        """Plain data from which `fex.nets.rebuild` makes the same network."""
+        return {
+            "encoder": {"class_path": f"fex.nets.{type(self.encoder).__name__}", "init_args": self.encoder.init_args},
+            "hidden": self.hidden,
+        }
+
+    def encode(self, inputs: Tensor) -> Encoded:
+        """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
+        found = self.encoder(inputs, (self.features.height, self.features.width))
+        with torch.autocast(inputs.device.type, enabled=False):
+            tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
+            level, shared = self.level(trunk), self.shared(tokens).squeeze(-1)
+            if found.classes is not None and found.local is not None:
+                level = level + found.classes.log_softmax(1)
+                local = found.local - found.local.mean(1, keepdim=True)
+                tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
+            return Encoded(tokens, shared, level, trunk)
+
+    def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:
+        """Scores of the classes `target` (B,) alone, without level, (B, N): no tensor with axes of C and N is made."""
+        with torch.autocast(target.device.type, enabled=False):
+            return torch.einsum("bnd,bd->bn", encoded.tokens, self.class_weight[target]) + encoded.shared
+
+    @abstractmethod
+    def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
+        """What the explainer answers for the classes `target` (B,): (B, N)."""
+
+    @abstractmethod
+    def class_logits(self, encoded: Encoded) -> Tensor:
+        """The explainer's own estimate of f(x), before the softmax: (B, C)."""
