@@ -17,7 +17,7 @@ def summarise(
     *,
     failed: Mapping[str, str],
     training: Mapping[str, Mapping[str, float]],
-    removals: Mapping[str, str],
+    removals: Mapping[str, str | None],
     reference: str | None,
     random: Sequence[str],
     resamples: int = 10_000,

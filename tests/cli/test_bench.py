@@ -30,8 +30,8 @@ def config(folder, **changes):
     content = {
         "black_box": {
             "class_path": "fex.black_box.CallableBlackBox",
-            "init_args": {"function": f"{__name__}:half", "num_classes": 2, "preprocess": {
-                "class_path": "fex.preprocess.Preprocess", "init_args": {"height": 32, "width": 32}}},
+            "init_args": {"function": f"{__name__}:half", "num_classes": 2,
+                          "preprocess": {"height": 32, "width": 32}},
         },
         "data": {"class_path": "datamodules.CIFAR10",
                  "init_args": {"root": str(cifar_folder(folder)), "batch_size": 3}},
@@ -40,7 +40,7 @@ def config(folder, **changes):
         "output": str(folder / "out"),
     } | changes  # fmt: skip
     path = folder / "benchmark.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return ["run", "--config", str(path)]
 
 
