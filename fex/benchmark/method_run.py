@@ -156,7 +156,7 @@ class MethodRun:
         if record is None:  # otherwise the first measurement stands
             record = Record(len(rows.inputs), queries, seconds)
             shown = max(0, PICTURES - rows.number)
-            record.maps = maps[:shown].float().cpu() if shown else None
+            record.maps = maps[:shown].float().cpu() if shown and maps.ndim == 3 else None
         data = self._attributed(rows, scores, maps)
         for key in missing:
             before, protocol = box.queries, self.setting.protocols[key]
