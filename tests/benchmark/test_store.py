@@ -72,7 +72,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     told = []
     resumed = run(store, [Candidate("Random", Random(GRID), key="key")], black_box, progress=lambda *a: told.append(a))
     assert told == [(5, True), (5, True), (2, False)]
-    assert black_box.queries == 2 * 18  # curves of the last batch, whose clean scores were there already
+    # Whether it is the same box, and the curves of the last batch, whose clean scores were there already.
+    assert black_box.queries == 4 + 2 * 18
     whole = run(None, [Candidate("Random", Random(GRID))], box())
     assert values(resumed) == values(whole)
     assert resumed[0].rows[0]["evaluation_queries"] == whole[0].rows[0]["evaluation_queries"] == 19
@@ -95,6 +96,16 @@ def test_another_method_seed_protocol_or_picture_is_not_taken_for_the_same(tmp_p
         progress=lambda *a: told.append(a[1]),
     )  # fmt: skip
     assert not any(told)
+
+
+def test_a_box_that_answers_otherwise_is_not_taken_for_the_same(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    asked = box()
+    run(store, [Candidate("Random", Random(GRID), key="one")], asked)
+    assert asked.queries == 4
+    with pytest.raises(ValueError, match=r"does not answer as it did when .* \(probabilities differ by 0.200\)"):
+        run(store, [Candidate("Random", Random(GRID), key="one")], box(high=0.75))
 
 
 def test_keys_follow_the_config_and_the_files_it_names(tmp_path):
