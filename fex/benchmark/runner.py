@@ -45,7 +45,7 @@ def evaluate_explainers(
     """Explains the class that the box predicts for each instance by every method and scores it, in constant memory.
 
     A method that raises is left out from there on, a protocol that raises for a method likewise; the others go on
-    (`Evaluation.errors`). Before each batch, the global random generators are seeded by `seed` and the batch's
+    (`Evaluation.errors`). Before each step, the global random generators are seeded by `seed` and the batch's
     content, so that no result depends on what ran before it.
 
     Args:

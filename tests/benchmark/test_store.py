@@ -1,7 +1,9 @@
 """What is kept, when it is used again, and when not."""
 
 import logging
+import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,6 +149,32 @@ def test_fingerprints_see_every_setting():
         fingerprint(object())
 
 
+class Careless(Random):
+    """Draws from the global generators."""
+
+    def attribute_features(self, inputs, target=None):
+        return torch.rand(len(inputs), 16) + random.random() + np.random.rand(len(inputs), 1)  # noqa: NPY002
+
+
+def test_draws_from_the_global_generators_do_not_depend_on_what_ran_before(tmp_path):
+    def scored(*names, limit=None, store=None):
+        found = evaluate_explainers(
+            [Candidate(name, Careless(GRID), key=name) for name in names], batches(), box(), GRID,
+            ["fex", "class_discrimination"], limit=limit, store=store, resamples=10,
+        )  # fmt: skip
+        return values(found[-1:])
+
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    alone = scored("b")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(4)
+    assert scored("a", "b") == alone
+    store = Store(ResultStore(tmp_path), "box")
+    scored("b", limit=5, store=store)
+    assert scored("b", store=store) == alone
+
+
 class Fails(Random):
     def attribute_features(self, inputs, target=None):
         raise RuntimeError("out of luck")
@@ -160,10 +188,10 @@ def test_what_fails_is_told_and_the_others_go_on():
         Candidate("RISE", RISE(black_box, GRID, num_masks=9)),
     ]
     plain = [{"inputs": batch["inputs"]} for batch in batches(10)]
-    fails, random, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
+    fails, blind, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
     assert str(fails.errors[""]) == "out of luck"
     assert fails.rows == []
-    assert "the data has no masks" in str(random.errors["seg"])
+    assert "the data has no masks" in str(blind.errors["seg"])
     assert [row["protocol"] for row in rise.rows] == ["fex", "fex"]
     assert rise.maps.shape == (8, 16, 16)
     with pytest.raises(ValueError, match="expected a name of its own"):
