@@ -52,7 +52,7 @@ def _asks_for_box(spec: Mapping[str, Any]) -> bool:
 def box_key(black_box: Mapping[str, Any], device: str) -> str:
     """Fingerprint of a black box by its config, the files that names in it mean, the code and its libraries.
 
-    What an address on the network answers is not part of it: a remote box that changed needs another output folder.
+    What an address on the network answers is not part of it; the runner asks it again about a few inputs.
     """
     return fingerprint([black_box, referenced_files(black_box), code_fingerprint(), package_versions(), device])
 

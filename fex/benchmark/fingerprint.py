@@ -43,10 +43,10 @@ def _plain(value: Any) -> Any:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if is_dataclass(value):
         return [kind, {each.name: _plain(getattr(value, each.name)) for each in fields(value)}]
-    if hasattr(value, "__dict__") and not callable(value) or type(value).__module__.startswith("fex."):
+    if hasattr(value, "__qualname__"):  # a function or a class
+        return [value.__module__, value.__qualname__]
+    if hasattr(value, "__dict__"):
         return [kind, _plain(vars(value))]
-    if callable(value):
-        return [getattr(value, "__module__", ""), getattr(value, "__qualname__", kind)]
     raise TypeError(f"Got {kind}, of which no fingerprint is known: give plain data, tensors or dataclasses.")
 
 

@@ -1,6 +1,7 @@
 """How much memory things take: allocations at their peak, and a process that explains a whole folder."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def peak_bytes(function: Callable[[], object], device: torch.device | str = "cpu
         function()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler writes a line to stderr whenever it starts and stops
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as records:
         function()
     with tempfile.TemporaryDirectory() as folder:

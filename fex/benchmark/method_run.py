@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -132,8 +133,7 @@ class MethodRun:
         missing = [each for each in self.scores if record is None or each not in record.components]
         if missing or record is None:
             try:
-                with seeded(int(rows.key[:15], 16) ^ self.setting.seed, rows.inputs.device):
-                    record = self._work(rows, record, missing)
+                record = self._work(rows, record, missing)
             except Exception as error:  # whatever a method of anybody's raises; the others go on
                 self.errors[""] = error
                 return False
@@ -146,22 +146,27 @@ class MethodRun:
         box, explainer = self.setting.black_box, self.candidate.explainer
         # The class is named, so that no explainer spends a query on it.
         target = resolve_target(None, rows.clean)
+        # Seeded anew for each step, so that a draw does not depend on which steps are already done.
+        randomness = partial(seeded, int(rows.key[:15], 16) ^ self.setting.seed, rows.inputs.device)
         if not self.warm:
-            self._warm_up(rows.inputs[:1], target[:1])
-        wait(rows.inputs.device)
-        before, start = box.queries, time.perf_counter()
-        scores, maps = attributions(explainer, rows.inputs, target, self.setting.features)
-        wait(rows.inputs.device)
-        seconds, queries = time.perf_counter() - start, box.queries - before
+            with randomness():
+                self._warm_up(rows.inputs[:1], target[:1])
+        with randomness():
+            wait(rows.inputs.device)
+            before, start = box.queries, time.perf_counter()
+            scores, maps = attributions(explainer, rows.inputs, target, self.setting.features)
+            wait(rows.inputs.device)
+            seconds, queries = time.perf_counter() - start, box.queries - before
         if record is None:  # otherwise the first measurement stands
             record = Record(len(rows.inputs), queries, seconds)
             shown = max(0, PICTURES - rows.number)
-            record.maps = maps[:shown].float().cpu() if shown else None
+            record.maps = maps[:shown].float().cpu() if shown and maps.ndim == 3 else None
         data = self._attributed(rows, scores, maps)
         for key in missing:
             before, protocol = box.queries, self.setting.protocols[key]
             try:
-                components = protocol.evaluate(box, data, seed=self.setting.seed)
+                with randomness():
+                    components = protocol.evaluate(box, data, seed=self.setting.seed)
             except Exception as error:
                 self.errors[protocol.name] = error
                 self.scores.pop(key)

@@ -20,6 +20,9 @@ __all__ = [
     "evaluate_explainers",
 ]  # fmt: skip
 
+CHECKED = 4  # instances about which the box of kept results is asked again
+TOLERANCE = 0.05  # of their probabilities: batches of other sizes round otherwise, most of all in bf16
+
 Progress = Callable[[int, bool], None]
 """Told of each method's batch: its instances, and whether the result was there already."""
 
@@ -42,7 +45,7 @@ def evaluate_explainers(
     """Explains the class that the box predicts for each instance by every method and scores it, in constant memory.
 
     A method that raises is left out from there on, a protocol that raises for a method likewise; the others go on
-    (`Evaluation.errors`). Before each batch, the global random generators are seeded by `seed` and the batch's
+    (`Evaluation.errors`). Before each step, the global random generators are seeded by `seed` and the batch's
     content, so that no result depends on what ran before it.
 
     Args:
@@ -63,7 +66,8 @@ def evaluate_explainers(
         One evaluation a candidate, in their order.
 
     Raises:
-        ValueError: no instances; an unknown protocol; two candidates of one name.
+        ValueError: no instances; an unknown protocol; two candidates of one name; a box that answers otherwise than
+            when the results in `store` were kept.
     """
     if len({candidate.name for candidate in candidates}) != len(candidates):
         raise ValueError(f"Got candidates {[c.name for c in candidates]}, expected a name of its own for each.")
@@ -79,7 +83,7 @@ def evaluate_explainers(
             rows = {key: value[: limit - done] for key, value in rows.items()}
         if count := len(rows["inputs"]):
             key = fingerprint(rows)
-            part = Rows(key, done, _clean(setting, rows["inputs"], key), rows)
+            part = Rows(key, done, _clean(setting, rows["inputs"], key, check=done == 0), rows)
             for run in runs:
                 stored = run.take(part)
                 if progress is not None:
@@ -137,12 +141,25 @@ def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str
     return {key: value[keep.to(value.device)].to(device) for key, value in rows.items()}
 
 
-def _clean(setting: Setting, inputs: Tensor, key: str) -> Tensor:
-    """The box's own prediction, asked once for all methods."""
+def _check_box(black_box: BlackBox, inputs: Tensor, kept: Tensor, folder: str) -> None:
+    """The settings of a box say what it is, but not what an address on the network answers today."""
+    change = float((black_box(inputs) - kept).abs().max())
+    if change > TOLERANCE:
+        raise ValueError(
+            f"Black box {black_box.name!r} does not answer as it did when the results in {folder} were kept "
+            f"(probabilities differ by {change:.3f}): give another output folder, or do not resume."
+        )
+
+
+def _clean(setting: Setting, inputs: Tensor, key: str, *, check: bool) -> Tensor:
+    """The box's own prediction, asked once for all methods; `check` asks for a few again where it was kept."""
     store = setting.store
     found = store.results.load_clean(store.black_box, key) if store is not None else None
-    if found is not None:
-        return found.to(inputs.device)
+    if found is not None and store is not None:
+        found = found.to(inputs.device)
+        if check:
+            _check_box(setting.black_box, inputs[:CHECKED], found[:CHECKED], str(store.results.folder))
+        return found
     clean = setting.black_box(inputs)
     if store is not None:
         store.results.save_clean(store.black_box, key, clean)

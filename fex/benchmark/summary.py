@@ -7,7 +7,6 @@ from typing import Any
 from fex.benchmark.cost import break_even
 from fex.benchmark.evaluation import Evaluation
 from fex.benchmark.significance import against_best, differences, grid_bias
-from fex.metrics.protocols import Perturbation
 
 __all__ = ["summarise"]
 
@@ -17,7 +16,7 @@ def summarise(
     *,
     failed: Mapping[str, str],
     training: Mapping[str, Mapping[str, float]],
-    removals: Mapping[str, str],
+    removals: Mapping[str, str | None],
     reference: str | None,
     random: Sequence[str],
     resamples: int = 10_000,
@@ -87,18 +86,19 @@ def _curves(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     found = []
     for evaluation in evaluations:
         for name, scores in evaluation.scores.items():
-            if not isinstance(scores.protocol, Perturbation):
-                continue
+            fractions = getattr(scores.protocol, "fractions", ())
             _, components = scores.instances()
             for curve, values in components.items():
+                if values.ndim != 2 or values.shape[1] != len(fractions):
+                    continue
                 found.append(
                     {
                         "method": evaluation.method,
                         "protocol": name,
                         "curve": curve,
-                        "measure": scores.protocol.measure,
-                        "fractions": list(scores.protocol.fractions),
-                        "mean": values.mean(0).tolist(),
+                        "measure": getattr(scores.protocol, "measure", "score"),
+                        "fractions": list(fractions),
+                        "mean": values.nanmean(0).tolist(),
                     }
                 )
     return found

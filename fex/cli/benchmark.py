@@ -155,11 +155,11 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     return report
 
 
-def _removal(explainer: Any) -> str:
-    """Name of the fill that the explainer itself was trained or runs with; "" where it has none."""
+def _removal(explainer: Any) -> str | None:
+    """Name of the fill that the explainer itself was trained or runs with, where it has one."""
     masker = getattr(explainer, "masker", None)
-    removal = getattr(explainer, "removal", getattr(masker, "removal", ""))
-    return removal if isinstance(removal, str) else getattr(removal, "name", "")
+    removal = getattr(explainer, "removal", getattr(masker, "removal", None))
+    return removal if isinstance(removal, str) else getattr(removal, "name", None)
 
 
 def _write(output: Path, report: dict[str, Any], config: Namespace, data: Any, maps: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ from fex.report.tables import LEGEND, Cell, cells
 __all__ = ["benchmark_page", "write_benchmark_page"]
 
 TILE = 112  # pixels a side of a picture
+ORDERS = {"positive_curve": "most important first", "negative_curve": "least important first"}
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -104,9 +105,9 @@ def _charts(curves: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
         first = next(iter(own.values()))
         empty = [None] * len(first["fractions"])
         series = {name: own[name]["mean"] if name in own else empty for name in methods}  # same colours in all charts
-        first_out = "most important first" if curve.startswith("positive") else "least important first"
+        name = ORDERS.get(curve, curve.replace("_", " "))
         charts.append(
-            line_chart(series, first["fractions"], title=f"{protocol}: {first_out}", x_label="share removed",
+            line_chart(series, first["fractions"], title=f"{protocol}: {name}", x_label="share removed",
                        y_label=first["measure"])
         )  # fmt: skip
     return f'<h2>Curves</h2><p class="key">{"".join(keys)}</p><div class="charts">{"".join(charts)}</div>\n'

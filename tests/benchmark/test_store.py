@@ -1,7 +1,9 @@
 """What is kept, when it is used again, and when not."""
 
 import logging
+import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,7 +74,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     told = []
     resumed = run(store, [Candidate("Random", Random(GRID), key="key")], black_box, progress=lambda *a: told.append(a))
     assert told == [(5, True), (5, True), (2, False)]
-    assert black_box.queries == 2 * 18  # curves of the last batch, whose clean scores were there already
+    # Whether it is the same box, and the curves of the last batch, whose clean scores were there already.
+    assert black_box.queries == 4 + 2 * 18
     whole = run(None, [Candidate("Random", Random(GRID))], box())
     assert values(resumed) == values(whole)
     assert resumed[0].rows[0]["evaluation_queries"] == whole[0].rows[0]["evaluation_queries"] == 19
@@ -95,6 +98,16 @@ def test_another_method_seed_protocol_or_picture_is_not_taken_for_the_same(tmp_p
         progress=lambda *a: told.append(a[1]),
     )  # fmt: skip
     assert not any(told)
+
+
+def test_a_box_that_answers_otherwise_is_not_taken_for_the_same(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    asked = box()
+    run(store, [Candidate("Random", Random(GRID), key="one")], asked)
+    assert asked.queries == 4
+    with pytest.raises(ValueError, match=r"does not answer as it did when .* \(probabilities differ by 0.200\)"):
+        run(store, [Candidate("Random", Random(GRID), key="one")], box(high=0.75))
 
 
 def test_keys_follow_the_config_and_the_files_it_names(tmp_path):
@@ -136,6 +149,32 @@ def test_fingerprints_see_every_setting():
         fingerprint(object())
 
 
+class Careless(Random):
+    """Draws from the global generators."""
+
+    def attribute_features(self, inputs, target=None):
+        return torch.rand(len(inputs), 16) + random.random() + np.random.rand(len(inputs), 1)  # noqa: NPY002
+
+
+def test_draws_from_the_global_generators_do_not_depend_on_what_ran_before(tmp_path):
+    def scored(*names, limit=None, store=None):
+        found = evaluate_explainers(
+            [Candidate(name, Careless(GRID), key=name) for name in names], batches(), box(), GRID,
+            ["fex", "class_discrimination"], limit=limit, store=store, resamples=10,
+        )  # fmt: skip
+        return values(found[-1:])
+
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    alone = scored("b")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(4)
+    assert scored("a", "b") == alone
+    store = Store(ResultStore(tmp_path), "box")
+    scored("b", limit=5, store=store)
+    assert scored("b", store=store) == alone
+
+
 class Fails(Random):
     def attribute_features(self, inputs, target=None):
         raise RuntimeError("out of luck")
@@ -149,10 +188,10 @@ def test_what_fails_is_told_and_the_others_go_on():
         Candidate("RISE", RISE(black_box, GRID, num_masks=9)),
     ]
     plain = [{"inputs": batch["inputs"]} for batch in batches(10)]
-    fails, random, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
+    fails, blind, rise = evaluate_explainers(candidates, plain, black_box, GRID, ["fex", "seg"], resamples=10)
     assert str(fails.errors[""]) == "out of luck"
     assert fails.rows == []
-    assert "the data has no masks" in str(random.errors["seg"])
+    assert "the data has no masks" in str(blind.errors["seg"])
     assert [row["protocol"] for row in rise.rows] == ["fex", "fex"]
     assert rise.maps.shape == (8, 16, 16)
     with pytest.raises(ValueError, match="expected a name of its own"):

@@ -53,6 +53,8 @@ def test_paired_statistics_of_several_columns():
 def test_chunks_are_invisible(monkeypatch):
     values = torch.rand(40)
     whole = bootstrap_interval(values, resamples=100)
+    monkeypatch.setattr("fex.metrics.functional.bootstrap.KEPT", 0)
+    assert bootstrap_interval(values, resamples=100) == whole  # draws that are kept are the same draws
     monkeypatch.setattr("fex.metrics.functional.bootstrap.CHUNK", 40 * 8)
     assert bootstrap_interval(values, resamples=100) == pytest.approx(whole, abs=0.03)
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)

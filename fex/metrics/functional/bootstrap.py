@@ -1,6 +1,7 @@
 """Percentile bootstrap over instances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 __all__ = ["Interval", "bootstrap_interval", "paired_difference"]
 
 CHUNK = 2**22  # numbers drawn at once, so that 10,000 resamples of any data set fit into memory
+KEPT = 2**26  # numbers of draws that are kept for the next interval, in 2 bytes each
 
 
 class Interval(NamedTuple):
@@ -95,6 +97,23 @@ def _identity(means: Tensor) -> Tensor:
     return means
 
 
+def _draws(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
+    """How often each instance is drawn in each resample, some resamples at a time: (k, count), float64."""
+    generator = torch.Generator().manual_seed(seed)
+    step = max(1, CHUNK // count)
+    for start in range(0, resamples, step):
+        picks = torch.randint(count, (min(step, resamples - start), count), generator=generator)
+        # As counts, and not as picked rows: the means of all columns are then one product.
+        times = torch.zeros(picks.shape, dtype=torch.float64)
+        yield times.scatter_add_(1, picks, torch.ones_like(times))
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(count: int, resamples: int, seed: int) -> list[Tensor]:
+    """The same in int16, kept: a table takes hundreds of intervals over the same instances and seed."""
+    return [times.to(torch.int16) for times in _draws(count, resamples, seed)]
+
+
 def _bootstrap(
     values: Tensor, statistic: Callable[[Tensor], Tensor], level: float, resamples: int, seed: int
 ) -> Interval:
@@ -107,15 +126,11 @@ def _bootstrap(
     if bool(values.isnan().any()):
         raise ValueError("Got NaN values: leave out instances that have none, and say how many are left.")
     count = len(values)
-    generator = torch.Generator().manual_seed(seed)
-    step = max(1, CHUNK // count)
-    drawn = []
-    for start in range(0, resamples, step):
-        picks = torch.randint(count, (min(step, resamples - start), count), generator=generator)
-        # How often each instance is drawn: the means of all columns are then one product.
-        times = torch.zeros(picks.shape, dtype=torch.float64)
-        times.scatter_add_(1, picks, torch.ones_like(times))
-        drawn.append(statistic((times @ flat / count).view(-1, *values.shape[1:])))
+    draws = _kept_draws if count * resamples <= KEPT else _draws
+    drawn = [
+        statistic((times.double() @ flat / count).view(-1, *values.shape[1:]))
+        for times in draws(count, resamples, seed)
+    ]
     tail = (1 - level) / 2
     bounds = torch.cat(drawn).double().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
     return Interval(float(statistic(values.mean(0))), float(bounds[0]), float(bounds[1]))
