@@ -19,7 +19,7 @@ def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def linear_rule(relevance: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
-    """Linear layer, only contributions that raise the output (eq. 4 and the z+ rule): (..., O) -> (..., I).
+    """Linear layer, only contributions that raise the output (the z+ rule): (..., O) -> (..., I).
 
     R_i = sum_o (x_i w_oi)^+ / (sum_j (x_j w_oj)^+) R_o; the bias takes no relevance.
 
@@ -35,7 +35,7 @@ def linear_rule(relevance: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def product_rule(relevance: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrix product left @ right of two signals, half of the relevance to each (eq. 6 with the paper's halving).
+    """Matrix product left @ right of two signals, half of the relevance to each.
 
     Args:
         relevance: of the product (..., n, m).
@@ -47,7 +47,7 @@ def product_rule(relevance: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor
 
 
 def add_rule(relevance: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of two signals (B, ...): in proportion to each, then normalised (eq. 9 and 10).
+    """Sum of two signals (B, ...): in proportion to each, then normalised.
 
     The proportions may be huge and opposite where the signals cancel; normalised, each gets a share of the total by
     the absolute value of its sum, so that no more leaves than came.

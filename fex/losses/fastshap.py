@@ -1,4 +1,4 @@
-"""The least-squares Shapley loss of FastSHAP (Jethani et al. 2022, eq. 6), with additive efficiency normalisation."""
+"""The least-squares Shapley loss of FastSHAP (Jethani et al. 2022), with additive efficiency normalisation."""
 
 from torch import Tensor
 
