@@ -27,10 +27,20 @@ class AmortizedModule(pl.LightningModule):
         features: N features.
         explainer: the network; built here for the box's classes and these features.
         removal: what stands in for a removed feature.
+
+    Raises:
+        ValueError: an encoder for inputs of another size than the black box's.
     """
 
     def __init__(self, black_box: BlackBox, features: PatchGrid, explainer: ExplainerNet, removal: Removal) -> None:
         super().__init__()
+        own, (height, width) = explainer.encoder.size, black_box.preprocess.size
+        if own is not None and own != (height, width):
+            raise ValueError(
+                f"The encoder takes {own[0]} x {own[1]} pixels, the black box {black_box.name!r} {height} x {width}: "
+                f"give the box `preprocess: {{height: {own[0]}, width: {own[1]}}}`, or the encoder "
+                f"`model_args: {{img_size: {height}}}`."
+            )
         self.black_box, self.features, self.removal = black_box, features, removal
         self.explainer = explainer.build(black_box.num_classes, features)
         self.agreement = MeanMetric()

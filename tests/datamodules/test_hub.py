@@ -130,6 +130,39 @@ def test_clear_errors(files, tmp_path):
         data.train_dataloader()
 
 
+class _Task:
+    """What a datamodule asks of its trainer before the data is set up."""
+
+    def __init__(self, name):
+        self.state = self
+        self.fn = name
+
+
+def test_a_split_is_missed_only_where_it_is_needed(tmp_path):
+    for index in range(4):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / "train" / f"{index}.png").write_bytes(encode((6, 6)))
+    data = Hub(str(tmp_path), label_column=None, preprocess=SIZE, batch_size=2, val_fraction=0.5)
+    data.trainer = _Task("fit")
+    data.prepare_data()
+    data.trainer = None
+    data.setup("fit")
+    assert {stage: len(rows) for stage, rows in data.datasets.items()} == {"train": 2, "val": 2}
+    data.trainer = _Task("test")
+    with pytest.raises(ValueError, match="Cannot load the split 'test'.*Set `test_split: null` if there is none"):
+        data.prepare_data()
+
+
+def test_parquet_shows_the_command_line_what_it_takes_alone():
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Parquet, "data")
+    keys = set(vars(parser.get_defaults().data))
+    assert {"train", "val", "test", "image_column", "streaming", "val_fraction", "batch_size"} <= keys
+    assert not {"name", "data_files", "train_split", "val_split", "test_split"} & keys
+
+
 def test_unlabelled(files):
     data = _parquet(files, label_column=None)
     data.setup("test")
