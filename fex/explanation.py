@@ -16,7 +16,7 @@ from fex.features import PatchGrid
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Explanation", "printable"]
+__all__ = ["Explanation", "on_one_line", "printable"]
 
 SUFFIXES = (".png", ".html", ".npz", ".json")
 
@@ -24,6 +24,11 @@ SUFFIXES = (".png", ".html", ".npz", ".json")
 def printable(name: str | os.PathLike[str]) -> str:
     """A file name as text that can be encoded: bytes that are no UTF-8 become the replacement character."""
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def on_one_line(text: str) -> str:
+    """The text with line breaks, control and other invisible characters replaced: file names may hold any."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 @dataclass(frozen=True, eq=False)

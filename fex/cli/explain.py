@@ -21,7 +21,7 @@ __all__ = ["Summary", "build_parser", "main", "run"]
 _EPILOG = """
 For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
 sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
-all (in pages of 500); skipped.csv lists pictures that could not be read. No black box is asked.
+all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked.
 
 exit codes: 0 all images explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
 no such checkpoint, no images, output that cannot be written).
@@ -39,7 +39,7 @@ class Summary:
 
     Attributes:
         explained: images with results.
-        skipped: images that could not be read.
+        skipped: images that could not be read, or whose results could not be drawn.
         named: the first few of them, with reasons.
         seconds: wall time after loading.
         output: folder of the results.
@@ -56,7 +56,7 @@ class Summary:
         unit = "image" if self.explained == 1 else "images"
         text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} images/s)"
         if self.skipped:
-            text += f", skipped {self.skipped:,} that could not be read (all in {self.output / 'skipped.csv'}):"
+            text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
         return f"{text}\nresults: {self.output}" + (
             f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
@@ -193,14 +193,21 @@ def _explain(
 ) -> None:
     """Reads, explains and writes at the same time; results are added in order."""
     from fex.cli.progress import progress
-    from fex.explanation import printable
+    from fex.explanation import on_one_line, printable
     from fex.streaming import ImageFile, explain_files, ordered_map
 
     workers = arguments.num_workers or min(8, os.cpu_count() or 1)
 
     def write(item: tuple[ImageFile, list["Explanation"] | str]) -> "tuple[PurePath, Written | str]":
         file, found = item
-        return file.name, (found if isinstance(found, str) else results.write(file.name, found))
+        if isinstance(found, str):
+            return file.name, found
+        try:
+            return file.name, results.write(file.name, found)
+        except OSError:  # a full disk: the next picture would fail like this one
+            raise
+        except Exception as error:  # one picture that cannot be drawn does not cost the others
+            return file.name, f"its results could not be made ({type(error).__name__}: {error})"
 
     stream = explain_files(
         explainer,
@@ -217,7 +224,7 @@ def _explain(
                 summary.skipped += 1
                 results.skip(printable(name), written)
                 if len(summary.named) < 3:
-                    summary.named.append((printable(name), written))
+                    summary.named.append((on_one_line(printable(name)), written))
             else:
                 summary.explained += 1
                 results.add(written)

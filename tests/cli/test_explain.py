@@ -14,6 +14,7 @@ from fex.backbones import build_timm
 from fex.black_box import load_black_box
 from fex.cli import explain
 from fex.cli.progress import progress
+from fex.explanation import Explanation
 from fex.preprocess import Preprocess
 from fex.weights import save_black_box
 from tests.explainers import CLASSES, tiny_explainer, write_checkpoint
@@ -127,6 +128,35 @@ def test_bad_pictures_are_counted_and_named(tmp_path, checkpoint, capsys):
     assert len(names) == len(good) + 1
     assert "n\ufffd.png" in names
     assert "bomb.png" not in (out / "gallery.html").read_text()
+
+
+def test_names_with_control_characters_are_drawn(tmp_path, checkpoint):
+    names = ["two\nlines.png", "tab\tand\x1b[31mred.png"]
+    for name in names:
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out)]) == 0
+    assert {f"{name}.png" for name in names} <= tree(out)
+    assert {row["file"] for row in read_csv(out / "explanations.csv")} == set(names)
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_counted_skip(tmp_path, checkpoint, capsys, monkeypatch):
+    for number in range(3):
+        picture(tmp_path / "in" / f"{number}.png")
+    save = Explanation.save
+
+    def broken(self, path):
+        if self.source == "1.png":
+            raise RuntimeError("raqm_layout failed")
+        return save(self, path)
+
+    monkeypatch.setattr(Explanation, "save", broken)
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz"]) == 1
+    assert "skipped 1" in capsys.readouterr().out
+    assert [row["file"] for row in read_csv(out / "explanations.csv")] == ["0.png", "2.png"]
+    (skipped,) = read_csv(out / "skipped.csv")
+    assert "could not be made (RuntimeError: raqm_layout failed)" in skipped["reason"]
 
 
 def test_only_bad_pictures(tmp_path, checkpoint, capsys):
