@@ -16,6 +16,12 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm",
     ".pbm", ".pnm", ".tga",
 )  # fmt: skip
+# What undoes each EXIF orientation; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
 
 
@@ -23,11 +29,19 @@ class UnreadableImageError(ValueError):
     """The picture is corrupt, cut off, no picture or too large."""
 
 
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data, of which the plugins say so in as many ways; the pixels may be whole
+        return 1
+
+
 def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
     """Decodes a picture of any PIL mode as 8-bit RGB.
 
-    EXIF rotation is ignored, as is usual for ImageNet. A JPEG of more than `MAX_PIXELS` is decoded at 1/2, 1/4 or 1/8;
-    other formats of that size are refused before they are decoded (decompression bombs).
+    Pictures are turned and mirrored as their EXIF orientation says, so that results lie the way every viewer shows the
+    picture (torchvision's data sets, used for most ImageNet figures, ignore it). A JPEG of more than `MAX_PIXELS` is
+    decoded at 1/2, 1/4 or 1/8; other formats of that size are refused before they are decoded (decompression bombs).
 
     Args:
         source: encoded bytes, or a path.
@@ -46,7 +60,11 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
                 image.draft(None, (int(width * scale / 2), int(height * scale / 2)))
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
-            return to_rgb(image).copy() if image.mode == "RGB" else to_rgb(image)
+            method = _UPRIGHT.get(_orientation(image))
+            picture = to_rgb(image)
+            if method is not None:
+                return picture.transpose(method)
+            return picture.copy() if picture is image else picture
     except (MemoryError, UnreadableImageError):
         raise
     except (
