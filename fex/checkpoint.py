@@ -7,13 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.resources import manifest, shipped_path
+from fex.resources import manifest, resource_dir, shipped_path
 from fex.weights import load_weights
 
 __all__ = ["read_checkpoint"]
 
 # What torch.load raises for a file that is cut off, changed, no checkpoint, or one that asks for code.
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def _made_by(path: Path) -> str:
+    """Which packaged config writes below runs/NAME, as they all do; "" if none."""
+    parts = path.parts
+    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else ""
+    made = bool(name) and (resource_dir("configs") / f"{name}.yaml").is_file()
+    return f" `fex-train --config {name}.yaml` makes it." if made else ""
 
 
 def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -30,11 +38,13 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if path.is_dir():
         found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
         if not found:
-            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.")
+            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.{_made_by(path)}")
         path = found[0]
     if not path.is_file():
         known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
-        raise FileNotFoundError(f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.")
+        raise FileNotFoundError(
+            f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.{_made_by(path)}"
+        )
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
         if training := manifest().get(str(name_or_path), {}).get("training"):

@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import warnings
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from fex.atomic import replacing
 from fex.cli.checkpoint_io import SafeCheckpointIO
-from fex.cli.config import PackagedConfig
+from fex.cli.config import PackagedConfig, ShortErrors, WithExamples, told
 from fex.cli.graceful_stop import GracefulStop
 from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
@@ -38,23 +38,8 @@ SILENCED = (
 )
 
 
-class _Help(DefaultHelpFormatter):
-    """Keeps the lines of the examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-class FexParser(LightningArgumentParser):
-    """Says what is wrong without printing every setting there is."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with the error and where to look."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        parser: Any = getattr(ex, "subcommand_parser", None) or self
-        program = parser.prog.replace(" [options]", "")
-        self.exit(2, f"fex-train: error: {message}\nFor all settings: {program} --help\n")
+class FexParser(ShortErrors, LightningArgumentParser):
+    """Lightning's parser with short errors."""
 
 
 class FexCLI(LightningCLI):
@@ -168,7 +153,7 @@ def run(argv: list[str]) -> FexCLI:
             "allow_abbrev": False,  # a mistyped key is an error, not another key
             "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
             "epilog": _EPILOG,
-            "formatter_class": _Help,
+            "formatter_class": WithExamples,
         },
         args=_arguments(argv),
     )
@@ -176,12 +161,7 @@ def run(argv: list[str]) -> FexCLI:
 
 def main() -> None:
     """Entry point of `fex-train`."""
-    try:
-        run(sys.argv[1:])
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("FEX_TRACEBACK"):
-            raise
-        sys.exit(f"fex-train: error: {error}\n(FEX_TRACEBACK=1 shows where.)")
+    told("fex-train", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

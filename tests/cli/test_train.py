@@ -119,8 +119,10 @@ def test_checkpoints_that_cannot_be_written_fail_before_training(small, tmp_path
     monkeypatch.setattr("sys.argv", ["fex-train", "--config", path])
     with pytest.raises(SystemExit) as error:
         main()
-    assert "Could not write" in str(error.value)
-    assert "choose a place that is writable and has space" in str(error.value)
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert "Could not write" in message
+    assert "choose a place that is writable and has space" in message
     monkeypatch.setenv("FEX_TRACEBACK", "1")
     with pytest.raises(OSError, match="Could not write"):
         main()
