@@ -10,10 +10,32 @@ from torch import Tensor
 from fex.resources import manifest, resource_dir, shipped_path
 from fex.weights import load_weights
 
-__all__ = ["read_checkpoint"]
+__all__ = ["read_checkpoint", "read_plain"]
 
-# What torch.load raises for a file that is cut off, changed, no checkpoint, or one that asks for code.
+# What torch.load raises for a file that is cut off, changed, or no checkpoint.
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def read_plain(path: str | Path) -> Any:
+    """What `torch.save` wrote to `path`: tensors on the CPU and plain data; no code of the file is run.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no such file, a damaged one, or one with more than plain data.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Found no checkpoint at {path}.{_made_by(Path(path))}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        # torch's own text advises to let the file run its code.
+        reason = "it is cut off, damaged or no checkpoint"
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it holds more than tensors and plain data, or is damaged"
+        raise ValueError(
+            f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
+            "written by fex-train."
+        ) from error
 
 
 def _made_by(path: Path) -> str:
@@ -50,14 +72,7 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
         if training := manifest().get(str(name_or_path), {}).get("training"):
             meta = {**meta, "training": training}
     else:
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except _DAMAGED as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(
-                f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
-                "written by fex-train."
-            ) from error
+        checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None
         if not isinstance(meta, dict) or "state_dict" not in checkpoint:
             raise ValueError(f"{path} is no FEX checkpoint (it has no `fex` entry): give one written by fex-train.")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from fex.black_box import BlackBox
+from fex.checks import differences
 from fex.explainer import explainer_meta
 from fex.features import PatchGrid
 from fex.nets import ExplainerNet
@@ -117,8 +118,8 @@ class AmortizedModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), self._meta()
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        for key in ("net", "grid", "class_names"):
-            if found[key] != own[key]:
-                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
+        unlike = [line for key in ("net", "grid", "class_names") for line in differences(key, found[key], own[key])]
+        if unlike:
+            raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // world_size_of(self)
         self._seconds_before = found.get("training", {}).get("seconds", 0.0)

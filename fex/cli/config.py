@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.resources import config_path
 
@@ -52,7 +53,7 @@ def told(program: str, work: Callable[[], Any]) -> None:
     """
     try:
         work()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MisconfigurationException) as error:
         if os.environ.get("FEX_TRACEBACK"):
             raise
         print(f"{program}: error: {error}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)
