@@ -24,7 +24,7 @@ sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanati
 all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked.
 
 exit codes: 0 all images explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no images, output that cannot be written).
+no such checkpoint, no image that can be read, output that cannot be written); 130 interrupted.
 
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
@@ -70,6 +70,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _formats(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("got no format, expected some of png, npz, json, html")
+    return names
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -85,7 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
     parser.add_argument("--output", type=Path, default=Path("explanations"), help="folder (default: explanations)")
     parser.add_argument(
-        "--formats", default="png,npz,json", metavar="LIST", help="of png, npz, json, html (default: png,npz,json)"
+        "--formats",
+        type=_formats,
+        default="png,npz,json",
+        metavar="LIST",
+        help="of png, npz, json, html (default: png,npz,json)",
     )
     parser.add_argument("--batch-size", type=_positive, default=32, help="images a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
@@ -173,8 +184,13 @@ def run(argv: Sequence[str]) -> Summary:
 
     summary = Summary(output=arguments.output)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results:
+    if (arguments.output / "explanations.csv").exists():
+        print(
+            f"fex-explain: {arguments.output} has results of an earlier run: table and gallery are written anew, files of "
+            "images that this run does not explain stay. Give a new --output to keep runs apart.",
+            file=sys.stderr,
+        )
+    with ResultFolder(arguments.output, formats=arguments.formats, note=note) as results:
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total)
@@ -242,6 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fex-explain: interrupted; what was done so far is in the output folder.", file=sys.stderr)
         return 130
     print(summary)
+    if not summary.explained:
+        print("fex-explain: error: none of the images could be explained.", file=sys.stderr)
+        return 2
     return 1 if summary.skipped else 0
 
 

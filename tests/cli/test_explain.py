@@ -96,11 +96,13 @@ def test_several_arguments_do_not_meet(tmp_path, checkpoint):
         "in/a.png.npz", "2-in/a.png.npz", "b.png.npz", "2-b.png.npz"}  # fmt: skip
 
 
-def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint):
+def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint, capsys):
     picture(tmp_path / "a.png")
     arguments = [checkpoint, str(tmp_path), "--output", str(tmp_path / "out")]
     assert explain.run(arguments).explained == 1
+    assert "earlier run" not in capsys.readouterr().err
     assert explain.run(arguments).explained == 1
+    assert f"{tmp_path / 'out'} has results of an earlier run" in capsys.readouterr().err
     assert explain.main([checkpoint, str(tmp_path), "--output", str(tmp_path)]) == 2
 
 
@@ -161,8 +163,10 @@ def test_a_picture_that_cannot_be_drawn_is_a_counted_skip(tmp_path, checkpoint, 
 
 def test_only_bad_pictures(tmp_path, checkpoint, capsys):
     (tmp_path / "a.png").write_text("no picture")
-    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 1
-    assert "explained 0 images" in capsys.readouterr().out
+    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert "explained 0 images" in told.out
+    assert "none of the images could be explained" in told.err
     assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv"}
 
 
@@ -227,6 +231,7 @@ def test_a_disk_that_fills_up_ends_the_run_but_keeps_what_was_done(tmp_path, che
 def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
     for flags, message in (
         (["--top-k", "0"], "got 0, expected at least 1"),
+        (["--formats", " ,"], "got no format, expected some of png, npz, json, html"),
         (["--target", "a", "--top-k", "2"], "not allowed with"),
     ):
         with pytest.raises(SystemExit) as error:
