@@ -102,10 +102,9 @@ class CallableBlackBox(BlackBox):
         )
 
     def _score(self, inputs: Tensor) -> Tensor:
+        copy = inputs.clone()  # so that a function that works in place leaves the caller's pictures
         try:
-            answer = self._function(
-                inputs.clone()
-            )  # so that a function that works in place leaves the caller's pictures
+            answer = self._function(copy)
         except torch.OutOfMemoryError:  # answered by a smaller chunk
             raise
         except Exception as error:  # the user's own code; its traceback stays above this one

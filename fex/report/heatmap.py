@@ -174,8 +174,7 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
         picture = to_picture(explanation.image.detach().cpu())
     else:
         picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
-    whose = "explainer's estimate" if explanation.probability_of == "explainer" else "the black box's"
-    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({whose})"
+    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({explanation.estimated_by})"
     subtitle = on_one_line(f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal")
     if explanation.source:  # a long path gives way to the rest
         font, dot = _font(12), "  ·  "

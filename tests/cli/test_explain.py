@@ -129,7 +129,9 @@ def test_bad_pictures_are_counted_and_named(tmp_path, checkpoint, capsys):
     names = [row["file"] for row in read_csv(out / "explanations.csv")]
     assert len(names) == len(good) + 1
     assert "n\ufffd.png" in names
-    assert "bomb.png" not in (out / "gallery.html").read_text()
+    gallery = (out / "gallery.html").read_text()
+    assert "bomb.png" not in gallery
+    assert "4 more skipped: see skipped.csv" in gallery
 
 
 def test_names_with_control_characters_are_drawn(tmp_path, checkpoint):
