@@ -176,6 +176,14 @@ def test_a_bad_checkpoint_is_one_line_without_unsafe_advice(small, tmp_path, mon
     assert "ran" not in out.splitlines()
 
 
+def test_a_trainer_setting_that_lightning_refuses_is_one_line(small, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fex-train", "--config", small, "--trainer.max_steps", "-3"])
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 2
+    assert "max_steps" in capsys.readouterr().err.splitlines()[0]
+
+
 @pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
 def test_help_of_each_stage_shows_examples(stage, capsys):
     with pytest.raises(SystemExit):
