@@ -75,6 +75,7 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
                 image.draft(None, (int(width * scale / 2), int(height * scale / 2)))
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+            image.load()  # here, where its errors count: reading EXIF data of a PNG would load it too
             method = _UPRIGHT.get(_orientation(image))
             picture = to_rgb(image)
             if method is not None:

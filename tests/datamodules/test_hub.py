@@ -121,7 +121,7 @@ def test_clear_errors(files, tmp_path):
     for streaming in (False, True):
         with pytest.raises(ValueError, match=r"no column 'picture'; it has \['image', 'label'\]"):
             _parquet(files, image_column="picture", streaming=streaming).setup("fit")
-    with pytest.raises(ValueError, match="Cannot load the split 'train' of 'nobody/nothing'.*without a network"):
+    with pytest.raises(ValueError, match="Cannot load the split 'train' of 'nobody/nothing'.*Without a network"):
         Hub("nobody/nothing", preprocess=SIZE).setup("fit")
     data = _parquet(files, streaming=True, batch_size=4)
     data.setup("fit")
@@ -140,9 +140,9 @@ class _Task:
 
 def test_a_split_is_missed_only_where_it_is_needed(tmp_path):
     for index in range(4):
-        (tmp_path / "train").mkdir(exist_ok=True)
-        (tmp_path / "train" / f"{index}.png").write_bytes(encode((6, 6)))
-    data = Hub(str(tmp_path), label_column=None, preprocess=SIZE, batch_size=2, val_fraction=0.5)
+        (tmp_path / "pictures" / "train").mkdir(exist_ok=True, parents=True)
+        (tmp_path / "pictures" / "train" / f"{index}.png").write_bytes(encode((6, 6)))
+    data = Hub(str(tmp_path / "pictures"), label_column=None, preprocess=SIZE, batch_size=2, val_fraction=0.5)
     data.trainer = _Task("fit")
     data.prepare_data()
     data.trainer = None
