@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 
 from fex.black_box import BlackBox
 from fex.cli.benchmark import run_benchmark
-from fex.cli.config import PackagedConfig, ShortErrors, WithExamples, told
+from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.features import PatchGrid
 
 __all__ = ["main", "run"]
@@ -25,8 +25,7 @@ _SPEED_EXAMPLES = """
 
 
 class _Parser(ShortErrors, ArgumentParser):
-    def __init__(self, examples: str, **options: Any) -> None:
-        super().__init__(epilog=f"\nexamples:{examples}\n", formatter_class=WithExamples, **options)
+    """Also made by jsonargparse, without these arguments, for the classes that a config names."""
 
 
 def _selecting(argv: list[str]) -> list[str]:
@@ -47,9 +46,9 @@ def _selecting(argv: list[str]) -> list[str]:
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(_RUN_EXAMPLES + _SPEED_EXAMPLES, prog="fex-bench", description=__doc__)
+    parser = _Parser(prog="fex-bench", description=__doc__, **help_with(_RUN_EXAMPLES + _SPEED_EXAMPLES))
     commands = parser.add_subcommands()
-    run = _Parser(_RUN_EXAMPLES, description="Score explainers by named protocols.")
+    run = _Parser(description="Score explainers by named protocols.", **help_with(_RUN_EXAMPLES))
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
@@ -78,7 +77,9 @@ def _parser() -> ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--threads", type=PositiveInt | None, default=None)
     commands.add_subcommand("run", run, help="methods x protocols on one black box")
-    speed = _Parser(_SPEED_EXAMPLES, description="Ratios of times and memory, measured in turn in one run.")
+    speed = _Parser(
+        description="Ratios of times and memory, measured in turn in one run.", **help_with(_SPEED_EXAMPLES)
+    )
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
     speed.add_argument("--repeats", type=PositiveInt, default=15, help="measurements of each time.")
     speed.add_argument("--images", type=PositiveInt, default=2000, help="pictures in the folder that is explained.")

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.resources import config_path
 
-__all__ = ["PackagedConfig", "ShortErrors", "WithExamples", "told"]
+__all__ = ["PackagedConfig", "ShortErrors", "help_with", "told"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -27,11 +27,17 @@ class PackagedConfig(ActionConfigFile):
         ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
 
 
-class WithExamples(DefaultHelpFormatter):
+class _Lines(DefaultHelpFormatter):
     """Keeps the lines of the examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def help_with(examples: str) -> dict[str, Any]:
+    """Arguments of a parser that ends its help with the exit codes and examples, one a line, each after a new line."""
+    codes = "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback."
+    return {"epilog": f"{codes}\n\nexamples:{examples}\n", "formatter_class": _Lines}
 
 
 class ShortErrors:

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from fex.atomic import replacing
 from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
-from fex.cli.config import PackagedConfig, ShortErrors, WithExamples, told
+from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.cli.graceful_stop import GracefulStop
 from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
@@ -176,12 +176,6 @@ _EXAMPLES = {
         for stage in SUBCOMMANDS[1:]
     },
 }
-_EXIT_CODES = "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback."
-
-
-def _help_of(*stages: str) -> dict[str, Any]:
-    examples = "".join(_EXAMPLES[stage] for stage in stages)
-    return {"epilog": f"{_EXIT_CODES}\n\nexamples:{examples}\n", "formatter_class": WithExamples}
 
 
 def run(argv: list[str]) -> FexCLI:
@@ -207,8 +201,8 @@ def run(argv: list[str]) -> FexCLI:
             "prog": "fex-train",
             "allow_abbrev": False,  # a mistyped key is an error, not another key
             "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
-            **_help_of("fit", "test"),
-            **{stage: {"allow_abbrev": False, **_help_of(stage)} for stage in SUBCOMMANDS},
+            **help_with(_EXAMPLES["fit"] + _EXAMPLES["test"]),
+            **{stage: {"allow_abbrev": False, **help_with(_EXAMPLES[stage])} for stage in SUBCOMMANDS},
         },
         args=_arguments(argv),
     )
