@@ -88,7 +88,10 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(self, stage: str) -> BatchLoader:
         if stage not in self.datasets:
-            raise ValueError(f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}.")
+            raise ValueError(
+                f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: give it some, or "
+                "hold back more where it is split by shares."
+            )
         data, trainer = self.datasets[stage], self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if hasattr(data, "deal"):

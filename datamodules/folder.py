@@ -9,7 +9,7 @@ from typing import Any
 from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
-from fex.image_files import IMAGE_SUFFIXES
+from fex.image_files import IMAGE_SUFFIXES, UnreadableImageError, decode
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 
@@ -169,6 +169,18 @@ class Folder(ImageDataModule):
             raise _no_images(Path(self.root) / part)
         return names
 
+    def _check_readable(self, part: str, names: list[str]) -> None:
+        """Refuses a folder of which no image can be read; stops at the first that can."""
+        reason = ""
+        for name in names:
+            try:
+                decode(Path(self.root) / part / name)
+            except UnreadableImageError as error:
+                reason = reason or f"{name}: {error}"
+            else:
+                return
+        raise ValueError(f"None of the {len(names)} images in {str(Path(self.root) / part)!r} can be read ({reason}).")
+
     def _rows(self, part: str, names: list[str]) -> Rows:
         labels = None
         if self.class_names is not None:
@@ -191,10 +203,12 @@ class Folder(ImageDataModule):
         root = Path(self.root)
         if not (root / "train").is_dir():
             names = self._names("")
+            self._check_readable("", names)
             self.class_names = self.label_names(names)
             self._set_split("", names, self.fractions)
             return
         names = self._names("train")
+        self._check_readable("train", names)
         self.class_names = self.label_names(names)
         val = next((name for name in _VAL_NAMES if (root / name).is_dir()), None)
         self._set_split("train", names, {} if val else {"val": self.fractions["val"]})

@@ -9,6 +9,9 @@ from datamodules.rows import Row, Rows
 
 __all__ = ["Hub", "HubStream", "HubTable"]
 
+# Splits by the trainer's task: one that a data set has not is missed only where it is needed.
+_NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+
 
 def _encoded(data: Any, image_column: str, label_column: str | None) -> Any:
     """The two columns alone, pictures left encoded: they are decoded, and their errors counted, elsewhere."""
@@ -147,9 +150,11 @@ class Hub(ImageDataModule):
                 self.name, self.config_name, data_files=self.data_files, split=split, streaming=self.streaming
             )
         except (ConnectionError, FileNotFoundError, ValueError) as error:
+            part = next(part for part, given in self.splits.items() if given == split)
+            none = "" if part == "train" else f" Set `{part}_split: null` if there is none."
             raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({error}). Check the id and the name of the split; "
-                "without a network, give a local folder, or parquet files to `datamodules.Parquet`."
+                f"Cannot load the split {split!r} of {self.name!r} ({error}). Check the id and `{part}_split`.{none} "
+                "Without a network, give a local folder, or parquet files to `datamodules.Parquet`."
             ) from error
 
     def split_length(self, data: Any, split: str) -> int | None:
@@ -158,9 +163,12 @@ class Hub(ImageDataModule):
         return known.num_examples if known is not None else None
 
     def prepare_data(self) -> None:
-        """Downloads or converts once, in one process a machine."""
+        """Downloads or converts what the stage needs once, in one process a machine."""
+        stage = self.trainer.state.fn if self.trainer is not None else None
         if not self.streaming:
-            for split in self.splits.values():
+            for part in _NEEDED.get(stage, tuple(self.splits)):
+                # Without a split of its own, validation data is held back from the training split.
+                split = self.splits[part] or (self.splits["train"] if part == "val" else None)
                 if split is not None:
                     self._load(split)
 

@@ -42,8 +42,15 @@ class Parquet(Hub):
     ) -> None:
         given = {"train": train, "val": val, "test": test}
         files = {split: _found(pattern) for split, pattern in given.items() if pattern is not None}
-        splits = {f"{split}_split": split if split in files else None for split in ("val", "test")}
-        super().__init__("parquet", data_files=files, train_split="train", **splits, **options)
+        # One keyword each, no dict: the command line leaves out what it sees passed on here.
+        super().__init__(
+            name="parquet",
+            data_files=files,
+            train_split="train",
+            val_split="val" if "val" in files else None,
+            test_split="test" if "test" in files else None,
+            **options,
+        )
 
     def split_length(self, data: Any, split: str) -> int | None:
         """From the files' footers."""

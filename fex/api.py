@@ -1,24 +1,24 @@
 """The short way: one call from a picture to explanations, whatever the explainer."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
-from fex.explanation import Explanation, printable
-from fex.image_files import decode
+from fex.explanation import Explanation
+from fex.image_files import Picture, as_inputs
 from fex.types import Explainer
 
 __all__ = ["explain"]
 
 
 def explain(
-    image: str | Path | Image.Image | Tensor,
+    image: Picture | Sequence[Picture] | Tensor,
     explainer: str | Path | Explainer,
     target: str | int | None = None,
     top_k: int = 1,
@@ -28,7 +28,8 @@ def explain(
     """Explains one image, or a batch.
 
     Args:
-        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1].
+        image: picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of these; or a tensor (3, H, W) or
+            (B, 3, H, W), RGB in [0, 1].
         explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
             explainer, such as those of `fex.baselines`.
         target: class by name or index; by default the predicted ones.
@@ -56,7 +57,11 @@ def explain(
 
 
 def _explain_by(
-    explainer: Explainer, box: BlackBox, image: str | Path | Image.Image | Tensor, target: str | int | None, top_k: int
+    explainer: Explainer,
+    box: BlackBox,
+    image: Picture | Sequence[Picture] | Tensor,
+    target: str | int | None,
+    top_k: int,
 ) -> list[Explanation]:
     features = getattr(explainer, "features", None)
     if features is None or not hasattr(explainer, "attribute_features"):
@@ -68,10 +73,7 @@ def _explain_by(
         raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
     if not 1 <= top_k <= box.num_classes:
         raise ValueError(f"top_k must lie in 1 ... {box.num_classes}, the number of classes; got {top_k}.")
-    source = printable(image) if isinstance(image, (str, Path)) else ""
-    if not isinstance(image, Tensor):
-        image = box.preprocess(image if isinstance(image, Image.Image) else decode(image))
-    inputs = image.unsqueeze(0) if image.ndim == 3 else image
+    inputs, names = as_inputs(image, box.preprocess)
     probabilities = box(inputs)
     classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
     if target is not None:
@@ -97,7 +99,7 @@ def _explain_by(
                     black_box=box.name,
                     queries=queries + 1,
                     seconds=seconds,
-                    source=source,
+                    source=names[row],
                     image=inputs[row],
                 )
             )

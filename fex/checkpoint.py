@@ -7,13 +7,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.resources import manifest, shipped_path
+from fex.resources import manifest, resource_dir, shipped_path
 from fex.weights import load_weights
 
-__all__ = ["read_checkpoint"]
+__all__ = ["read_checkpoint", "read_plain"]
 
-# What torch.load raises for a file that is cut off, changed, no checkpoint, or one that asks for code.
+# What torch.load raises for a file that is cut off, changed, or no checkpoint.
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def read_plain(path: str | Path) -> Any:
+    """What `torch.save` wrote to `path`: tensors on the CPU and plain data; no code of the file is run.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: no such file, a damaged one, or one with more than plain data.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Found no checkpoint at {path}.{_made_by(Path(path))}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        # torch's own text advises to let the file run its code.
+        reason = "it is cut off, damaged or no checkpoint"
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it holds more than tensors and plain data, or is damaged"
+        raise ValueError(
+            f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
+            "written by fex-train."
+        ) from error
+
+
+def _made_by(path: Path) -> str:
+    """Which packaged config writes below runs/NAME, as they all do; "" if none."""
+    parts = path.parts
+    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else ""
+    made = bool(name) and (resource_dir("configs") / f"{name}.yaml").is_file()
+    return f" `fex-train --config {name}.yaml` makes it." if made else ""
 
 
 def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -30,24 +60,19 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if path.is_dir():
         found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
         if not found:
-            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.")
+            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.{_made_by(path)}")
         path = found[0]
     if not path.is_file():
         known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
-        raise FileNotFoundError(f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.")
+        raise FileNotFoundError(
+            f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.{_made_by(path)}"
+        )
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
         if training := manifest().get(str(name_or_path), {}).get("training"):
             meta = {**meta, "training": training}
     else:
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except _DAMAGED as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(
-                f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
-                "written by fex-train."
-            ) from error
+        checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None
         if not isinstance(meta, dict) or "state_dict" not in checkpoint:
             raise ValueError(f"{path} is no FEX checkpoint (it has no `fex` entry): give one written by fex-train.")

@@ -1,9 +1,11 @@
 """Checks of what an explainer is given: errors instead of silent wrong numbers."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["as_targets", "check_inputs"]
+__all__ = ["as_targets", "check_inputs", "differences"]
 
 
 def check_inputs(inputs: Tensor, size: tuple[int, int]) -> None:
@@ -42,3 +44,23 @@ def as_targets(target: Tensor | int, rows: int, num_classes: int) -> Tensor:
     if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < num_classes):
         raise ValueError(f"Target {chosen.flatten().tolist()} is outside the {num_classes} classes.")
     return chosen
+
+
+def differences(name: str, there: Any, here: Any) -> list[str]:
+    """What differs between two plain descriptions, one phrase each; nothing where they are equal.
+
+    Example:
+        >>> differences("net", {"dim": 8, "args": {"depth": 1}}, {"dim": 8, "args": {"depth": 2}})
+        ['net.args.depth is 1 there and 2 here']
+    """
+    if there == here:
+        return []
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = sorted(there.keys() | here.keys())
+        return [line for key in keys for line in differences(f"{name}.{key}", there.get(key), here.get(key))]
+    if isinstance(there, list) and isinstance(here, list):
+        if len(there) != len(here):
+            return [f"{name} has {len(there)} entries there and {len(here)} here"]
+        first = next(i for i, (a, b) in enumerate(zip(there, here, strict=True)) if a != b)
+        return [f"{name}[{first}] is {there[first]!r} there and {here[first]!r} here"]
+    return [f"{name} is {there!r} there and {here!r} here"]

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.checkpoint import read_checkpoint
 from fex.checks import as_targets, check_inputs
 from fex.class_names import class_index
-from fex.explanation import Explanation, printable
+from fex.explanation import Explanation
 from fex.features import PatchGrid
-from fex.image_files import UnreadableImageError, decode
+from fex.image_files import Picture, as_inputs, as_picture
 from fex.nets import ClassMapNet, rebuild
 from fex.preprocess import Preprocess
 from fex.removal import Removal
@@ -133,7 +132,7 @@ class AmortizedExplainer:
 
     def explain(
         self,
-        image: str | Path | Image.Image | Tensor,
+        image: Picture | Sequence[Picture] | Tensor,
         target: str | int | None = None,
         top_k: int = 1,
         *,
@@ -143,7 +142,8 @@ class AmortizedExplainer:
         """Explains an image or a batch in one forward pass.
 
         Args:
-            image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W) as `.preprocess` gives them.
+            image: picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of these; or a tensor
+                (3, H, W) or (B, 3, H, W) as `.preprocess` gives them.
             target: class by name or index; by default the predicted ones.
             top_k: how many of the predicted classes, the likeliest first; without `target`.
             black_box: ask it too, one query an image: its answer then chooses the classes and gives `probability`.
@@ -159,10 +159,8 @@ class AmortizedExplainer:
         """
         if target is not None and top_k != 1:
             raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
-        inputs = image if isinstance(image, Tensor) else self.open(image)
-        inputs = inputs.unsqueeze(0) if inputs.ndim == 3 else inputs
-        if sources is None:
-            sources = [printable(image) if isinstance(image, (str, Path)) else ""] * len(inputs)
+        inputs, names = as_inputs(image, self.preprocess)
+        sources = names if sources is None else sources
         chosen = None if target is None else torch.tensor(self.target_index(target)).expand(len(inputs), 1)
         start, answer = time.perf_counter(), None
         if black_box is not None:
@@ -203,21 +201,9 @@ class AmortizedExplainer:
                 f"{len(self.class_names)}: give the box that it was trained on."
             )
 
-    def open(self, image: str | Path | Image.Image) -> Tensor:
-        """A picture or its path -> (3, H, W) in [0, 1].
-
-        Raises:
-            FileNotFoundError: nothing at that path.
-            ValueError: a file that cannot be read as a picture.
-        """
-        if isinstance(image, Image.Image):
-            return self.preprocess(image)
-        if not Path(image).is_file():
-            raise FileNotFoundError(f"Found no picture at {image}.")
-        try:
-            return self.preprocess(decode(image))
-        except UnreadableImageError as error:
-            raise ValueError(f"{image} cannot be read as a picture ({error}): give a JPEG, PNG or the like.") from error
+    def open(self, image: Picture) -> Tensor:
+        """A picture or its path -> (3, H, W) in [0, 1]; errors as of `fex.image_files.as_picture`."""
+        return self.preprocess(as_picture(image))
 
 
 def export_explainer(checkpoint: str | Path, path: str | Path) -> None:

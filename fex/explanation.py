@@ -16,7 +16,7 @@ from fex.features import PatchGrid
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Explanation", "printable"]
+__all__ = ["Explanation", "on_one_line", "printable"]
 
 SUFFIXES = (".png", ".html", ".npz", ".json")
 
@@ -24,6 +24,11 @@ SUFFIXES = (".png", ".html", ".npz", ".json")
 def printable(name: str | os.PathLike[str]) -> str:
     """A file name as text that can be encoded: bytes that are no UTF-8 become the replacement character."""
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def on_one_line(text: str) -> str:
+    """The text with line breaks, control and other invisible characters replaced: file names may hold any."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,8 @@ class Explanation:
         removal: what removed features were replaced by in its making.
         black_box: name of what is explained.
         queries: black-box queries spent on it.
-        seconds: wall time of it; a batch's time divided by its instances.
+        seconds: wall time of its batch divided by the batch's instances; in a process's first batches that includes
+            the warm-up of the library.
         source: name of the picture.
         image: the input (3, H, W), float, RGB in [0, 1]; only pictures need it.
 
@@ -82,6 +88,11 @@ class Explanation:
     def grid(self) -> np.ndarray:
         """Attribution as (height, width) of the patch grid, float32."""
         return self.attribution.reshape(self.features.height, self.features.width).numpy()
+
+    @property
+    def estimated_by(self) -> str:
+        """Whose estimate `probability` is, for captions."""
+        return "explainer's estimate" if self.probability_of == "explainer" else "the black box's"
 
     def pixels(self) -> Tensor:
         """Attribution of each pixel, (H, W), float32: the value of its patch."""

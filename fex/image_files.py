@@ -3,19 +3,40 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from fex.preprocess import to_rgb
+from fex.explanation import printable
+from fex.preprocess import Preprocess, to_rgb
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "UnreadableImageError", "decode", "walk_images"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Picture",
+    "UnreadableImageError",
+    "as_inputs",
+    "as_picture",
+    "decode",
+    "walk_images",
+]
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm",
     ".pbm", ".pnm", ".tga",
 )  # fmt: skip
+# What undoes each EXIF orientation; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
 
 
@@ -23,11 +44,19 @@ class UnreadableImageError(ValueError):
     """The picture is corrupt, cut off, no picture or too large."""
 
 
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data, of which the plugins say so in as many ways; the pixels may be whole
+        return 1
+
+
 def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
     """Decodes a picture of any PIL mode as 8-bit RGB.
 
-    EXIF rotation is ignored, as is usual for ImageNet. A JPEG of more than `MAX_PIXELS` is decoded at 1/2, 1/4 or 1/8;
-    other formats of that size are refused before they are decoded (decompression bombs).
+    Pictures are turned and mirrored as their EXIF orientation says, so that results lie the way every viewer shows the
+    picture (torchvision's data sets, used for most ImageNet figures, ignore it). A JPEG of more than `MAX_PIXELS` is
+    decoded at 1/2, 1/4 or 1/8; other formats of that size are refused before they are decoded (decompression bombs).
 
     Args:
         source: encoded bytes, or a path.
@@ -46,13 +75,75 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
                 image.draft(None, (int(width * scale / 2), int(height * scale / 2)))
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
-            return to_rgb(image).copy() if image.mode == "RGB" else to_rgb(image)
+            image.load()  # here, where its errors count: reading EXIF data of a PNG would load it too
+            method = _UPRIGHT.get(_orientation(image))
+            picture = to_rgb(image)
+            if method is not None:
+                return picture.transpose(method)
+            return picture.copy() if picture is image else picture
     except (MemoryError, UnreadableImageError):
         raise
     except (
         Exception
     ) as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def as_picture(image: Picture) -> Image.Image:
+    """A picture or its path as PIL image.
+
+    Files are turned upright by their EXIF orientation; PIL images and arrays are taken as they lie.
+
+    Args:
+        image: path, PIL image, or array (h, w, 3), uint8, RGB.
+
+    Raises:
+        FileNotFoundError: nothing at that path.
+        TypeError: none of these.
+        ValueError: a file that cannot be read as a picture, or an array of another shape or type.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f"Got an array of shape {image.shape}, {image.dtype}; expected (h, w, 3), uint8, RGB. Floats in [0, 1] "
+                "of the model's input size go in as a tensor (3, H, W)."
+            )
+        return Image.fromarray(image)
+    if not isinstance(image, (str, os.PathLike)):
+        raise TypeError(
+            f"Got a {type(image).__name__}, expected a path, a PIL image, an array (h, w, 3) of uint8, or a tensor."
+        )
+    if not Path(image).is_file():
+        raise FileNotFoundError(f"Found no picture at {os.fspath(image)}.")
+    try:
+        return decode(image)
+    except UnreadableImageError as error:
+        raise ValueError(
+            f"{os.fspath(image)} cannot be read as a picture ({error}): give a JPEG, PNG or the like."
+        ) from error
+
+
+def as_inputs(image: Picture | Sequence[Picture] | Tensor, preprocess: Preprocess) -> tuple[Tensor, list[str]]:
+    """What users give to be explained -> inputs (B, 3, H, W), float32, and a name for each, "" where it has none.
+
+    Args:
+        image: one picture or a list of them, see `as_picture`; or a tensor (3, H, W) or (B, 3, H, W), taken as it is.
+        preprocess: geometry of the inputs.
+
+    Raises:
+        FileNotFoundError, TypeError: see `as_picture`.
+        ValueError: see there; or an empty list.
+    """
+    if isinstance(image, Tensor):
+        inputs = image.unsqueeze(0) if image.ndim == 3 else image
+        return inputs, [""] * len(inputs)
+    pictures = image if isinstance(image, (list, tuple)) else [image]
+    if not pictures:
+        raise ValueError("Got an empty list, expected at least one picture or path.")
+    names = [printable(each) if isinstance(each, (str, os.PathLike)) else "" for each in pictures]
+    return torch.stack([preprocess(as_picture(each)) for each in pictures]), names
 
 
 def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from fex.black_box import BlackBox
+from fex.checks import differences
 from fex.estimators import Noise
 from fex.explainer import explainer_meta
 from fex.features import PatchGrid
@@ -45,6 +46,9 @@ class AmortizedModule(pl.LightningModule):
 
     Attributes:
         method: what results call the explainer.
+
+    Raises:
+        ValueError: an encoder for inputs of another size than the black box's.
     """
 
     method: ClassVar[str]
@@ -65,6 +69,13 @@ class AmortizedModule(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
+        own, (height, width) = explainer.encoder.size, black_box.preprocess.size
+        if own is not None and own != (height, width):
+            raise ValueError(
+                f"The encoder takes {own[0]} x {own[1]} pixels, the black box {black_box.name!r} {height} x {width}: "
+                f"give the box `preprocess: {{height: {own[0]}, width: {own[1]}}}`, or the encoder "
+                f"`model_args: {{img_size: {height}}}`."
+            )
         self.automatic_optimization = False
         self.black_box, self.features, self.removal = black_box, features, removal or Mean()
         self.explainer = explainer.build(black_box.num_classes, features)
@@ -186,8 +197,8 @@ class AmortizedModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), self._meta()
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        for key in ("net", "grid", "class_names"):
-            if found[key] != own[key]:
-                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
+        unlike = [line for key in ("net", "grid", "class_names") for line in differences(key, found[key], own[key])]
+        if unlike:
+            raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // world_size_of(self)
         self._seconds_before = found.get("training", {}).get("seconds", 0.0)

@@ -1,11 +1,13 @@
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import fex
+from fex.baselines import Random
 from fex.explainer import export_explainer, load_explainer
 from fex.weights import save_weights
 from tests.explainers import CLASSES, tiny_box, tiny_explainer, write_checkpoint
@@ -124,6 +126,25 @@ def test_explain_takes_pictures_paths_and_tensors(tmp_path, explainer):
     assert results[1].source == str(tmp_path / "a.png")
 
 
+def test_arrays_and_lists_are_pictures_too(tmp_path, explainer):
+    images = [Image.effect_noise((20, 24), 80).convert("RGB"), Image.effect_noise((30, 18), 80).convert("RGB")]
+    images[1].save(tmp_path / "b.png")
+    first, second = explainer.explain([np.asarray(images[0]), tmp_path / "b.png"])
+    for result, image in ((first, images[0]), (second, images[1])):
+        torch.testing.assert_close(result.attribution, explainer.explain(image)[0].attribution)
+    assert (first.source, second.source) == ("", str(tmp_path / "b.png"))
+    wrapped = fex.explain([str(tmp_path / "b.png")] * 2, Random(explainer.features), black_box=tiny_box())
+    assert [found.source for found in wrapped] == [str(tmp_path / "b.png")] * 2
+    for bad, kind, message in (
+        (np.zeros((20, 24), np.uint8), ValueError, r"\(20, 24\), uint8; expected \(h, w, 3\)"),
+        (np.zeros((20, 24, 3)), ValueError, r"float64; expected \(h, w, 3\), uint8"),
+        (3, TypeError, r"Got a int, expected a path, a PIL image"),
+        ([], ValueError, r"Got an empty list"),
+    ):
+        with pytest.raises(kind, match=message):
+            explainer.explain(bad)
+
+
 def test_top_k_gives_the_classes_of_a_batch_in_order(explainer, inputs):
     results = explainer.explain(inputs, top_k=2)
     order = explainer.predict(inputs).sort(1, descending=True).indices[:, :2]
@@ -189,7 +210,6 @@ def test_public_names(tmp_path, explainer, inputs):
 
 
 def test_explain_wraps_baselines_and_counts_their_queries(inputs):
-    from fex.baselines import Random
     from fex.features import PatchGrid
 
     box = tiny_box()

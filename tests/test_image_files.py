@@ -50,3 +50,25 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     with pytest.raises(UnreadableImageError, match=r"300 x 200 pixels, the limit is 20,000"):
         decode(tmp_path / "a.png")
     assert decode(tmp_path / "a.jpg").size == (150, 100)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_upright(tmp_path, orientation):
+    """Red is at the top left of the upright picture; where it is stored follows from the EXIF standard's table."""
+    upright = Image.new("RGB", (32, 16))
+    upright.paste((255, 0, 0), (0, 0, 8, 8))
+    # Where row 0 and column 0 of the stored picture are in the upright one.
+    row, column = {1: "tl", 2: "tr", 3: "br", 4: "bl", 5: "lt", 6: "rt", 7: "rb", 8: "lb"}[orientation]
+    stored = upright if row in "tb" else upright.transpose(Image.Transpose.TRANSPOSE)
+    flip_rows, flip_columns = row in "br", column in "br"
+    stored = stored.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if flip_rows else stored
+    stored = stored.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip_columns else stored
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    assert decode(tmp_path / "a.png").tobytes() == upright.tobytes()
+
+
+def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
+    Image.new("RGB", (8, 8), (9, 8, 7)).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert decode(tmp_path / "a.jpg").size == (8, 8)

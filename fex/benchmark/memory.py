@@ -168,6 +168,16 @@ def _watch(command: list[str], table: Path, log: Path) -> list[tuple[int, int]]:
     return samples
 
 
+def check_count(count: int) -> None:
+    """Refuses too few pictures for `folder_memory`.
+
+    Raises:
+        ValueError: fewer than 100.
+    """
+    if count < 100:
+        raise ValueError(f"folder_memory needs at least 100 pictures to compare a tenth with the end, got {count}.")
+
+
 def folder_memory(explainer: AmortizedExplainer, count: int, *, formats: str = "npz", target: float = 1.1) -> Figure:
     """Resident memory of `fex-explain` over `count` pictures: median of the last tenth, against that after a tenth.
 
@@ -184,8 +194,7 @@ def folder_memory(explainer: AmortizedExplainer, count: int, *, formats: str = "
         ValueError: too few pictures to see the memory over time.
         RuntimeError: the command failed; has its output.
     """
-    if count < 100:
-        raise ValueError(f"folder_memory needs at least 100 pictures to compare a tenth with the end, got {count}.")
+    check_count(count)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         weights = root / "explainer.safetensors"

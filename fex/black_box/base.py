@@ -56,6 +56,8 @@ class BlackBox(ABC):
     ) -> None:
         if class_names is None and num_classes is None:
             raise ValueError(f"{type(self).__name__} needs class_names or num_classes; got neither.")
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"Got num_classes={num_classes}, expected at least 1.")
         self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes or 0)]
         if num_classes is not None and num_classes != len(self.class_names):
             raise ValueError(f"Got {len(self.class_names)} class_names and num_classes={num_classes}: they must agree.")

@@ -102,7 +102,16 @@ class CallableBlackBox(BlackBox):
         )
 
     def _score(self, inputs: Tensor) -> Tensor:
-        answer = self._function(inputs.clone())  # so that a function that works in place leaves the caller's pictures
+        copy = inputs.clone()  # so that a function that works in place leaves the caller's pictures
+        try:
+            answer = self._function(copy)
+        except torch.OutOfMemoryError:  # answered by a smaller chunk
+            raise
+        except Exception as error:  # the user's own code; its traceback stays above this one
+            shape = tuple(inputs.shape)
+            raise RuntimeError(
+                f"Black box {self.name!r} raised {type(error).__name__}: {error}, on inputs of shape {shape}, float32."
+            ) from error
         try:
             scores = torch.as_tensor(answer, device=inputs.device).detach().float()
         except (TypeError, ValueError, RuntimeError) as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from fex.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.black_box.base import TorchBlackBox
@@ -23,7 +23,8 @@ class TimmBlackBox(TorchBlackBox):
         model: timm name; may be left out when `weights` were written by this project.
         weights: local file or shipped name; None with `pretrained` takes timm's hub weights.
         pretrained: download the hub weights.
-        model_args: keyword arguments of the model, plain data.
+        model_args: keyword arguments of the model, plain data; without `num_classes`, the head is as large as that of
+            the `weights`, or else as there are `class_names`.
         precision: "fp32", "bf16" or "fp16".
         channels_last: memory format.
         **options: see `BlackBox`.
@@ -57,6 +58,11 @@ class TimmBlackBox(TorchBlackBox):
             raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         net = build_timm(model, arguments, pretrained=pretrained and weights is None)
+        if weights is not None and "num_classes" not in arguments:
+            count = _head_size(net, tensors) or len(class_names or ())
+            if count and count != net.num_classes:
+                net.reset_classifier(count)
+                arguments["num_classes"] = count
         if weights is not None:
             load_state(net, in_order(net, tensors), source=str(weights))
         elif not pretrained:
@@ -82,6 +88,13 @@ class TimmBlackBox(TorchBlackBox):
             name=name or (Path(weights).stem if weights else model),
         )
         self.model, self.model_args = model, arguments
+
+
+def _head_size(net: Any, tensors: dict[str, Tensor]) -> int | None:
+    """Classes of the head that `tensors` hold under this network's name for it; None if they hold none."""
+    head = net.get_classifier()
+    names = [f"{name}.weight" for name, part in net.named_modules() if part is head]
+    return next((len(tensors[name]) for name in names if name in tensors), None)
 
 
 def _own_size(net: nn.Module, model_args: dict[str, Any]) -> dict[str, Any]:

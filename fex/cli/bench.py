@@ -6,22 +6,26 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningDataModule
 
 from fex.black_box import BlackBox
 from fex.cli.benchmark import run_benchmark
-from fex.cli.config import PackagedConfig
+from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.features import PatchGrid
 
 __all__ = ["main", "run"]
 
-_EPILOG = """
-examples:
+_RUN_EXAMPLES = """
   fex-bench run --config benchmark_quickstart.yaml
-  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'
+  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'"""
+_SPEED_EXAMPLES = """
   fex-bench speed --json speed.json
-  fex-bench speed --only '[folder_memory]' --images 100000
-"""
+  fex-bench speed --only '[folder_memory]' --images 100000"""
+
+
+class _Parser(ShortErrors, ArgumentParser):
+    """Also made by jsonargparse, without these arguments, for the classes that a config names."""
 
 
 def _selecting(argv: list[str]) -> list[str]:
@@ -42,9 +46,9 @@ def _selecting(argv: list[str]) -> list[str]:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="fex-bench", description=__doc__, epilog=_EPILOG)
+    parser = _Parser(prog="fex-bench", description=__doc__, **help_with(_RUN_EXAMPLES + _SPEED_EXAMPLES))
     commands = parser.add_subcommands()
-    run = ArgumentParser(description="Score explainers by named protocols.")
+    run = _Parser(description="Score explainers by named protocols.", **help_with(_RUN_EXAMPLES))
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
@@ -66,19 +70,21 @@ def _parser() -> ArgumentParser:
     run.add_argument(
         "--show", type=list[str] | None, default=None, help="metrics in the printed table; the report has all."
     )
-    run.add_argument("--limit", type=int | None, default=None, help="score so many test instances.")
+    run.add_argument("--limit", type=PositiveInt | None, default=None, help="score so many test instances.")
     run.add_argument("--output", type=str, default="runs/benchmark", help="folder of the report and results.")
     run.add_argument("--resume", type=bool, default=True, help="use results that are in the folder already.")
     run.add_argument("--device", type=str, default="cpu", help="of black box and explainers, such as cuda.")
     run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--threads", type=int | None, default=None)
+    run.add_argument("--threads", type=PositiveInt | None, default=None)
     commands.add_subcommand("run", run, help="methods x protocols on one black box")
-    speed = ArgumentParser(description="Ratios of times and memory, measured in turn in one run.")
+    speed = _Parser(
+        description="Ratios of times and memory, measured in turn in one run.", **help_with(_SPEED_EXAMPLES)
+    )
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
-    speed.add_argument("--repeats", type=int, default=15, help="measurements of each time.")
-    speed.add_argument("--images", type=int, default=2000, help="pictures in the folder that is explained.")
+    speed.add_argument("--repeats", type=PositiveInt, default=15, help="measurements of each time.")
+    speed.add_argument("--images", type=PositiveInt, default=2000, help="pictures in the folder that is explained.")
     speed.add_argument("--only", type=list[str] | None, default=None, help="only these figures.")
-    speed.add_argument("--threads", type=int | None, default=None)
+    speed.add_argument("--threads", type=PositiveInt | None, default=None)
     commands.add_subcommand("speed", speed, help="speed and memory of the framework")
     return parser
 
@@ -99,7 +105,7 @@ def run(argv: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of `fex-bench`."""
-    run(sys.argv[1:])
+    told("fex-bench", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

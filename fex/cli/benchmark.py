@@ -22,6 +22,7 @@ from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explaine
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.cli.progress import progress
+from fex.metrics.protocols import get_protocol
 from fex.report.benchmark_markdown import failures, markdown_report
 from fex.report.benchmark_page import write_benchmark_page
 from fex.report.hparams import write_hparams
@@ -51,6 +52,9 @@ def _candidates(
             if hasattr(candidate.explainer, "to"):
                 candidate.explainer.to(device)
             found.append(candidate)
+        except FileNotFoundError as error:  # before hours are spent on the others
+            others = ", ".join(other for other in methods if other != name)
+            raise FileNotFoundError(f"{name}: {error} Or leave it out: --methods '[{others}]'.") from error
         except Exception as error:  # whatever a method of anybody's raises: it is told, and the others go on
             failed[name] = f"{type(error).__name__}: {error}"
             print(f"{name}: {failed[name]}", file=sys.stderr, flush=True)
@@ -102,13 +106,16 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         objects: its `black_box`, `data` and `features`, built.
 
     Raises:
-        ValueError: a method of `only` that the config has not.
-        RuntimeError: no method could be scored; says why for each. The report is written all the same.
+        ValueError: a method of `only` that the config has not, an unknown protocol, or no method that could be scored;
+            in the last case says why for each, and the report is written all the same.
+        FileNotFoundError: the data, or a checkpoint that a method names.
     """
+    methods = _chosen({name: _plain(spec) for name, spec in config.methods.items()}, config.only)
+    for protocol in config.protocols:
+        get_protocol(protocol)
     black_box, data = objects.black_box, objects.data
     data._preprocess = data._preprocess or black_box.preprocess
     data.setup("test")
-    methods = _chosen({name: _plain(spec) for name, spec in config.methods.items()}, config.only)
     if config.device != "cpu":
         black_box.to(config.device)
     key = box_key(_plain(config.black_box), config.device)
@@ -184,4 +191,4 @@ def _write(output: Path, report: dict[str, Any], config: Namespace, data: Any, m
     print(f"report: {output / 'report.html'} (.json and .md beside it; tensorboard --logdir {output / 'tensorboard'})")
     if all(row["value"] is None for row in report["rows"]):
         reasons = "; ".join(f"{name}: {why}" for name, why in failures(report)) or "no metric had an instance"
-        raise RuntimeError(f"No method could be scored ({reasons}).")
+        raise ValueError(f"No method could be scored ({reasons}).")

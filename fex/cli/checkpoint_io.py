@@ -1,6 +1,5 @@
 """Checkpoints that appear whole or not at all, and that run no code when they are read."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from fex.atomic import replacing
+from fex.checkpoint import read_plain
 
 __all__ = ["SafeCheckpointIO"]
 
@@ -50,10 +50,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: nothing there.
             ValueError: no checkpoint, a broken one, or one that could run code.
         """
-        try:
+        if _is_remote(path) or weights_only is False:
             return super().load_checkpoint(path, map_location, weights_only=weights_only is not False)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(
-                f"{path} could not be read as a checkpoint without running code from it "
-                f"({str(error).splitlines()[0]}). Give a checkpoint written by fex-train."
-            ) from error
+        return read_plain(path)

@@ -1,12 +1,16 @@
-"""`--config` that also finds the packaged configs by name."""
+"""What the command lines of YAML files share: `--config` finds the packaged ones by name; errors are short."""
 
-from typing import Any
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile, DefaultHelpFormatter
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.resources import config_path
 
-__all__ = ["PackagedConfig"]
+__all__ = ["PackagedConfig", "ShortErrors", "help_with", "told"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -21,3 +25,42 @@ class PackagedConfig(ActionConfigFile):
             except FileNotFoundError as error:
                 parser.error(str(error))
         ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
+
+
+class _Lines(DefaultHelpFormatter):
+    """Keeps the lines of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def help_with(examples: str) -> dict[str, Any]:
+    """Arguments of a parser that ends its help with the exit codes and examples, one a line, each after a new line."""
+    codes = "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback."
+    return {"epilog": f"{codes}\n\nexamples:{examples}\n", "formatter_class": _Lines}
+
+
+class ShortErrors:
+    """Of a jsonargparse parser: says what is wrong without printing every setting there is."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends the program with code 2, the error and where to look."""
+        own: Any = self
+        if not own.exit_on_error:
+            super().error(message, ex)  # type: ignore[misc]
+        program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
+        own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
+
+
+def told(program: str, work: Callable[[], Any]) -> None:
+    """Does `work`; what the user can mend ends the program with one line and code 2.
+
+    With FEX_TRACEBACK set, such an error is raised instead.
+    """
+    try:
+        work()
+    except (ValueError, OSError, ImportError, MisconfigurationException) as error:
+        if os.environ.get("FEX_TRACEBACK"):
+            raise
+        print(f"{program}: error: {error}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)
+        sys.exit(2)

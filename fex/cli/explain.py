@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from fex.cli.explain_arguments import build_parser
+
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
     from fex.explainer import AmortizedExplainer
     from fex.explanation import Explanation
@@ -18,20 +20,6 @@ if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a misty
 
 __all__ = ["Summary", "build_parser", "main", "run"]
 
-_EPILOG = """
-For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
-sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
-all (in pages of 500); skipped.csv lists pictures that could not be read. No black box is asked.
-
-exit codes: 0 all images explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no images, output that cannot be written).
-
-examples:
-  fex-explain fex_efficientnet_lite0 dog.jpg
-  fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
-  fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
-"""
-
 
 @dataclass
 class Summary:
@@ -39,7 +27,7 @@ class Summary:
 
     Attributes:
         explained: images with results.
-        skipped: images that could not be read.
+        skipped: images that could not be read, or whose results could not be drawn.
         named: the first few of them, with reasons.
         seconds: wall time after loading.
         output: folder of the results.
@@ -56,44 +44,11 @@ class Summary:
         unit = "image" if self.explained == 1 else "images"
         text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} images/s)"
         if self.skipped:
-            text += f", skipped {self.skipped:,} that could not be read (all in {self.output / 'skipped.csv'}):"
+            text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
         return f"{text}\nresults: {self.output}" + (
             f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
         )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
-    return number
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="fex-explain",
-        description="Explain pictures with a trained explainer: one forward pass an image, folders of any size.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="shipped name, .ckpt, .safetensors, or a run's folder")
-    parser.add_argument("inputs", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path, help="pictures, and folders of them")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
-    which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("explanations"), help="folder (default: explanations)")
-    parser.add_argument(
-        "--formats", default="png,npz,json", metavar="LIST", help="of png, npz, json, html (default: png,npz,json)"
-    )
-    parser.add_argument("--batch-size", type=_positive, default=32, help="images a pass (default: 32)")
-    parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
-    parser.add_argument(
-        "--black-box", metavar="NAME", help="ask this black box too, once an image: for its own classes and probability"
-    )
-    return parser
 
 
 def _find(inputs: Sequence[Path], output: Path) -> Iterator["ImageFile"]:
@@ -173,8 +128,13 @@ def run(argv: Sequence[str]) -> Summary:
 
     summary = Summary(output=arguments.output)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results:
+    if (arguments.output / "explanations.csv").exists():
+        print(
+            f"fex-explain: {arguments.output} has results of an earlier run: table and gallery are written anew, files "
+            "of images that this run does not explain stay. Give a new --output to keep runs apart.",
+            file=sys.stderr,
+        )
+    with ResultFolder(arguments.output, formats=arguments.formats, note=note) as results:
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total)
@@ -193,14 +153,21 @@ def _explain(
 ) -> None:
     """Reads, explains and writes at the same time; results are added in order."""
     from fex.cli.progress import progress
-    from fex.explanation import printable
+    from fex.explanation import on_one_line, printable
     from fex.streaming import ImageFile, explain_files, ordered_map
 
     workers = arguments.num_workers or min(8, os.cpu_count() or 1)
 
     def write(item: tuple[ImageFile, list["Explanation"] | str]) -> "tuple[PurePath, Written | str]":
         file, found = item
-        return file.name, (found if isinstance(found, str) else results.write(file.name, found))
+        if isinstance(found, str):
+            return file.name, found
+        try:
+            return file.name, results.write(file.name, found)
+        except OSError:  # a full disk: the next picture would fail like this one
+            raise
+        except Exception as error:  # one picture that cannot be drawn does not cost the others
+            return file.name, f"its results could not be made ({type(error).__name__}: {error})"
 
     stream = explain_files(
         explainer,
@@ -217,7 +184,7 @@ def _explain(
                 summary.skipped += 1
                 results.skip(printable(name), written)
                 if len(summary.named) < 3:
-                    summary.named.append((printable(name), written))
+                    summary.named.append((on_one_line(printable(name)), written))
             else:
                 summary.explained += 1
                 results.add(written)
@@ -235,6 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fex-explain: interrupted; what was done so far is in the output folder.", file=sys.stderr)
         return 130
     print(summary)
+    if not summary.explained:
+        print("fex-explain: error: none of the images could be explained.", file=sys.stderr)
+        return 2
     return 1 if summary.skipped else 0
 
 

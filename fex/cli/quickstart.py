@@ -12,6 +12,12 @@ from fex.cli import bench, explain, train
 __all__ = ["main", "run"]
 
 PICTURES = 16
+_EPILOG = """
+Writes below runs/quickstart of the working directory; an earlier quickstart there is written over.
+
+example:
+  fex-quickstart && tensorboard --logdir runs/quickstart
+"""
 
 
 def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: int = PICTURES) -> dict[str, Path]:
@@ -25,7 +31,7 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     start = time.perf_counter()
     folder = Path("runs/quickstart")
     print("1/4 training an explainer of the shipped scene classifier (quickstart.yaml)", flush=True)
-    cli = train.run(["fit", "--config", "quickstart.yaml", *(extra or [])])
+    cli = train.run(["fit", "--config", "quickstart.yaml", "--overwrite", "true", *(extra or [])])
     print("2/4 comparing it with GradCAM, RISE and Random on the test scenes", flush=True)
     bench.run(["run", "--config", "benchmark_quickstart.yaml", *(["--limit", str(limit)] if limit else [])])
 
@@ -64,7 +70,9 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
 
 def main() -> None:
     """Entry point of `fex-quickstart`."""
-    argparse.ArgumentParser(prog="fex-quickstart", description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        prog="fex-quickstart", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     run()
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fex.atomic import replacing
-from fex.benchmark.memory import class_head_memory, folder_memory, memory_ratios
+from fex.benchmark.memory import check_count, class_head_memory, folder_memory, memory_ratios
 from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, speedups, weights_or_random
 from fex.black_box import TimmBlackBox
@@ -129,12 +129,14 @@ def run_speed(
         only: which figures; by default all.
 
     Raises:
-        ValueError: a figure that does not exist.
+        ValueError: a figure that does not exist, or too few images for `folder_memory`.
     """
     steps = {**FIGURES, "folder_memory": lambda _repeats, folder: _folder(images, folder)}
     unknown = sorted(set(only or ()) - set(steps))
     if unknown:
         raise ValueError(f"fex-bench speed knows no {', '.join(unknown)}; it measures {', '.join(steps)}.")
+    if "folder_memory" in (steps if only is None else only):
+        check_count(images)
     figures: list[Figure] = []
     for name, measure in steps.items():
         if only is not None and name not in only:

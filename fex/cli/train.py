@@ -4,18 +4,20 @@ import logging
 import os
 import sys
 import warnings
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import torch
-from jsonargparse import ActionConfigFile, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from fex.atomic import replacing
+from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
-from fex.cli.config import PackagedConfig
+from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.cli.graceful_stop import GracefulStop
 from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
@@ -23,6 +25,8 @@ from fex.resources import resource_dir
 __all__ = ["FexCLI", "main", "run"]
 
 PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: fex does not import the modules
+_CKPT_KEYS = {"state_dict", "pytorch-lightning_version"}  # without them Lightning fails later, in many ways
+_CKPT_WORDS = ("last", "best", "hpc")  # what Lightning takes for a checkpoint beside paths
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 
@@ -38,23 +42,8 @@ SILENCED = (
 )
 
 
-class _Help(DefaultHelpFormatter):
-    """Keeps the lines of the examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-class FexParser(LightningArgumentParser):
-    """Says what is wrong without printing every setting there is."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with the error and where to look."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        parser: Any = getattr(ex, "subcommand_parser", None) or self
-        program = parser.prog.replace(" [options]", "")
-        self.exit(2, f"fex-train: error: {message}\nFor all settings: {program} --help\n")
+class FexParser(ShortErrors, LightningArgumentParser):
+    """Lightning's parser with short errors."""
 
 
 class FexCLI(LightningCLI):
@@ -74,10 +63,15 @@ class FexCLI(LightningCLI):
         parser.add_argument(
             "--threads", type=int | None, default=None, help="CPU threads of torch; default: as many as cores."
         )
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="fit: write over the checkpoints of an earlier run."
+        )
 
     def before_instantiate_classes(self) -> None:
         """Process-wide settings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
+        # Said for this run alone: the config beside it, run again, asks again.
+        self._overwrite, config["overwrite"] = config.get("overwrite", False), False
         if config.get("threads"):
             torch.set_num_threads(config["threads"])
         torch.set_float32_matmul_precision("high")
@@ -104,20 +98,56 @@ class FexCLI(LightningCLI):
             plugins.append(SafeCheckpointIO())
         return super().instantiate_trainer(**{"callbacks": callbacks, "plugins": plugins, **kwargs})
 
+    def _parse_ckpt_path(self) -> None:
+        """Says what is wrong with a checkpoint before anything is built."""
+        path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
+        if path and str(path) not in _CKPT_WORDS and "://" not in str(path):
+            found = read_plain(path)
+            missing = sorted(_CKPT_KEYS - set(found if isinstance(found, dict) else ()))
+            if missing:
+                raise ValueError(f"{path} is no checkpoint of fex-train (it has no `{missing[0]}`).")
+            if not found.get("hyper_parameters"):
+                return
+        super()._parse_ckpt_path()
+
     def before_fit(self) -> None:
-        """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where."""
-        for callback in self.trainer.checkpoint_callbacks:
-            folder = callback.dirpath if isinstance(callback, ModelCheckpoint) else None
-            if folder is not None and "://" not in str(folder) and self.trainer.is_global_zero:
-                with replacing(os.path.join(folder, ".writable")) as part:
-                    part.touch()
-                os.remove(os.path.join(folder, ".writable"))
-        if self.config[self.subcommand].get("ckpt_path") and self.trainer.is_global_zero:
+        """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where.
+
+        Raises:
+            FileExistsError: the folder has the checkpoints of an earlier run, neither resumed nor to be overwritten.
+            OSError: the folder cannot be written.
+        """
+        resumed = self.config[self.subcommand].get("ckpt_path")
+        for callback in self.trainer.checkpoint_callbacks if self.trainer.is_global_zero else []:
+            folder = _checkpoint_folder(self.trainer, callback)
+            if folder is None:
+                continue
+            found = sorted(folder.glob("*.ckpt"))
+            if found and not resumed and not self._overwrite:
+                last = next((path for path in found if path.stem == "last"), found[-1])
+                raise FileExistsError(
+                    f"{folder} holds the checkpoints of an earlier run. To go on with it: --ckpt_path {last}. To write "
+                    "over it: --overwrite true. Or write elsewhere: --trainer.logger.init_args.name NAME."
+                )
+            with replacing(folder / ".writable") as part:
+                part.touch()
+            (folder / ".writable").unlink()
+        if resumed and self.trainer.is_global_zero:
             print(
                 "Resuming: weights, optimiser state (its learning rate too), epoch and step come from the checkpoint; "
                 "everything else from the config and the flags.",
                 file=sys.stderr,
             )
+
+
+def _checkpoint_folder(trainer: Trainer, callback: Any) -> Path | None:
+    """Where a callback will write checkpoints; None if that is no local folder."""
+    if not isinstance(callback, ModelCheckpoint):
+        return None
+    # As Lightning settles it when the fit begins, which is too late to ask. Loggers of services settle it later still.
+    root = getattr(trainer.logger, "log_dir", None) if trainer.logger else trainer.default_root_dir
+    folder = callback.dirpath or (root and os.path.join(root, "checkpoints"))
+    return None if folder is None or "://" in str(folder) else Path(folder)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -135,13 +165,17 @@ def _no_tips(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
 
 
-_EPILOG = """
-examples:
+_EXAMPLES = {
+    "fit": """
   fex-train --config quickstart.yaml
   fex-train --config vit_imagenet.yaml --trainer.devices 4 --data.init_args.root /data/imagenet
-  fex-train fit --config runs/quickstart/config.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt
-  fex-train test --config quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt
-"""
+  fex-train fit --config runs/quickstart/config.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt""",
+    **{
+        stage: f"""
+  fex-train {stage} --config quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt"""
+        for stage in SUBCOMMANDS[1:]
+    },
+}
 
 
 def run(argv: list[str]) -> FexCLI:
@@ -167,8 +201,8 @@ def run(argv: list[str]) -> FexCLI:
             "prog": "fex-train",
             "allow_abbrev": False,  # a mistyped key is an error, not another key
             "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
-            "epilog": _EPILOG,
-            "formatter_class": _Help,
+            **help_with(_EXAMPLES["fit"] + _EXAMPLES["test"]),
+            **{stage: {"allow_abbrev": False, **help_with(_EXAMPLES[stage])} for stage in SUBCOMMANDS},
         },
         args=_arguments(argv),
     )
@@ -176,12 +210,7 @@ def run(argv: list[str]) -> FexCLI:
 
 def main() -> None:
     """Entry point of `fex-train`."""
-    try:
-        run(sys.argv[1:])
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("FEX_TRACEBACK"):
-            raise
-        sys.exit(f"fex-train: error: {error}\n(FEX_TRACEBACK=1 shows where.)")
+    told("fex-train", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

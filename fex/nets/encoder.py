@@ -85,10 +85,12 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: D.
+        size: (H, W) of its inputs in pixels; None if it takes any.
         mean, std: normalisation of its inputs, as buffers.
         init_args: plain data that builds it again, without pretrained weights.
     """
 
+    size: tuple[int, int] | None = None
     mean: Tensor
     std: Tensor
 

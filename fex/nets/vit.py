@@ -65,6 +65,7 @@ class ViTEncoder(Encoder):
                 setattr(net, head, nn.Identity())
         self.prefix = int(net.num_prefix_tokens)
         self.grid = tuple(net.patch_embed.grid_size)
+        self.size = tuple(net.patch_embed.img_size)
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:

@@ -73,6 +73,7 @@ class ResultFolder:
         self.gallery = Gallery(self.folder, title=title, note=note, page_size=page_size)
         self._stack = ExitStack()
         self._skips: Any = None
+        self.skipped = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._table = self._csv("explanations.csv", COLUMNS)
@@ -122,4 +123,6 @@ class ResultFolder:
         """Notes an image that could not be explained in skipped.csv."""
         if self._skips is None:
             self._skips = self._csv("skipped.csv", ("file", "reason"))
+        self.skipped += 1
+        self.gallery.remark = f"{self.skipped:,} more skipped: see skipped.csv"
         self._skips.writerow((name, reason))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from fex.explanation import Explanation
+from fex.explanation import Explanation, on_one_line
 
 __all__ = ["colorize", "explanation_panel", "grid_picture", "normalise", "overlay", "panel", "to_picture", "upsample"]
 
@@ -107,7 +107,8 @@ def _enlarged(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, its middle left out where it is wider than `width` pixels: names differ at both ends."""
+    """The text on one line, its middle left out where it is wider than `width` pixels: names differ at both ends."""
+    text = on_one_line(text)
     if font.getlength(text) <= width:
         return text
     low, high = 0, len(text)
@@ -173,9 +174,8 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
         picture = to_picture(explanation.image.detach().cpu())
     else:
         picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
-    whose = "explainer's estimate" if explanation.probability_of == "explainer" else "the black box's"
-    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({whose})"
-    subtitle = f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal"
+    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({explanation.estimated_by})"
+    subtitle = on_one_line(f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal")
     if explanation.source:  # a long path gives way to the rest
         font, dot = _font(12), "  ·  "
         width = 3 * _enlarged(picture, TILE).width + 2 * _GAP - font.getlength(subtitle + dot)
@@ -221,7 +221,7 @@ def grid_picture(
         shown = [upsample(normalise(values, how), (tile, tile)) for values in row]
         cells.append([overlay(p, v, colormap=colormap) for p, v in zip(pictures, shown, strict=True)])
 
-    font = _font(13)
+    font, row_titles = _font(13), [on_one_line(name) for name in row_titles]
     margin = round(max([font.getlength(name) for name in row_titles], default=0)) + 2 * _GAP
     width, height = margin + len(images) * (tile + _GAP), 26 + len(cells) * (tile + _GAP)
     canvas = Image.new("RGB", (width, height), _PAPER)

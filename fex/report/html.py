@@ -61,6 +61,8 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ co
 """
 
 _FOOT = """</main>
+<p>{remark}</p><p>Colours run from the smallest to the largest value of each map, which are written under it: maps of
+different range look alike. Pictures are shown as the explainer sees them, after its resize and crop.</p>
 <nav>{links}</nav>
 <script>
 const $ = id => document.getElementById(id), main = document.querySelector("main"), cards = [...main.children];
@@ -120,8 +122,12 @@ def make_card(explanations: Sequence[Explanation], link: str | None = None) -> C
     picture = to_picture(blank if first.image is None else first.image.cpu()).resize(size, Image.Resampling.BICUBIC)
     figures = [_figure(picture, first.source, "<span>input</span>")] if first.image is not None else []
     for explanation in explanations:
-        shown = upsample(normalise(explanation.grid), (size[1], size[0]))
-        caption = f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f}</span>"
+        grid = explanation.grid
+        shown = upsample(normalise(grid), (size[1], size[0]))
+        caption = (
+            f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f} ({explanation.estimated_by})"
+            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}</span>"
+        )
         figures.append(_figure(overlay(picture, shown), f"map for {explanation.target_name}", caption))
     name = escape(first.source or "input")
     heading = f'<a href="{escape(link)}">{name}</a>' if link else name
@@ -145,6 +151,10 @@ class Gallery:
         note: a line under it.
         page_size: cards a page.
         name: stem of the pages' names.
+
+    Attributes:
+        count: cards so far.
+        remark: text at the foot of the pages that are completed from now on.
     """
 
     def __init__(
@@ -153,7 +163,7 @@ class Gallery:
         if page_size < 1:
             raise ValueError(f"A page of a gallery needs at least one card, got page_size={page_size}.")
         self.folder, self.title, self.note, self.page_size, self.name = Path(folder), title, note, page_size, name
-        self.count = 0
+        self.count, self.remark = 0, ""
         self._stack = ExitStack()
         self._file: TextIO | None = None
         self._pages: list[tuple[str, str, int]] = []  # first and last name, cards
@@ -205,7 +215,8 @@ class Gallery:
     def _finish(self, *, more: bool) -> None:
         assert self._file is not None
         number = len(self._pages)
-        self._file.write(_FOOT.replace("{links}", self._links(number, more=more) if more or number > 1 else ""))
+        links = self._links(number, more=more) if more or number > 1 else ""
+        self._file.write(_FOOT.replace("{links}", links).replace("{remark}", escape(self.remark)))
         self._file = None
         self._stack.close()
 
@@ -221,9 +232,13 @@ class Gallery:
             f'<li><a href="{self._page(number)}">{escape(first)} … {escape(last)}</a> ({count})</li>\n'
             for number, (first, last, count) in enumerate(self._pages, 1)
         )
+        remark = f" · {self.remark}" if self.remark else ""
         head = _HEAD.split("<form", 1)[0].format(title=escape(self.title), note=escape(self.note), back="")
         with replacing(self.index) as part:
-            part.write_text(f"{head}<p>{self.count:,} images</p><ol>\n{items}</ol></body></html>\n", encoding="utf-8")
+            part.write_text(
+                f"{head}<p>{self.count:,} images{escape(remark)}</p><ol>\n{items}</ol></body></html>\n",
+                encoding="utf-8",
+            )
 
 
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
@@ -232,4 +247,4 @@ def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title:
         file.write(_HEAD.format(title=escape(title), note="", back=""))
         for explanations in images:
             file.write(make_card(explanations).html)
-        file.write(_FOOT.replace("{links}", ""))
+        file.write(_FOOT.replace("{links}", "").replace("{remark}", ""))

@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fex.report.heatmap import normalise, overlay, to_picture, upsample
+from fex.report.heatmap import grid_picture
 
 __all__ = ["HeatMaps"]
 
-TILE = 128  # pixels; smaller inputs are enlarged so that they can be looked at
-
 
 class HeatMaps(pl.Callback):
-    """Logs, after each validation, the same first validation images beside their maps for the predicted class.
+    """Logs, after each validation, the same first validation images over their maps for the predicted class.
 
-    Reads what the module's validation step returns: attribution (B, N).
+    Above each stands the class, and the values (keep probabilities lambda) at the two ends of the map's colours. Reads
+    what the module's validation step returns: attribution (B, N), clean (B, C).
 
     Args:
         count: number of images.
@@ -37,13 +36,11 @@ class HeatMaps(pl.Callback):
             return
         features = pl_module.features
         grids = outputs["attribution"].float().unflatten(1, (features.height, features.width)).cpu().numpy()
-        columns = []
-        for image, grid in list(zip(batch["inputs"].float().cpu(), grids, strict=True))[: self.count]:
-            picture = to_picture(image)
-            scale = max(1, -(-TILE // min(picture.size)))
-            picture = picture.resize((picture.width * scale, picture.height * scale))
-            shown = overlay(picture, upsample(normalise(grid), (picture.height, picture.width)))
-            columns.append(np.concatenate([np.asarray(picture), np.asarray(shown)], axis=0))
-        grid_picture = torch.from_numpy(np.concatenate(columns, axis=1)).permute(2, 0, 1)
+        grids, target = grids[: self.count], outputs["clean"].argmax(1).tolist()
+        names = [pl_module.class_names[index] for index in target[: self.count]]
+        titles = [f"{name} {grid.min():.2g}…{grid.max():.2g}" for name, grid in zip(names, grids, strict=True)]
+        images = list(batch["inputs"].float().cpu()[: self.count])
+        drawn = grid_picture(images, [list(grids)], row_titles=["lambda"], column_titles=titles)
+        pixels = torch.from_numpy(np.asarray(drawn).copy()).permute(2, 0, 1)
         for logger in loggers:
-            logger.experiment.add_image("val/heat_maps", grid_picture, trainer.global_step)
+            logger.experiment.add_image("val/heat_maps", pixels, trainer.global_step)

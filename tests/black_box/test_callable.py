@@ -89,3 +89,30 @@ def test_copies(function):
     inputs = torch.rand(2, 3, 4, 4)
     for other in (copy.deepcopy(box), pickle.loads(pickle.dumps(box))):
         assert torch.equal(other(inputs), box(inputs))
+
+
+def test_a_function_that_raises_is_named():
+    def broken(inputs):
+        raise KeyError("weights")
+
+    with pytest.raises(RuntimeError, match=r"'broken' raised KeyError: 'weights', on inputs of shape \(2, 3, 8, 8\)"):
+        CallableBlackBox(broken, num_classes=2)(torch.zeros(2, 3, 8, 8))
+
+
+def test_a_function_out_of_memory_gets_smaller_chunks():
+    seen = []
+
+    def narrow(inputs):
+        seen.append(len(inputs))
+        if len(inputs) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.full((len(inputs), 2), 0.5)
+
+    assert CallableBlackBox(narrow, num_classes=2)(torch.zeros(2, 3, 8, 8)).shape == (2, 2)
+    assert seen[0] == 2
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_the_number_of_classes_is_told_as_it_was_given(count):
+    with pytest.raises(ValueError, match=f"Got num_classes={count}, expected at least 1"):
+        CallableBlackBox(len, num_classes=count)

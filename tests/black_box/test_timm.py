@@ -57,6 +57,23 @@ def test_files_of_others_need_the_model(net, tmp_path, suffix):
     assert box.class_names == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("class_names", [None, ["cat", "dog", "owl"]])
+def test_the_head_is_as_large_as_that_of_the_weights(tmp_path, class_names):
+    net = timm.create_model("resnet10t", num_classes=3).eval()
+    torch.save(net.state_dict(), tmp_path / "mine.pth")
+    box = TimmBlackBox("resnet10t", weights=str(tmp_path / "mine.pth"), class_names=class_names)
+    assert box.class_names == (class_names or ["0", "1", "2"])
+    assert box.model_args == {"num_classes": 3}
+    mean, std = (
+        torch.tensor(timm.data.resolve_model_data_config(net)[key]).view(1, 3, 1, 1) for key in ("mean", "std")
+    )
+    inputs = torch.rand(2, 3, *box.preprocess.size)
+    with torch.no_grad():
+        assert torch.allclose(box(inputs), net((inputs - mean) / std).softmax(1), atol=1e-5)
+    with pytest.raises(ValueError, match="2 class_names and num_classes=3"):
+        TimmBlackBox("resnet10t", weights=str(tmp_path / "mine.pth"), class_names=["cat", "dog"])
+
+
 def test_names_that_differ_from_timms(net, tmp_path):
     torch.save({f"ported.{name}": value for name, value in net.state_dict().items()}, tmp_path / "port.pth")
     box = TimmBlackBox(MODEL, weights=str(tmp_path / "port.pth"), model_args=ARGS, mean=META["mean"], std=META["std"])

@@ -1,6 +1,7 @@
 """`fex-bench run`: the report in all its forms, resume, selection, methods that fail."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -130,7 +131,7 @@ def test_methods_are_selected_by_name(ran, tmp_path):
 
 def test_nothing_scored_is_an_error_with_a_report(ran, tmp_path):
     _, argv, _ = ran
-    with pytest.raises(RuntimeError, match=r"No method could be scored \(Broken: ValueError"):
+    with pytest.raises(ValueError, match=r"No method could be scored \(Broken: ValueError"):
         bench.run([*argv, "--methods", "Broken", "--output", str(tmp_path)])
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["method"] == "Broken"
 
@@ -158,3 +159,46 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
     assert training_cost(load_explainer(path)) == {"queries": 7.0, "seconds": 2.5}
     assert training_cost(load_explainer("fex_vit_cifar10"))["queries"] == 49_000 * 6 * 6
     assert training_cost(explainer) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "message"),
+    [
+        ({}, ["--limit", "-5"], "limit"),
+        ({}, ["--limit", "0"], "limit"),
+        ({}, ["--threads", "0"], "threads"),
+        ({}, ["--methods", "FX"], "has no method FX; it has RISE, Random, Broken"),
+        ({}, ["--protocols", "[fix]"], "Got protocol 'fix', expected one of"),
+        ({}, ["--data.init_args.root", "nowhere"], "nowhere"),
+        ({"methods": {
+            "FEX": {"class_path": "fex.load_explainer", "init_args": {"name_or_path": "runs/quickstart/x.ckpt"}},
+            "Random": {"class_path": "fex.baselines.Random"}}}, [],
+         "FEX: Found no checkpoint at runs/quickstart/x.ckpt.*`fex-train --config quickstart.yaml` makes it. Or leave "
+         r"it out: --methods '\[Random\]'"),
+        (None, ["--only", "[one_pas]"], "knows no one_pas; it measures step_overhead"),
+        (None, ["--images", "50"], "at least 100 pictures"),
+        (None, ["--images", "-5"], "images"),
+        (None, ["--repeats", "0"], "repeats"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_and_code_2_before_any_work(tmp_path, monkeypatch, capsys, changes, flags, message):
+    ASKED.clear()
+    argv = ["speed"] if changes is None else config(tmp_path, **changes)
+    monkeypatch.setattr("sys.argv", ["fex-bench", *argv, *flags])
+    with pytest.raises(SystemExit) as error:
+        bench.main()
+    assert error.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("fex-bench: error: ")
+    assert re.search(message, told)
+    assert len(told.splitlines()) < 8
+    assert ASKED == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["speed"]])
+def test_help_shows_examples_one_a_line(capsys, command):
+    with pytest.raises(SystemExit):
+        bench.run([*command, "--help"])
+    name = command[0] if command else "run"
+    assert f"examples:\n  fex-bench {name} " in capsys.readouterr().out

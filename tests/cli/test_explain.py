@@ -14,6 +14,7 @@ from fex.backbones import build_timm
 from fex.black_box import load_black_box
 from fex.cli import explain
 from fex.cli.progress import progress
+from fex.explanation import Explanation
 from fex.preprocess import Preprocess
 from fex.weights import save_black_box
 from tests.explainers import CLASSES, tiny_explainer, write_checkpoint
@@ -95,11 +96,13 @@ def test_several_arguments_do_not_meet(tmp_path, checkpoint):
         "in/a.png.npz", "2-in/a.png.npz", "b.png.npz", "2-b.png.npz"}  # fmt: skip
 
 
-def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint):
+def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint, capsys):
     picture(tmp_path / "a.png")
     arguments = [checkpoint, str(tmp_path), "--output", str(tmp_path / "out")]
     assert explain.run(arguments).explained == 1
+    assert "earlier run" not in capsys.readouterr().err
     assert explain.run(arguments).explained == 1
+    assert f"{tmp_path / 'out'} has results of an earlier run" in capsys.readouterr().err
     assert explain.main([checkpoint, str(tmp_path), "--output", str(tmp_path)]) == 2
 
 
@@ -126,13 +129,46 @@ def test_bad_pictures_are_counted_and_named(tmp_path, checkpoint, capsys):
     names = [row["file"] for row in read_csv(out / "explanations.csv")]
     assert len(names) == len(good) + 1
     assert "n\ufffd.png" in names
-    assert "bomb.png" not in (out / "gallery.html").read_text()
+    gallery = (out / "gallery.html").read_text()
+    assert "bomb.png" not in gallery
+    assert "4 more skipped: see skipped.csv" in gallery
+
+
+def test_names_with_control_characters_are_drawn(tmp_path, checkpoint):
+    names = ["two\nlines.png", "tab\tand\x1b[31mred.png"]
+    for name in names:
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out)]) == 0
+    assert {f"{name}.png" for name in names} <= tree(out)
+    assert {row["file"] for row in read_csv(out / "explanations.csv")} == set(names)
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_counted_skip(tmp_path, checkpoint, capsys, monkeypatch):
+    for number in range(3):
+        picture(tmp_path / "in" / f"{number}.png")
+    save = Explanation.save
+
+    def broken(self, path):
+        if self.source == "1.png":
+            raise RuntimeError("raqm_layout failed")
+        return save(self, path)
+
+    monkeypatch.setattr(Explanation, "save", broken)
+    out = tmp_path / "out"
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz"]) == 1
+    assert "skipped 1" in capsys.readouterr().out
+    assert [row["file"] for row in read_csv(out / "explanations.csv")] == ["0.png", "2.png"]
+    (skipped,) = read_csv(out / "skipped.csv")
+    assert "could not be made (RuntimeError: raqm_layout failed)" in skipped["reason"]
 
 
 def test_only_bad_pictures(tmp_path, checkpoint, capsys):
     (tmp_path / "a.png").write_text("no picture")
-    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 1
-    assert "explained 0 images" in capsys.readouterr().out
+    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert "explained 0 images" in told.out
+    assert "none of the images could be explained" in told.err
     assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv"}
 
 
@@ -197,6 +233,7 @@ def test_a_disk_that_fills_up_ends_the_run_but_keeps_what_was_done(tmp_path, che
 def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
     for flags, message in (
         (["--top-k", "0"], "got 0, expected at least 1"),
+        (["--formats", " ,"], "got no format, expected some of png, npz, json, html"),
         (["--target", "a", "--top-k", "2"], "not allowed with"),
     ):
         with pytest.raises(SystemExit) as error:

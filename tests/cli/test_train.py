@@ -106,7 +106,13 @@ def test_run_without_a_terminal(small, tmp_path, capsys, caplog):
     assert not [str(w.message) for w in told if "eval mode" in str(w.message)]
     beside = tmp_path / "run" / "config.yaml"
     assert yaml.safe_load(beside.read_text())["seed_everything"] == 3
-    again = run(["--config", str(beside)])
+    with pytest.raises(
+        FileExistsError, match=r"earlier run. To go on with it: --ckpt_path .*last.ckpt.*--overwrite true"
+    ):
+        run(["--config", str(beside), "--seed_everything", "4"])
+    assert yaml.safe_load(beside.read_text())["seed_everything"] == 3
+    again = run(["--config", str(beside), "--overwrite", "true"])
+    assert yaml.safe_load(beside.read_text())["overwrite"] is False
     for mine, theirs in zip(first.model.explainer.parameters(), again.model.explainer.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -119,8 +125,10 @@ def test_checkpoints_that_cannot_be_written_fail_before_training(small, tmp_path
     monkeypatch.setattr("sys.argv", ["fex-train", "--config", path])
     with pytest.raises(SystemExit) as error:
         main()
-    assert "Could not write" in str(error.value)
-    assert "choose a place that is writable and has space" in str(error.value)
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert "Could not write" in message
+    assert "choose a place that is writable and has space" in message
     monkeypatch.setenv("FEX_TRACEBACK", "1")
     with pytest.raises(OSError, match="Could not write"):
         main()
@@ -131,8 +139,58 @@ def test_a_checkpoint_of_another_explainer_is_refused(small, tmp_path):
     config = yaml.safe_load(Path(small).read_text())
     config["model"]["init_args"]["explainer"]["init_args"]["value_degree"] = 1
     last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    with pytest.raises(ValueError, match="The checkpoint's net is .* this run's is .*: they must agree"):
+    with pytest.raises(ValueError, match="another explainer: net.value_degree is 3 there and 1 here. They must agree"):
         run(["--config", written(config, tmp_path / "other.yaml"), "--ckpt_path", last])
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}, "fex": Evil()}, "without running code from it (it holds more than tensors and plain data"),
+        (b"PK\x03\x04 cut off", "without running code from it (it is cut off, damaged or no checkpoint)"),
+        ({"weights": torch.zeros(2)}, "is no checkpoint of fex-train (it has no `pytorch-lightning_version`)"),
+        (torch.zeros(2), "is no checkpoint of fex-train"),
+        (None, "Found no checkpoint at"),
+    ],
+)
+def test_a_bad_checkpoint_is_one_line_without_unsafe_advice(small, tmp_path, monkeypatch, capsys, content, message):
+    path = tmp_path / "bad.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    monkeypatch.setattr("sys.argv", ["fex-train", "--config", small, "--ckpt_path", str(path)])
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 2
+    out, told = capsys.readouterr()
+    assert message in told
+    assert told.startswith("fex-train: error: ")
+    assert len(told.splitlines()) == 2
+    assert "weights_only" not in told
+    assert "ran" not in out.splitlines()
+
+
+def test_a_trainer_setting_that_lightning_refuses_is_one_line(small, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fex-train", "--config", small, "--trainer.max_steps", "-3"])
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 2
+    assert "max_steps" in capsys.readouterr().err.splitlines()[0]
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_help_of_each_stage_shows_examples(stage, capsys):
+    with pytest.raises(SystemExit):
+        run([stage, "--help"])
+    text = capsys.readouterr().out
+    assert "examples:\n  fex-train" in text
+    assert "exit codes" in text
 
 
 def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):

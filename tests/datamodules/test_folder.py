@@ -160,6 +160,15 @@ def test_clear_errors(tmp_path):
         Folder(str(tmp_path), num_workers=-1)
 
 
+@pytest.mark.parametrize("part", ["", "train"])
+def test_a_folder_that_cannot_be_read_at_all_is_refused(tmp_path, part):
+    for name in "ab":
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / f"{name}.png").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"None of the 2 images in .* can be read \(a\.png: cannot identify"):
+        _folder(tmp_path).setup("fit")
+
+
 def test_small_data_trains_padded(tmp_path):
     _write(tmp_path, ["1.png", "2.png"])
     data = _folder(tmp_path, val_fraction=0.0, test_fraction=0.0)

@@ -121,13 +121,46 @@ def test_clear_errors(files, tmp_path):
     for streaming in (False, True):
         with pytest.raises(ValueError, match=r"no column 'picture'; it has \['image', 'label'\]"):
             _parquet(files, image_column="picture", streaming=streaming).setup("fit")
-    with pytest.raises(ValueError, match="Cannot load the split 'train' of 'nobody/nothing'.*without a network"):
+    with pytest.raises(ValueError, match="Cannot load the split 'train' of 'nobody/nothing'.*Without a network"):
         Hub("nobody/nothing", preprocess=SIZE).setup("fit")
     data = _parquet(files, streaming=True, batch_size=4)
     data.setup("fit")
     data.datasets["train"].length = None
     with pytest.raises(ValueError, match="set `epoch_size`"):
         data.train_dataloader()
+
+
+class _Task:
+    """What a datamodule asks of its trainer before the data is set up."""
+
+    def __init__(self, name):
+        self.state = self
+        self.fn = name
+
+
+def test_a_split_is_missed_only_where_it_is_needed(tmp_path):
+    for index in range(4):
+        (tmp_path / "pictures" / "train").mkdir(exist_ok=True, parents=True)
+        (tmp_path / "pictures" / "train" / f"{index}.png").write_bytes(encode((6, 6)))
+    data = Hub(str(tmp_path / "pictures"), label_column=None, preprocess=SIZE, batch_size=2, val_fraction=0.5)
+    data.trainer = _Task("fit")
+    data.prepare_data()
+    data.trainer = None
+    data.setup("fit")
+    assert {stage: len(rows) for stage, rows in data.datasets.items()} == {"train": 2, "val": 2}
+    data.trainer = _Task("test")
+    with pytest.raises(ValueError, match="Cannot load the split 'test'.*Set `test_split: null` if there is none"):
+        data.prepare_data()
+
+
+def test_parquet_shows_the_command_line_what_it_takes_alone():
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Parquet, "data")
+    keys = set(vars(parser.get_defaults().data))
+    assert {"train", "val", "test", "image_column", "streaming", "val_fraction", "batch_size"} <= keys
+    assert not {"name", "data_files", "train_split", "val_split", "test_split"} & keys
 
 
 def test_unlabelled(files):

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from datamodules.base import collate
 from fex.metrics.functional import mean_auc, perturbation_curve
 from fex.metrics.protocols import get_protocol
+from fex.report.heatmap import grid_picture
 from lightning_modules.callbacks import ClassCorrelation, ExplanationScores, HealthSigns, HeatMaps
 from tests.lightning_modules.tiny import make_module
 
@@ -72,6 +73,23 @@ def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
     curves = [tag for tag in events.Tags()["scalars"] if tag.startswith("curves/fex/positive_curve")]
     assert len(curves) == 1
     assert [event.step for event in events.Scalars(curves[0])] == list(range(0, 100, 10))
+
+
+def test_heat_maps_are_titled_by_class_and_range(module, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "lightning_modules.callbacks.heatmaps.grid_picture",
+        lambda images, maps, **titles: drawn.append((maps, titles)) or grid_picture(images, maps, **titles),
+    )
+    rows = fixed()
+    trainer(tmp_path, [HeatMaps(count=2)]).validate(module, rows, verbose=False)
+    inputs = next(iter(rows))["inputs"][:2]
+    target = module.black_box(inputs).argmax(1)
+    ((maps, titles),) = drawn
+    for index, (title, values) in enumerate(zip(titles["column_titles"], module(inputs, target), strict=True)):
+        low, high = values.min().item(), values.max().item()
+        assert title == f"{module.class_names[target[index]]} {low:.2g}…{high:.2g}"
+        assert maps[0][index].ravel() == pytest.approx(values.detach().numpy())
 
 
 def test_health_signs_warn_once_with_advice(tmp_path):

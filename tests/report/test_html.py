@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -63,6 +64,27 @@ def test_page_is_self_contained_and_well_formed(tmp_path):
     assert not re.search(r"https?://|url\(|@import", text)
     assert "prefers-color-scheme: dark" in text
     assert any(attrs.get("name") == "viewport" for attrs in page.all("meta"))
+
+
+def test_captions_tell_range_and_whose_estimate(tmp_path):
+    page = Page(make_card([replace(explanation(), attribution=torch.tensor([0.25, 0.5, 0.75, 0.125]))]).html)
+    text = " ".join(page.text)
+    assert "p = 0.500 (explainer's estimate)" in text
+    assert "colours: 0.125 … 0.75" in text
+    asked = Page(make_card([replace(explanation(), probability_of="black box")]).html)
+    assert "(the black box's)" in " ".join(asked.text)
+
+
+@pytest.mark.parametrize("page_size", [1, 5])
+def test_pages_end_with_the_remark_and_say_how_to_read_them(tmp_path, page_size):
+    with Gallery(tmp_path, title="T", page_size=page_size) as gallery:
+        gallery.add(make_card([explanation()]))
+        gallery.add(make_card([explanation("b.jpg")]))
+        gallery.remark = "3 more <skipped>"
+    text = (tmp_path / "gallery.html").read_text()
+    assert "3 more &lt;skipped&gt;" in text
+    pages = [path.read_text() for path in tmp_path.glob("gallery-*.html")] or [text]
+    assert all("after its resize and crop" in page for page in pages)
 
 
 def test_names_are_escaped():
