@@ -84,7 +84,7 @@ def home(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("line", BOXES)
+@pytest.mark.parametrize("line", BOXES, ids=lambda line: line.split(",")[0].split(".")[-1])
 def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     monkeypatch.chdir(home)
     parser = ArgumentParser(exit_on_error=False)
@@ -106,7 +106,7 @@ def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     assert box.queries >= 2 + 2 * 2  # the pictures and their masks
 
 
-@pytest.mark.parametrize("line", DATA)
+@pytest.mark.parametrize("line", DATA, ids=lambda line: line.split(",")[0].split(".")[-1])
 def test_data_trains_an_explainer_one_step(line, home, tmp_path, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
