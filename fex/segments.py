@@ -19,6 +19,7 @@ class Segments:
         ValueError: labels of another shape or type, or with gaps.
 
     Example:
+        >>> import torch
         >>> Segments(torch.tensor([[0, 0, 1]])).expand(torch.tensor([0.2, 0.7]), (1, 3))
         tensor([[0.2000, 0.2000, 0.7000]])
     """

@@ -83,6 +83,7 @@ def saliency_sum(boxes: Tensor, scores: Tensor, size: tuple[int, int], window: W
         ValueError: not one score a window, or an unknown kind of window.
 
     Example:
+        >>> import torch
         >>> boxes = torch.tensor([[0, 0, 1, 2], [0, 1, 1, 3]])
         >>> saliency_sum(boxes, torch.tensor([1.0, 0.0]), (1, 3))
         tensor([[1.0000, 0.5000, 0.0000]])

@@ -36,6 +36,7 @@ def histogram_kl(scores: Tensor, predicted: Tensor, bins: int = 10) -> Tensor:
     """KL(q of the scores || q of the predictions) of a batch's histograms, in nats: twice (b, I) -> (I,).
 
     Example:
+        >>> import torch
         >>> histogram_kl(torch.tensor([[0.2], [0.9]]), torch.tensor([[0.9], [0.2]]))
         tensor([0.])
     """

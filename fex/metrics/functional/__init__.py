@@ -2,12 +2,20 @@
 
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval, paired_difference
 from fex.metrics.functional.correlation import class_correlation
+from fex.metrics.functional.deletion import deletion_curve, insertion_curve, region_deletion_curve
 from fex.metrics.functional.perturbation import (
     mean_auc,
     perturbation_curve,
     rank_features,
     removal_masks,
     trapezoid_auc,
+)
+from fex.metrics.functional.regions import (
+    activated_region,
+    f1_score,
+    foreground_iou,
+    salient_region,
+    top_activated,
 )
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -21,6 +29,14 @@ from fex.metrics.functional.segmentation import (
 )
 
 __all__ = [
+    "top_activated",
+    "salient_region",
+    "foreground_iou",
+    "f1_score",
+    "activated_region",
+    "region_deletion_curve",
+    "insertion_curve",
+    "deletion_curve",
     "Interval",
     "average_precision",
     "bootstrap_interval",
