@@ -56,6 +56,17 @@ class FexParser(LightningArgumentParser):
         self.exit(2, f"fex-train: error: {message}\nFor all settings: {program} --help\n")
 
 
+class FexTrainer(Trainer):
+    """A Trainer to which fitting a per-instance explainer is one pass over all instances, in order."""
+
+    def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """As of `Trainer`, except for modules that fit something to each instance."""
+        if getattr(model, "per_instance", False):
+            self.predict(model, datamodule=kwargs.get("datamodule"), return_predictions=False)
+        else:
+            super().fit(model, *args, **kwargs)
+
+
 class FexCLI(LightningCLI):
     """Lightning's command line with this project's defaults."""
 
@@ -148,7 +159,7 @@ def run(argv: list[str]) -> FexCLI:
     return FexCLI(
         LightningModule,
         LightningDataModule,
-        trainer_class=Trainer,
+        trainer_class=FexTrainer,
         parser_class=FexParser,
         subclass_mode_model=True,
         subclass_mode_data=True,

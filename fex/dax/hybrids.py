@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fex.black_box.base import BlackBox
 from fex.dax.explainer import Distiller
-from fex.dax.fit import Epoch, Neighbourhoods, Networks, fit_instances
+from fex.dax.fit import Epoch, FitSettings, Neighbourhoods, Networks, fit_instances
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
+from fex.dax.segmenters import Segmenter
+from fex.removal import Removal
 from fex.sampling import smooth_cells, smooth_masks
 
 __all__ = ["StudentLIME", "StudentRISE", "weighted_ridge"]
@@ -49,16 +51,12 @@ def weighted_ridge(kept: Tensor, scores: Tensor, *, kernel_width: float = 0.25, 
 class _StudentOnly(Distiller):
     """Distils without a mask, then explains each student."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.settings = replace(self.settings, regulariser=NoRegulariser())
-
     def _fit(
         self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
     ) -> tuple[Tensor, list[list[Epoch]]]:
         maps, histories = [], []
         for one, seed in zip(instances, seeds, strict=True):
-            nets, fitted = fit_instances([one], self.settings, [seed])
+            nets, fitted = fit_instances([one], replace(self.settings, regulariser=NoRegulariser()), [seed])
             with torch.no_grad():
                 maps.append(self._explain(nets, one, size, seed))
             histories.append(fitted[0].epochs)
@@ -73,14 +71,33 @@ class StudentRISE(_StudentOnly):
     """DAX-Base1: RISE with smooth masks on the student.
 
     Args:
-        *args: see `Distiller`.
+        black_box: see `Distiller`, as all but the last.
+        removal: fill of what is removed.
+        segmenter: makes the segments.
+        num_samples: Q.
+        resolution: of the student.
+        fit: its regulariser is not used, as there is no mask.
+        seed: of samples, initial weights and masks.
         num_masks: of the student; no query of the black box.
         cells: cells a side of the coarse masks.
-        **options: see `Distiller`.
     """
 
-    def __init__(self, *args: Any, num_masks: int = 4000, cells: int = 8, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        segmenter: Segmenter | None = None,
+        *,
+        num_samples: int = 6000,
+        resolution: int = 56,
+        fit: FitSettings | None = None,
+        seed: int = 0,
+        num_masks: int = 4000,
+        cells: int = 8,
+    ) -> None:
+        super().__init__(
+            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
+        )
         self.num_masks, self.cells = num_masks, cells
 
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
@@ -103,13 +120,31 @@ class StudentLIME(_StudentOnly):
     """DAX-Base2: LIME's linear model, over the segments, of the student.
 
     Args:
-        *args: see `Distiller`.
+        black_box: see `Distiller`, as all but the last.
+        removal: fill of what is removed.
+        segmenter: makes the segments.
+        num_samples: Q.
+        resolution: of the student.
+        fit: its regulariser is not used, as there is no mask.
+        seed: of samples, initial weights and masks.
         num_draws: subsets of segments the student is asked about; no query of the black box.
-        **options: see `Distiller`.
     """
 
-    def __init__(self, *args: Any, num_draws: int = 4000, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        segmenter: Segmenter | None = None,
+        *,
+        num_samples: int = 6000,
+        resolution: int = 56,
+        fit: FitSettings | None = None,
+        seed: int = 0,
+        num_draws: int = 4000,
+    ) -> None:
+        super().__init__(
+            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
+        )
         self.num_draws = num_draws
 
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:

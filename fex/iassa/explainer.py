@@ -64,6 +64,7 @@ class IASSA:
         seed: of that part.
 
     Raises:
+        TypeError: features that are no backbone.
         ValueError: settings out of range.
 
     Example:
@@ -94,6 +95,10 @@ class IASSA:
             raise ValueError(
                 f"Got iterations={iterations}, tolerance={tolerance} and budget={budget}, expected iterations and "
                 "tolerance of at least 0 and a budget of at least 1 query (or None)."
+            )
+        if features is not None and not callable(features):
+            raise TypeError(
+                f"IASSA's features are a fex.iassa.BackboneFeatures or None, got a {type(features).__name__}."
             )
         self.black_box, self.removal = black_box, removal or Mean()
         self.attention_features = features

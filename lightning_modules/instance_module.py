@@ -1,0 +1,246 @@
+"""Explains the instances of a data set one after another, under the Trainer: resumable, shared out among ranks."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from fex.black_box import BlackBox
+from fex.explanation import Explanation
+from fex.features import PatchGrid
+from fex.metrics.protocol_scores import ProtocolScores
+from fex.metrics.protocols import Attributed, get_protocol
+from fex.preprocess import Preprocess
+from fex.report.instances import InstanceStore
+from fex.report.tables import print_table
+from fex.sampling import pixel_seeds
+from fex.types import Batch
+
+__all__ = ["InstanceModule"]
+
+
+def _plain(value: Any) -> Any:
+    """What an explainer was built from, as plain data; two that differ in a setting differ here."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, BlackBox):
+        return value.name
+    if isinstance(value, (Tensor, torch.nn.Module)):
+        return type(value).__name__
+    names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
+    return {"class": type(value).__name__, **{name: _plain(getattr(value, name)) for name in names}}
+
+
+class InstanceModule(pl.LightningModule):
+    """Base of the per-instance explainers' modules.
+
+    `fex-train` runs it over all instances of the data, in order. Each finished instance is a file in `output`; a run
+    that was stopped goes on with the first that is not there. Under DDP every rank takes its share of the instances.
+
+    Args:
+        explainer: has a `black_box`.
+        output: folder of the results.
+        explain: the class that is explained: the "predicted" one, the true "label", or an "incorrect" one drawn by the
+            pixels (a test of sensitivity: its map should not be that of the object).
+        only: "all" instances, those the box gets right ("correct"), or wrong ("wrong", negative samples); by labels.
+        protocols: names of protocols that score each instance, where the data has what they need.
+        pictures: number of instances whose course is logged to TensorBoard.
+    """
+
+    per_instance = True  # `fex-train` passes over the data once, in order
+
+    def __init__(
+        self,
+        explainer: Any,
+        *,
+        output: str,
+        explain: Literal["predicted", "label", "incorrect"] = "predicted",
+        only: Literal["all", "correct", "wrong"] = "all",
+        protocols: list[str] | None = None,
+        pictures: int = 8,
+    ) -> None:
+        super().__init__()
+        if explain not in ("predicted", "label", "incorrect") or only not in ("all", "correct", "wrong"):
+            raise ValueError(
+                f"Got explain={explain!r} and only={only!r}, expected 'predicted', 'label' or 'incorrect', and 'all', "
+                "'correct' or 'wrong'."
+            )
+        self.black_box: BlackBox = explainer.black_box
+        self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
+        self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
+        self.store: InstanceStore | None = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Geometry of the inputs; the datamodule reads it."""
+        return self.black_box.preprocess
+
+    @abstractmethod
+    def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, Any]]:
+        """Row, map (H, W) and its course, as each instance is finished; every row once, in any order."""
+
+    @abstractmethod
+    def log_course(self, writer: Any, name: str, course: Any) -> None:
+        """Writes what happened by epoch or iteration to a TensorBoard writer."""
+
+    def setup(self, stage: str) -> None:
+        """Opens the folder; brings the black box to the device."""
+        self.black_box.to(self.device)
+        settings = {
+            "explainer": _plain(self.explainer),
+            "explain": self.target_kind,
+            "only": self.only,
+            "protocols": [protocol.name for protocol in self.protocols],
+        }
+        self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
+
+    def _names(self, batch: Batch) -> list[str]:
+        if "names" in batch:
+            return list(batch["names"])
+        return [f"{index:06d}" for index in batch["index"].tolist()]
+
+    def _targets(self, batch: Batch, inputs: Tensor, clean: Tensor, rows: list[int]) -> Tensor:
+        if self.target_kind == "predicted":
+            return clean.argmax(1)
+        if self.target_kind == "label":
+            if "labels" not in batch:
+                raise ValueError("`explain: label` needs labels; this data has none: use `predicted`.")
+            return batch["labels"][rows]
+        # Any class but the predicted one, with equal chances.
+        draws = torch.tensor([seed % (clean.shape[1] - 1) for seed in pixel_seeds(inputs, 1)], device=clean.device)
+        return draws + (draws >= clean.argmax(1)).long()
+
+    def _chosen(self, batch: Batch, clean: Tensor, rows: list[int]) -> Tensor:
+        if self.only == "all":
+            return torch.ones(len(rows), dtype=torch.bool, device=clean.device)
+        if "labels" not in batch:
+            raise ValueError(f"`only: {self.only}` needs labels; this data has none: use `all`.")
+        right = clean.argmax(1) == batch["labels"][rows]
+        return right if self.only == "correct" else ~right
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Explains what is not finished yet, and keeps each instance as soon as it is."""
+        assert self.store is not None
+        names = self._names(batch)
+        rows = [row for row, valid in enumerate(batch["valid"].tolist()) if valid and names[row] not in self.store]
+        if not rows:
+            return
+        clean = self.black_box(batch["inputs"][rows])
+        chosen = self._chosen(batch, clean, rows)
+        rows = [row for row, keep in zip(rows, chosen.tolist(), strict=True) if keep]
+        if not rows:
+            return
+        clean, inputs = clean[chosen], batch["inputs"][rows]
+        target = self._targets(batch, inputs, clean, rows)
+        queries, start = self.black_box.queries, time.perf_counter()
+        for place, attribution, course in self.explain_rows(inputs, target):
+            spent, seconds = self.black_box.queries - queries, time.perf_counter() - start
+            one = slice(place, place + 1)
+            explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
+            explanation = _with_cost(explanation, spent, seconds)
+            scores = self._scores(batch, rows[place], inputs[one], attribution, clean[one])
+            order = int(batch["index"][rows[place]])
+            self.store.save(names[rows[place]], explanation, scores, order)
+            self._log(names[rows[place]], order, course)
+            queries, start = self.black_box.queries, time.perf_counter()
+
+    def _explanation(self, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, name: str) -> Explanation:
+        size = (image.shape[-2], image.shape[-1])
+        return Explanation(
+            attribution=attribution.flatten(),
+            features=PatchGrid(*size),
+            size=size,
+            target=int(target),
+            target_name=self.black_box.class_names[int(target)],
+            probability=float(clean[target]),
+            probability_of="black box",
+            method=type(self.explainer).__name__,
+            removal=self.explainer.removal.name,
+            black_box=self.black_box.name,
+            source=name,
+            image=image,
+        )
+
+    def _scores(self, batch: Batch, row: int, inputs: Tensor, attribution: Tensor, clean: Tensor) -> dict[str, Any]:
+        """Components of every protocol for one instance. Masks are read here, after its explanation is finished."""
+        if not self.protocols:
+            return {}
+        size = (inputs.shape[-2], inputs.shape[-1])
+        labels, masks = batch.get("labels"), batch.get("masks")
+        data = Attributed(
+            inputs,
+            attribution.flatten()[None],
+            attribution[None],
+            PatchGrid(*size),
+            clean,
+            None if labels is None else labels[row : row + 1],
+            None if masks is None else masks[row : row + 1],
+        )
+        return {
+            f"{protocol.name}/{name}": values.cpu().float().numpy()
+            for protocol in self.protocols
+            for name, values in protocol.evaluate(self.black_box, data).items()
+        }
+
+    def _log(self, name: str, order: int, course: Any) -> None:
+        if order >= self.pictures:
+            return
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                self.log_course(logger.experiment, name, course)
+
+    def on_predict_end(self) -> None:
+        """The first process writes table, gallery and scores of all finished instances."""
+        assert self.store is not None
+        self.trainer.strategy.barrier()
+        if not self.trainer.is_global_zero:
+            return
+        count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
+        print(f"{count} instances in {self.output} (gallery.html)", flush=True)
+        if self.protocols and count:
+            rows = self._table()
+            (self.store.folder / "report.json").write_text(json.dumps({"rows": rows}, indent=1))
+            print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
+
+    def _table(self) -> list[dict[str, Any]]:
+        assert self.store is not None
+        scores = {protocol.name: ProtocolScores(protocol) for protocol in self.protocols}
+        queries, seconds = [], []
+        for number, (_, explanation, arrays) in enumerate(self.store):
+            queries.append(explanation.queries)
+            seconds.append(explanation.seconds)
+            for name, metric in scores.items():
+                components = {part: torch.from_numpy(arrays[f"{name}/{part}"]) for part in metric.protocol.components}
+                metric.update(components, torch.tensor([number]))
+        common = {
+            "method": type(self.explainer).__name__,
+            "queries": sum(queries) / len(queries),
+            "seconds": sum(seconds) / len(seconds),
+        }
+        return [
+            {
+                **common,
+                "protocol": name,
+                "metric": key,
+                "value": interval.value,
+                "ci95": [interval.low, interval.high],
+                "n": count,
+                **metric.protocol.describe(PatchGrid(1, 1)),
+            }
+            for name, metric in scores.items()
+            for key, (interval, count) in metric.intervals().items()
+        ]
+
+
+def _with_cost(explanation: Explanation, queries: int, seconds: float) -> Explanation:
+    values = {f.name: getattr(explanation, f.name) for f in fields(explanation)}
+    return Explanation(**{**values, "queries": queries, "seconds": seconds})
