@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from fex.audio import LogMel
 from fex.dax import DAXResult, Distiller
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instance_module import InstanceModule
@@ -17,11 +18,12 @@ class DAXModule(InstanceModule):
 
     Args:
         explainer: DAX, or one of its hybrids.
-        output: see `InstanceModule`, as the four below.
+        output: see `InstanceModule`, as the five below.
         explain: the class that is explained.
         only: which instances.
         protocols: scores of each instance.
         pictures: instances logged to TensorBoard.
+        sound: how spectrograms were made.
         together: instances fitted at once; on a GPU several fill it, on a CPU one at a time is as fast, and a run that
             is stopped loses no more than those under way.
     """
@@ -35,9 +37,12 @@ class DAXModule(InstanceModule):
         only: Literal["all", "correct", "wrong"] = "all",
         protocols: list[str] | None = None,
         pictures: int = 8,
+        sound: LogMel | None = None,
         together: int = 1,
     ) -> None:
-        super().__init__(explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures)
+        super().__init__(
+            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
+        )
         if together < 1:
             raise ValueError(f"together must be at least 1 instance, got {together}.")
         self.together = together

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from fex.audio import LogMel
 from fex.iassa import IASSA, Iteration
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instance_module import InstanceModule
@@ -22,6 +23,7 @@ class IASSAModule(InstanceModule):
         only: which instances.
         protocols: scores of each instance.
         pictures: instances logged to TensorBoard.
+        sound: how spectrograms were made.
     """
 
     def __init__(
@@ -33,8 +35,11 @@ class IASSAModule(InstanceModule):
         only: Literal["all", "correct", "wrong"] = "all",
         protocols: list[str] | None = None,
         pictures: int = 8,
+        sound: LogMel | None = None,
     ) -> None:
-        super().__init__(explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures)
+        super().__init__(
+            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
+        )
 
     def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, list[Iteration]]]:
         """See `InstanceModule`."""

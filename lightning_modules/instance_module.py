@@ -4,7 +4,8 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -12,12 +13,17 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from fex.atomic import replacing
+from fex.audio import LogMel, masked_audio, write_wav
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.preprocess import Preprocess
+from fex.report.audio import sound_panel
+from fex.report.folder import result_path
+from fex.report.heatmap import normalise
 from fex.report.instances import InstanceStore
 from fex.report.tables import print_table
 from fex.sampling import pixel_seeds
@@ -54,6 +60,8 @@ class InstanceModule(pl.LightningModule):
         only: "all" instances, those the box gets right ("correct"), or wrong ("wrong", negative samples); by labels.
         protocols: names of protocols that score each instance, where the data has what they need.
         pictures: number of instances whose course is logged to TensorBoard.
+        sound: how spectrograms were made, where the inputs are some: then each instance also has a picture of
+            spectrogram, map and time curve, and, if batches carry waveforms, its masked sound as a wav file.
     """
 
     per_instance = True  # `fex-train` passes over the data once, in order
@@ -67,6 +75,7 @@ class InstanceModule(pl.LightningModule):
         only: Literal["all", "correct", "wrong"] = "all",
         protocols: list[str] | None = None,
         pictures: int = 8,
+        sound: LogMel | None = None,
     ) -> None:
         super().__init__()
         if explain not in ("predicted", "label", "incorrect") or only not in ("all", "correct", "wrong"):
@@ -77,7 +86,7 @@ class InstanceModule(pl.LightningModule):
         self.black_box: BlackBox = explainer.black_box
         self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
         self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
-        self.store: InstanceStore | None = None
+        self.sound, self.store = sound, None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -146,9 +155,11 @@ class InstanceModule(pl.LightningModule):
             spent, seconds = self.black_box.queries - queries, time.perf_counter() - start
             one = slice(place, place + 1)
             explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
-            explanation = _with_cost(explanation, spent, seconds)
+            explanation = replace(explanation, queries=spent, seconds=seconds)
             scores = self._scores(batch, rows[place], inputs[one], attribution, clean[one])
             order = int(batch["index"][rows[place]])
+            if self.sound is not None:
+                self._keep_sound(batch, rows[place], explanation)
             self.store.save(names[rows[place]], explanation, scores, order)
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
@@ -190,6 +201,26 @@ class InstanceModule(pl.LightningModule):
             for protocol in self.protocols
             for name, values in protocol.evaluate(self.black_box, data).items()
         }
+
+    def _keep_sound(self, batch: Batch, row: int, explanation: Explanation) -> None:
+        """Picture and masked sound, beside the other results."""
+        assert self.sound is not None
+        assert self.store is not None
+        assert explanation.image is not None
+        stem = self.store.folder / result_path(PurePath(explanation.source), 1, 1)
+        seconds = explanation.size[1] * self.sound.hop / self.sound.sample_rate
+        panel = sound_panel(
+            explanation.image[0].cpu(),
+            explanation.grid,
+            seconds=seconds,
+            title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
+        )
+        with replacing(stem.with_name(f"{stem.name}.sound.png")) as part:
+            panel.save(part, "PNG")
+        if "waveforms" in batch:
+            mask = torch.from_numpy(normalise(explanation.grid))
+            masked = masked_audio(batch["waveforms"][row].cpu(), mask, self.sound)
+            write_wav(stem.with_name(f"{stem.name}.masked.wav"), masked, self.sound.sample_rate)
 
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:
@@ -239,8 +270,3 @@ class InstanceModule(pl.LightningModule):
             for name, metric in scores.items()
             for key, (interval, count) in metric.intervals().items()
         ]
-
-
-def _with_cost(explanation: Explanation, queries: int, seconds: float) -> Explanation:
-    values = {f.name: getattr(explanation, f.name) for f in fields(explanation)}
-    return Explanation(**{**values, "queries": queries, "seconds": seconds})
