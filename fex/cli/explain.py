@@ -1,4 +1,7 @@
-"""`fex-explain CHECKPOINT IMAGE_OR_FOLDER...`: explains pictures in one forward pass each."""
+"""`fex-explain CHECKPOINT IMAGE_OR_FOLDER...`: explains pictures in one forward pass each.
+
+With `--method dax` or `--method iassa` there is no checkpoint: each picture is explained by queries of `--black-box`.
+"""
 
 import argparse
 import os
@@ -30,6 +33,7 @@ examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
+  fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 2000
 """
 
 
@@ -78,8 +82,16 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="shipped name, .ckpt, .safetensors, or a run's folder")
-    parser.add_argument("inputs", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path, help="pictures, and folders of them")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="shipped name, .ckpt, .safetensors, or a run's folder; with --method the first picture or folder",
+    )
+    parser.add_argument("inputs", metavar="IMAGE_OR_FOLDER", nargs="*", type=Path, help="pictures, and folders of them")
+    parser.add_argument(
+        "--method", choices=("dax", "iassa"), help="explain each picture by queries, without a checkpoint"
+    )
+    parser.add_argument("--budget", type=_positive, metavar="QUERIES", help="with --method: queries a picture")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
@@ -149,6 +161,20 @@ def _load(arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     return explainer, box
 
 
+def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """With --method the first positional argument is a picture; without it --budget means nothing."""
+    if arguments.method is None:
+        if arguments.budget is not None:
+            parser.error("--budget needs --method dax or --method iassa: a trained explainer asks no queries")
+        if not arguments.inputs:
+            parser.error("the following arguments are required: IMAGE_OR_FOLDER")
+        return
+    if not arguments.black_box:
+        parser.error(f"--method {arguments.method} needs --black-box NAME: what it explains")
+    arguments.inputs = [Path(arguments.checkpoint), *arguments.inputs]
+    arguments.checkpoint = arguments.method
+
+
 def run(argv: Sequence[str]) -> Summary:
     """Does what the command line says.
 
@@ -158,7 +184,9 @@ def run(argv: Sequence[str]) -> Summary:
         ValueError: unknown class, unfit checkpoint, no images.
         OSError: results that cannot be written.
     """
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_intermixed_args(argv)  # options may stand between the positional arguments
+    _check_method(parser, arguments)
     missing = [str(path) for path in arguments.inputs if not path.exists()]
     if missing:
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
@@ -167,7 +195,12 @@ def run(argv: Sequence[str]) -> Summary:
     total = sum(1 for _ in _find(arguments.inputs, arguments.output))
     if total == 0:
         raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
-    explainer, box = _load(arguments)
+    if arguments.method:
+        from fex.cli.explain_instances import load_method
+
+        explainer, box = load_method(arguments), None
+    else:
+        explainer, box = _load(arguments)
 
     from fex.report.folder import ResultFolder
 

@@ -49,8 +49,8 @@ def sound_panel(
     grey, values = np.asarray(spectrogram, dtype=np.float32), np.asarray(attribution, dtype=np.float32)
     if grey.ndim != 2 or grey.shape != values.shape or seconds <= 0:
         raise ValueError(
-            f"Got a spectrogram {grey.shape}, a map {values.shape} and {seconds} seconds, expected (mels, frames) twice "
-            "and a positive length."
+            f"Got a spectrogram {grey.shape}, a map {values.shape} and {seconds} seconds, expected (mels, frames) "
+            "twice and a positive length."
         )
     size = (WIDTH, HEIGHT)
     picture = Image.fromarray((grey.clip(0, 1) * 255).round().astype(np.uint8)).convert("RGB").resize(size)
