@@ -151,7 +151,6 @@ class Networks(nn.Module):
             self.mask = MaskNets(
                 generators, width=settings.mask_width, kernel=settings.mask_kernel, stride=settings.mask_stride
             )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _masked(self, x: Tensor, masks: Tensor) -> Tensor:
         return x * masks.repeat_interleave(3, dim=1)

@@ -35,7 +35,7 @@ def test_the_counterfactual_stops_at_its_bound():
     scores = torch.tensor([[1.0], [0.0]])
     wrong = torch.tensor([[0.0], [1.0]], requires_grad=True)
     value = bounded_counterfactual(scores, wrong, torch.tensor([0.25]))
-    assert float(value) == 0.25
+    assert value.item() == 0.25
     value.sum().backward()
     assert not wrong.grad.any()  # no price is paid beyond it
     near = torch.tensor([[0.9], [0.1]], requires_grad=True)
