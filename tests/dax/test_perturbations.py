@@ -77,7 +77,7 @@ def test_working_size_keeps_the_shape():
     assert working_size((400, 1), 2) == (40, 1)
 
 
-@pytest.mark.parametrize("segmenter", [QuickShift(kernel_size=2, max_dist=20), SLIC(12), Grid(3, 4)])
+@pytest.mark.parametrize("segmenter", [QuickShift(kernel_size=1, max_dist=4), SLIC(12), Grid(3, 4)])
 def test_segments_follow_the_picture_and_cover_it(segmenter):
     image = torch.rand(3, 24, 32) * 0.05
     image[:, 4:14, 6:18] += 0.9

@@ -46,7 +46,9 @@ def test_finds_the_object_and_sharpens(window):
         return float((found & truth).sum() / (found | truth).sum())
 
     assert truth.flatten()[steps[-1].attribution.flatten().argmax()]
-    assert iou(steps[-1].attribution) > max(0.45, iou(steps[0].attribution) - 0.05)
+    assert iou(steps[-1].attribution) > 0.45
+    if window == "keep":
+        assert iou(steps[-1].attribution) > iou(steps[0].attribution)
 
 
 def test_the_map_can_be_asked_for_at_any_time():
