@@ -18,9 +18,7 @@ from fex.weights import save_black_box
 from tests.datamodules.sounds import esc10_folder
 
 RUNS = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
-INSTANCES = [
-    name for name in RUNS if name.startswith(("dax_", "iassa_"))
-]  # nothing is trained: no epochs, no checkpoint
+INSTANCES = [name for name in RUNS if name.startswith(("dax_", "iassa_"))]  # no epochs, no checkpoints
 TRAINING = [name for name in RUNS if name not in INSTANCES]
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2}
 # What the boxes of the configs are: shipped weights that a test does not need are stood in for by small ones.

@@ -1,5 +1,8 @@
 """Perturbed copies at a coarse resolution are the averages of the real ones; weights are inverse distances."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -105,9 +108,40 @@ def test_masks_are_painted_small_over_large():
     assert not paint_masks([], (2, 2)).any()
 
 
-def test_sam_without_weights_says_what_to_do(tmp_path):
-    with pytest.raises(OSError, match="set `model` to a folder that holds one; or use QuickShift"):
-        SAM(str(tmp_path / "no_such_model"))
+def fake_transformers(monkeypatch, pipeline):
+    """Importing the real pipelines takes seconds."""
+    module = ModuleType("transformers")
+    module.pipeline = pipeline
+    monkeypatch.setitem(sys.modules, "transformers", module)
+
+
+def test_sam_without_weights_says_what_to_do(monkeypatch):
+    def missing(task, **options):
+        raise OSError(f"no {options['model']}\nlong explanation")
+
+    fake_transformers(monkeypatch, missing)
+    with pytest.raises(
+        OSError, match=r"'nowhere' \(no nowhere\).*set `model` to a folder that holds one; or use QuickS"
+    ):
+        SAM("nowhere")
+
+
+def test_sam_paints_what_the_model_finds(monkeypatch):
+    found = np.zeros((2, 8, 8), bool)
+    found[0, :4], found[1, :2, :2] = True, True
+    asked = {}
+
+    def pipeline(task, **options):
+        asked.update(task=task, **options)
+        return lambda image, **more: asked.update(size=image.size, **more) or {"masks": list(found)}
+
+    fake_transformers(monkeypatch, pipeline)
+    segments = SAM("some/model", points_per_batch=5)(torch.rand(3, 8, 8))
+    assert segments.num_features == 3
+    assert segments.labels[0, 0] == 2
+    assert segments.labels[3, 3] == 1
+    assert asked["task"] == "mask-generation"
+    assert (asked["model"], asked["size"], asked["points_per_batch"]) == ("some/model", (8, 8), 5)
 
 
 def test_segments_expand_and_pool():
