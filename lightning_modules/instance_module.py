@@ -32,6 +32,9 @@ from fex.types import Batch
 __all__ = ["InstanceModule"]
 
 
+_FOREIGN = ("torch", "timm", "transformers", "numpy", "builtins")  # their insides are no settings of ours
+
+
 def _plain(value: Any) -> Any:
     """What an explainer was built from, as plain data; two that differ in a setting differ here."""
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -40,7 +43,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, BlackBox):
         return value.name
-    if isinstance(value, (Tensor, torch.nn.Module)):
+    if isinstance(value, (Tensor, torch.nn.Module)) or type(value).__module__.split(".")[0] in _FOREIGN:
         return type(value).__name__
     names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
     return {"class": type(value).__name__, **{name: _plain(getattr(value, name)) for name in names}}

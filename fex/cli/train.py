@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from functools import wraps
 from typing import Any, NoReturn
 
 import torch
@@ -59,6 +60,7 @@ class FexParser(LightningArgumentParser):
 class FexTrainer(Trainer):
     """A Trainer to which fitting a per-instance explainer is one pass over all instances, in order."""
 
+    @wraps(Trainer.fit)  # the command line takes its options from the signature
     def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
         """As of `Trainer`, except for modules that fit something to each instance."""
         if getattr(model, "per_instance", False):

@@ -120,15 +120,15 @@ def test_a_run_that_was_stopped_loses_nothing_that_was_finished(tmp_path):
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     run(DAXModule(dax(), output=str(unbroken)))
     module = DAXModule(dax(), output=str(broken))
-    explain, seen = module.explainer.explain_instances, []
+    explain = module.explain_rows
 
-    def stop_at_the_fourth(*arguments):
-        seen.append(1)
-        if len(seen) == 4:
-            raise StopsError
-        return explain(*arguments)
+    def stop_after_three(inputs, target):
+        for finished in explain(inputs, target):
+            if len(instances(broken)) == 3:
+                raise StopsError
+            yield finished
 
-    module.explainer.explain_instances = stop_at_the_fourth
+    module.explain_rows = stop_after_three
     # As at a signal: everything in memory is lost.
     with pytest.raises(StopsError):
         run(module)
