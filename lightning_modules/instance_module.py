@@ -139,18 +139,18 @@ class InstanceModule(pl.LightningModule):
         right = clean.argmax(1) == batch["labels"][rows]
         return right if self.only == "correct" else ~right
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Explains what is not finished yet, and keeps each instance as soon as it is."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
+        """Explains what is not finished yet, and keeps each instance as soon as it is; names of the batch."""
         assert self.store is not None
         names = self._names(batch)
         rows = [row for row, valid in enumerate(batch["valid"].tolist()) if valid and names[row] not in self.store]
         if not rows:
-            return
+            return names
         clean = self.black_box(batch["inputs"][rows])
         chosen = self._chosen(batch, clean, rows)
         rows = [row for row, keep in zip(rows, chosen.tolist(), strict=True) if keep]
         if not rows:
-            return
+            return names
         clean, inputs = clean[chosen], batch["inputs"][rows]
         target = self._targets(batch, inputs, clean, rows)
         queries, start = self.black_box.queries, time.perf_counter()
@@ -166,6 +166,7 @@ class InstanceModule(pl.LightningModule):
             self.store.save(names[rows[place]], explanation, scores, order)
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
+        return names
 
     def _explanation(self, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, name: str) -> Explanation:
         size = (image.shape[-2], image.shape[-1])
