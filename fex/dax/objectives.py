@@ -77,7 +77,7 @@ class Counterfactual(Regulariser):
     """
 
     weight: float = 0.5
-    area: float = 0.1
+    area: float = 0.05
     uses_complement = True
 
     def __post_init__(self) -> None:
