@@ -42,7 +42,10 @@ class Data(pl.LightningDataModule):
         rows = []
         for index in range(6):
             generator = torch.Generator().manual_seed(index)
-            image, mask = torch.rand(3, SIZE, SIZE, generator=generator) * 0.2, torch.zeros(SIZE, SIZE, dtype=torch.bool)
+            image, mask = (
+                torch.rand(3, SIZE, SIZE, generator=generator) * 0.2,
+                torch.zeros(SIZE, SIZE, dtype=torch.bool),
+            )
             half = slice(0, 8) if index % 2 == 0 else slice(8, 16)
             image[..., half] += 0.7
             mask[..., half] = True
