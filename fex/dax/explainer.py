@@ -111,6 +111,11 @@ class Distiller:
         """
         if not len(inputs):
             raise ValueError("Got no instances to explain.")
+        # Under a caller's bf16 the copies would be rounded; `FitSettings.precision` is what decides here.
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._explain_instances(inputs, target)
+
+    def _explain_instances(self, inputs: Tensor, target: Tensor | int | None) -> list[DAXResult]:
         classes = predicted_or(self.black_box, inputs, target)
         instances, seeds = self.perturb(inputs, classes)
         moving = [row for row, one in enumerate(instances) if bool((one.scores != one.scores[0]).any())]
@@ -120,7 +125,7 @@ class Distiller:
             warnings.warn(
                 f"{len(instances) - len(moving)} of {len(instances)} instances keep one score whatever is removed, "
                 "so there is nothing to explain: their maps are 0. Check the target class and the removal.",
-                stacklevel=2,
+                stacklevel=4,
             )
         if moving:
             size = (inputs.shape[-2], inputs.shape[-1])

@@ -198,7 +198,7 @@ def fit_instances(
         ValueError: instances that do not fit together.
     """
     data = Neighbourhoods(instances)
-    # inference_mode and no_grad of a caller end here, and so does its autocast.
+    # inference_mode and no_grad of a caller end here.
     with torch.inference_mode(mode=False), torch.enable_grad():
         nets = Networks(data.size, settings, seeds).to(data.base.device)
         return nets, _epochs(nets, data, settings)

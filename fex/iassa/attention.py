@@ -61,8 +61,9 @@ def spatial_attention(features: Tensor, values: Tensor, *, scale: float = 1.0, c
     if chunk < 1:
         raise ValueError(f"Got chunk={chunk}, expected at least 1 row.")
     keys, column = features[None, None], values.float()[None, None, :, None]
-    parts = [
-        F.scaled_dot_product_attention(rows[None, None], keys, column, scale=scale).flatten()
-        for rows in features.split(chunk)
-    ]
+    with torch.autocast(features.device.type, enabled=False):  # ties in a map are a silent Random
+        parts = [
+            F.scaled_dot_product_attention(rows[None, None], keys, column, scale=scale).flatten()
+            for rows in features.split(chunk)
+        ]
     return torch.cat(parts)

@@ -17,11 +17,19 @@ from fex.baselines import (
     SmoothRISE,
 )
 from fex.black_box import TorchBlackBox
+from fex.dax import DAX, FitSettings, Grid, StudentLIME, StudentRISE
 from fex.features import PatchGrid
+from fex.iassa import IASSA, WindowSchedule
 from fex.types import Explainer
 from tests.baselines.nets import SIZE, box, cnn, pictures, vit
 
 GRID = PatchGrid(4, 4)
+FEW = {
+    "segmenter": Grid(4, 4),
+    "num_samples": 20,
+    "resolution": 8,
+    "fit": FitSettings(mask_width=2, mask_kernel=3, student_width=2, hidden=4, max_epochs=1),
+}
 MAKE = {
     "random": lambda b: Random(GRID),
     "centre": lambda b: CentreGaussian(GRID),
@@ -32,6 +40,10 @@ MAKE = {
     "grad_shap": lambda b: GradSHAP(b, samples=5),
     "saliency": Saliency,
     "input_x_gradient": InputXGradient,
+    "dax": lambda b: DAX(b, **FEW),
+    "student_rise": lambda b: StudentRISE(b, **FEW, num_masks=20, cells=3),
+    "student_lime": lambda b: StudentLIME(b, **FEW, num_draws=20),
+    "iassa": lambda b: IASSA(b, None, schedule=WindowSchedule(window=6, stride=3, min_window=2), iterations=0),
 }
 BLIND = {"random", "centre"}  # to the class
 NETS = {"cnn": cnn, "vit": vit}
