@@ -24,6 +24,8 @@ class IASSAModule(InstanceModule):
         protocols: scores of each instance.
         pictures: instances logged to TensorBoard.
         sound: how spectrograms were made.
+        score_iterations: score the map after each iteration too (the curves of Figures 6 and 7), under "course" in
+            report.json; with protocols that ask the black box, that costs queries.
     """
 
     def __init__(
@@ -36,10 +38,16 @@ class IASSAModule(InstanceModule):
         protocols: list[str] | None = None,
         pictures: int = 8,
         sound: LogMel | None = None,
+        score_iterations: bool = False,
     ) -> None:
         super().__init__(
             explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
         )
+        self.score_iterations = score_iterations
+
+    def course_maps(self, course: list[Iteration]) -> list[Tensor]:
+        """The map after each iteration, if they are to be scored."""
+        return [step.attribution for step in course] if self.score_iterations else []
 
     def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, list[Iteration]]]:
         """See `InstanceModule`."""

@@ -104,6 +104,10 @@ class InstanceModule(pl.LightningModule):
     def log_course(self, writer: Any, name: str, course: Any) -> None:
         """Writes what happened by epoch or iteration to a TensorBoard writer."""
 
+    def course_maps(self, course: Any) -> list[Tensor]:  # noqa: ARG002
+        """Maps (H, W) along the course that are to be scored each, the last one last; by default none."""
+        return []
+
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
@@ -160,6 +164,9 @@ class InstanceModule(pl.LightningModule):
             explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
             explanation = replace(explanation, queries=spent, seconds=seconds)
             scores = self._scores(batch, rows[place], inputs[one], attribution, clean[one])
+            for number, each in enumerate(self.course_maps(course)):
+                found = self._scores(batch, rows[place], inputs[one], each, clean[one])
+                scores |= {f"course/{number}/{name}": values for name, values in found.items()}
             order = int(batch["index"][rows[place]])
             if self.sound is not None:
                 self._keep_sound(batch, rows[place], explanation)
@@ -242,19 +249,28 @@ class InstanceModule(pl.LightningModule):
         count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
         print(f"{count} instances in {self.output} (gallery.html)", flush=True)
         if self.protocols and count:
-            rows = self._table()
-            (self.store.folder / "report.json").write_text(json.dumps({"rows": rows}, indent=1))
+            rows, steps = self._table(), self._steps()
+            report = {"rows": rows, "course": [self._table(step) for step in range(steps)]}
+            (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
 
-    def _table(self) -> list[dict[str, Any]]:
+    def _steps(self) -> int:
+        """Length of the longest course that was scored."""
+        assert self.store is not None
+        return max(_course_length(arrays) for _, _, arrays in self.store)
+
+    def _table(self, step: int | None = None) -> list[dict[str, Any]]:
+        """Rows of the final maps, or of those at a step; an instance that had ended by then counts with its last."""
         assert self.store is not None
         scores = {protocol.name: ProtocolScores(protocol) for protocol in self.protocols}
         queries, seconds = [], []
         for number, (_, explanation, arrays) in enumerate(self.store):
             queries.append(explanation.queries)
             seconds.append(explanation.seconds)
+            at = "" if step is None else f"course/{min(step, _course_length(arrays) - 1)}/"
             for name, metric in scores.items():
-                components = {part: torch.from_numpy(arrays[f"{name}/{part}"]) for part in metric.protocol.components}
+                parts = metric.protocol.components
+                components = {part: torch.from_numpy(arrays[f"{at}{name}/{part}"]) for part in parts}
                 metric.update(components, torch.tensor([number]))
         common = {
             "method": type(self.explainer).__name__,
@@ -274,3 +290,7 @@ class InstanceModule(pl.LightningModule):
             for name, metric in scores.items()
             for key, (interval, count) in metric.intervals().items()
         ]
+
+
+def _course_length(arrays: dict[str, Any]) -> int:
+    return 1 + max((int(key.split("/")[1]) for key in arrays if key.startswith("course/")), default=-1)

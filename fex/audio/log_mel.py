@@ -5,7 +5,6 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from transformers.audio_utils import mel_filter_bank
 
 __all__ = ["LogMel", "masked_audio"]
 
@@ -13,6 +12,8 @@ __all__ = ["LogMel", "masked_audio"]
 @cache
 def _filters(sample_rate: int, n_fft: int, mels: int, low_hz: float) -> Tensor:
     """Slaney's mel filters, (F, mels), float32."""
+    from transformers.audio_utils import mel_filter_bank  # takes a second, which pictures need not wait for
+
     filters = mel_filter_bank(
         num_frequency_bins=n_fft // 2 + 1,
         num_mel_filters=mels,

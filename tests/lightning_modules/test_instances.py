@@ -116,6 +116,15 @@ def test_iassa_logs_its_iterations(tmp_path):
     assert events.Scalars("folder/0.jpg/queries")[-1].value > 10
 
 
+def test_every_iteration_can_be_scored(tmp_path):
+    run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou"], score_iterations=True))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["course"]) == 2
+    assert all(rows[0]["n"] == 5 for rows in report["course"])
+    assert report["course"][1] == report["rows"]
+    assert report["course"][0][0]["value"] != report["rows"][0]["value"]
+
+
 class StopsError(Exception):
     pass
 
