@@ -4,7 +4,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -18,35 +18,19 @@ from fex.audio import LogMel, masked_audio, write_wav
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
-from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.preprocess import Preprocess
 from fex.report.audio import sound_panel
 from fex.report.folder import result_path
 from fex.report.heatmap import normalise
 from fex.report.instances import InstanceStore
+from fex.report.settings import plain_settings
 from fex.report.tables import print_table
 from fex.sampling import pixel_seeds
 from fex.types import Batch
+from lightning_modules.instance_scores import score_tables
 
 __all__ = ["InstanceModule"]
-
-
-_FOREIGN = ("torch", "timm", "transformers", "numpy", "builtins")  # their insides are no settings of ours
-
-
-def _plain(value: Any) -> Any:
-    """What an explainer was built from, as plain data; two that differ in a setting differ here."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, BlackBox):
-        return value.name
-    if isinstance(value, (Tensor, torch.nn.Module)) or type(value).__module__.split(".")[0] in _FOREIGN:
-        return type(value).__name__
-    names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
-    return {"class": type(value).__name__, **{name: _plain(getattr(value, name)) for name in names}}
 
 
 class InstanceModule(pl.LightningModule):
@@ -112,7 +96,7 @@ class InstanceModule(pl.LightningModule):
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
         settings = {
-            "explainer": _plain(self.explainer),
+            "explainer": plain_settings(self.explainer),
             "explain": self.target_kind,
             "only": self.only,
             "protocols": [protocol.name for protocol in self.protocols],
@@ -249,48 +233,7 @@ class InstanceModule(pl.LightningModule):
         count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
         print(f"{count} instances in {self.output} (gallery.html)", flush=True)
         if self.protocols and count:
-            rows, steps = self._table(), self._steps()
-            report = {"rows": rows, "course": [self._table(step) for step in range(steps)]}
+            rows, course = score_tables(self.store, self.protocols, type(self.explainer).__name__)
+            report = {"rows": rows, "course": course}
             (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
-
-    def _steps(self) -> int:
-        """Length of the longest course that was scored."""
-        assert self.store is not None
-        return max(_course_length(arrays) for _, _, arrays in self.store)
-
-    def _table(self, step: int | None = None) -> list[dict[str, Any]]:
-        """Rows of the final maps, or of those at a step; an instance that had ended by then counts with its last."""
-        assert self.store is not None
-        scores = {protocol.name: ProtocolScores(protocol) for protocol in self.protocols}
-        queries, seconds = [], []
-        for number, (_, explanation, arrays) in enumerate(self.store):
-            queries.append(explanation.queries)
-            seconds.append(explanation.seconds)
-            at = "" if step is None else f"course/{min(step, _course_length(arrays) - 1)}/"
-            for name, metric in scores.items():
-                parts = metric.protocol.components
-                components = {part: torch.from_numpy(arrays[f"{at}{name}/{part}"]) for part in parts}
-                metric.update(components, torch.tensor([number]))
-        common = {
-            "method": type(self.explainer).__name__,
-            "queries": sum(queries) / len(queries),
-            "seconds": sum(seconds) / len(seconds),
-        }
-        return [
-            {
-                **common,
-                "protocol": name,
-                "metric": key,
-                "value": interval.value,
-                "ci95": [interval.low, interval.high],
-                "n": count,
-                **metric.protocol.describe(PatchGrid(1, 1)),
-            }
-            for name, metric in scores.items()
-            for key, (interval, count) in metric.intervals().items()
-        ]
-
-
-def _course_length(arrays: dict[str, Any]) -> int:
-    return 1 + max((int(key.split("/")[1]) for key in arrays if key.startswith("course/")), default=-1)

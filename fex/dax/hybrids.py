@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox
 from fex.dax.explainer import Distiller
-from fex.dax.fit import Epoch, FitSettings, Neighbourhoods, Networks, fit_instances
+from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
+from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
 from fex.dax.segmenters import Segmenter

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fex.black_box import CallableBlackBox
 from fex.dax import SAM, SLIC, Grid, Perturbations, QuickShift
-from fex.dax.fit import Neighbourhoods
+from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.perturbations import draw_kept, proximity_weights, working_size
 from fex.dax.segmenters import paint_masks
 from fex.masking import Masker
