@@ -68,8 +68,16 @@ def _by_stem(folder: Path) -> dict[str, str]:
 
 
 class _Pairs:
-    def __init__(self, pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> None:
-        self.pairs, self.preprocess, self.skips = pairs, preprocess, Skips(len(pairs))
+    """Image and mask of each row, by path.
+
+    Args:
+        pairs: the two paths.
+        names: of the rows.
+        preprocess: geometry of the inputs.
+    """
+
+    def __init__(self, pairs: list[tuple[Path, Path]], names: list[str], preprocess: Preprocess) -> None:
+        self.pairs, self.names, self.preprocess, self.skips = pairs, names, preprocess, Skips(len(pairs))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -81,13 +89,15 @@ class _Pairs:
         except UnreadableImageError as error:
             self.skips.row(index, path.name, error)
             size = self.preprocess.size
-            return {"inputs": torch.zeros(3, *size), "masks": torch.zeros(size, dtype=torch.bool), "valid": False}
+            black, empty = torch.zeros(3, *size), torch.zeros(size, dtype=torch.bool)
+            return {"inputs": black, "masks": empty, "valid": False, "names": self.names[index]}
         if image.size != mask.size:
             raise ValueError(
                 f"{path} has {image.size[0]} x {image.size[1]} pixels and its mask {mask.size[0]} x {mask.size[1]}: "
                 "image and mask must be of one size."
             )
-        return {"inputs": self.preprocess(image), "masks": self.preprocess.mask(mask), "valid": True}
+        inputs, masks = self.preprocess(image), self.preprocess.mask(mask)
+        return {"inputs": inputs, "masks": masks, "valid": True, "names": self.names[index]}
 
 
 class Segmentation(ImageDataModule):
@@ -147,4 +157,5 @@ class Segmentation(ImageDataModule):
             parts = held_back(len(pairs), self.fractions, self.split_seed)
         for part, rows in parts.items():
             if rows:
-                self.datasets[part] = _Pairs([pairs[row] for row in rows], self.preprocess)
+                names = [images[stems[row]] for row in rows]
+                self.datasets[part] = _Pairs([pairs[row] for row in rows], names, self.preprocess)
