@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from fex.backbones import build_timm
+from fex.nets.encoder import load_backbone
 from fex.preprocess import Preprocess
 from fex.types import Batch
 from fex.weights import save_black_box
@@ -24,6 +24,7 @@ class ClassifierModule(pl.LightningModule):
     Args:
         model: timm name (`conv_vit_tiny` is this project's).
         model_args: keyword arguments of that model, plain data.
+        weights: local file or shipped name of a classifier's weights to start from; its head is taken where it fits.
         preprocess: geometry of its inputs.
         class_names: names of the classes, in label order.
         mean: mean of its normalisation, RGB in [0, 1].
@@ -42,6 +43,7 @@ class ClassifierModule(pl.LightningModule):
         preprocess: Preprocess,
         class_names: list[str],
         model_args: dict[str, Any] | None = None,
+        weights: str | None = None,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -62,7 +64,7 @@ class ClassifierModule(pl.LightningModule):
             "mean": list(mean),
             "std": list(std),
         }
-        self.net = build_timm(model, {"num_classes": len(class_names), **(model_args or {})})
+        self.net, _ = load_backbone(model, weights, self.meta["model_args"], pretrained=False)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.accuracy = MeanMetric()
