@@ -12,6 +12,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from fex.black_box import BlackBox, HttpBlackBox
@@ -101,7 +102,7 @@ def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     fit = trainer(max_steps=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit.fit(module, [batch])
+        fit.fit(module, DataLoader([batch], batch_size=None))
     assert fit.global_step == 1
     assert box.queries >= 2 + 2 * 2  # the pictures and their masks
 
