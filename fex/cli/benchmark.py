@@ -89,7 +89,7 @@ def _first(data: Any, limit: int | None) -> tuple[list[Tensor], list[str]]:
 
 
 def _named(pattern: re.Pattern[str], methods: Mapping[str, Any]) -> list[str]:
-    return [name for name, spec in methods.items() if pattern.search(spec["class_path"])]
+    return [name for name, spec in methods.items() if pattern.search(spec.get("class_path", ""))]
 
 
 def _plain(value: Any) -> Any:
