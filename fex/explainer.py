@@ -14,7 +14,7 @@ from fex.checkpoint import read_checkpoint
 from fex.checks import as_targets, check_inputs
 from fex.class_names import class_index
 from fex.explanation import Explanation, printable
-from fex.features import PatchGrid
+from fex.features import Features, PatchGrid
 from fex.image_files import UnreadableImageError, decode
 from fex.nets import ExplainerNet, rebuild
 from fex.preprocess import Preprocess
@@ -30,11 +30,13 @@ def explainer_meta(net: ExplainerNet, black_box: BlackBox, removal: Removal) -> 
         "kind": "explainer",
         "method": "FEX",
         "net": net.init_args,
-        "grid": [net.features.height, net.features.width],
+        "modality": net.features.modality,
+        "grid": list(net.features.grid) if net.features.grid else None,
         "class_names": list(black_box.class_names),
         "preprocess": black_box.preprocess.to_dict(),
         "black_box": black_box.name,
         "removal": removal.name,
+        "adapter_args": getattr(net.encoder, "adapter_args", None) if getattr(net.encoder, "base", None) else None,
     }
 
 
@@ -52,14 +54,19 @@ class AmortizedExplainer:
         method, black_box, removal: how results are named.
     """
 
+    features: Features
+
     def __init__(self, net: ExplainerNet, meta: dict[str, Any]) -> None:
         self.net = net.eval().requires_grad_(requires_grad=False)
         self.meta = meta
         self.features = net.features
-        self.preprocess = Preprocess(**meta["preprocess"])
+        self.preprocess: Any = self._preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
         self.device = torch.device("cpu")
+
+    def _preprocess(self, data: dict[str, Any]) -> Any:
+        return Preprocess(**data)
 
     def to(self, device: torch.device | str) -> "AmortizedExplainer":
         """Moves the network."""
@@ -102,8 +109,10 @@ class AmortizedExplainer:
         rates = self.net.class_log_rates(encoded)
         if chosen is None:  # a stable order: among equals the first class, as argmax
             chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
-        logits = [self.net.target_logits(encoded, classes) for classes in chosen.unbind(1)]
-        return torch.stack(logits, 1).sigmoid(), chosen, rates.softmax(1)
+        values = torch.stack([self.net.target_logits(encoded, classes) for classes in chosen.unbind(1)], 1).sigmoid()
+        if encoded.valid is not None:  # what is no feature has no score
+            values = values * encoded.valid.unsqueeze(1)
+        return values, chosen, rates.softmax(1)
 
     def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution lambda (B, N) in [0, 1], target (B,), class probabilities (B, C)."""
@@ -218,8 +227,15 @@ class AmortizedExplainer:
 
 
 def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
-    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors."""
+    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors.
+
+    Where a shipped backbone was trained by adapters, these alone are written, and what is shipped is named.
+    """
     tensors, meta = read_checkpoint(checkpoint)
+    if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
+        from fex.text_explainer import adapters_only
+
+        tensors, meta = adapters_only(tensors, meta)
     save_weights(path, tensors, meta)
 
 
@@ -235,6 +251,10 @@ def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
     """
     tensors, meta = read_checkpoint(name_or_path)
     try:
+        if meta.get("modality", "image") == "text":
+            from fex.text_explainer import build_text_explainer
+
+            return build_text_explainer(tensors, meta, source=str(name_or_path))
         net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
         load_state(net, tensors, source=str(name_or_path))
         return AmortizedExplainer(net, meta)

@@ -21,7 +21,7 @@ from fex.estimators import (
     ValueBaseline,
 )
 from fex.explainer import explainer_meta
-from fex.features import PatchGrid
+from fex.features import Features, PatchGrid
 from fex.losses import (
     clip_fraction,
     clipped_surrogate_joint,
@@ -31,13 +31,13 @@ from fex.losses import (
     kl_explainer_to_black_box,
 )
 from fex.losses.objective import policy_terms
-from fex.masking import Masker
+from fex.masking import masker_for
 from fex.nets import Encoded, ExplainerNet
-from fex.preprocess import Preprocess
-from fex.removal import Mean, Removal
+from fex.removal import Removal
 from fex.rewards import BlankCorrectedRatio, Reward
 from fex.rollout import Rollout, collect
 from fex.types import Batch
+from fex.valid import mean_over, std_over
 from lightning_modules.schedule import warmup_cosine
 
 __all__ = ["FEXModule"]
@@ -54,9 +54,9 @@ class FEXModule(pl.LightningModule):
 
     Args:
         black_box: what is explained; queried only.
-        features: N features.
+        features: N features; None takes those that the inputs have by themselves, the tokens of a text.
         explainer: the network g with its value head.
-        removal: what stands in for a removed feature.
+        removal: what stands in for a removed feature; by default the mean colour, or the mask token of a text.
         reward: c(m, x).
         num_masks: masks an instance and step (the paper's trajectory length T).
         noise: randomness of the masks.
@@ -84,7 +84,7 @@ class FEXModule(pl.LightningModule):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: PatchGrid | None,
         explainer: ExplainerNet,
         removal: Removal | None = None,
         reward: Reward | None = None,
@@ -115,10 +115,11 @@ class FEXModule(pl.LightningModule):
                 f"{minibatches}."
             )
         self.automatic_optimization = False
-        self.black_box, self.features = black_box, features
-        self.explainer = explainer.build(black_box.num_classes, features)
-        self.removal = removal or Mean()
-        self.masker = Masker(features, self.removal, black_box.mean)
+        self.black_box = black_box
+        self.features: Features = features if features is not None else black_box.features
+        self.explainer = explainer.build(black_box.num_classes, self.features)
+        self.masker = masker_for(black_box, self.features, removal)
+        self.removal = self.masker.removal
         self.reward = reward or BlankCorrectedRatio()
         self.num_masks, self.noise, self.exploration = num_masks, noise or Independent(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
@@ -134,8 +135,8 @@ class FEXModule(pl.LightningModule):
         self._blank: Tensor | None = None
 
     @property
-    def preprocess(self) -> Preprocess:
-        """Geometry of the inputs; the datamodule reads it."""
+    def preprocess(self) -> Any:
+        """Geometry of the inputs, or their tokenizer; the datamodule reads it."""
         return self.black_box.preprocess
 
     @property
@@ -157,7 +158,7 @@ class FEXModule(pl.LightningModule):
         self.black_box.to(self.device)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
-        """Keep probabilities lambda = g_y(x): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
+        """Keep probabilities lambda = g_y(x): inputs (B, ...) -> (B, N)."""
         return self.explainer(inputs, target)[0].sigmoid()
 
     @property
@@ -179,20 +180,20 @@ class FEXModule(pl.LightningModule):
 
     # -- one step ------------------------------------------------------------------------------------------------
 
-    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """This rank's rows of the global batch's noise, a function of seed and step alone."""
+    def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
         trainer = self._trainer
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
         world, rank = self._world_size, trainer.global_rank if trainer is not None else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows].to(self.device), budgets[rows].to(self.device)
+        return masks[rows, :, :count].to(self.device), budgets[rows].to(self.device)
 
     def _blank_scores(self, inputs: Tensor, target: Tensor) -> Tensor:
         """f_y of the blank input, (B,); one query for all where the fill is constant."""
         if not self.reward.uses_blank:
-            return inputs.new_zeros(len(inputs))
+            return torch.zeros(len(inputs), device=inputs.device)
         if not self.removal.constant:
             return self.black_box(self.masker.blank(inputs)).gather(1, target.unsqueeze(1)).squeeze(1)
         if self._blank is None:
@@ -207,7 +208,7 @@ class FEXModule(pl.LightningModule):
             inputs,
             target,
             logits,
-            self._draw(len(inputs)),
+            self._draw(len(inputs), self.features.count(inputs)),
             exploration=self.exploration,
             control=self.control,
             reward=self.reward,
@@ -245,7 +246,9 @@ class FEXModule(pl.LightningModule):
         signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
         joint = terms.log_ratio.sum(-1)
         signs["approx_kl"] = policy.approximate_kl(joint).mean()
-        signs["clip_fraction"] = clip_fraction(joint if self.joint_ratio else terms.log_ratio, self.clip_range)
+        signs["clip_fraction"] = clip_fraction(
+            joint if self.joint_ratio else _decisions(terms.log_ratio, rollout.valid), self.clip_range
+        )
         everywhere = self._gather(torch.stack([terms.predicted, rollout.rewards], 1))
         signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
         return total, signs
@@ -278,7 +281,7 @@ class FEXModule(pl.LightningModule):
         count = min(self.minibatches, len(inputs))
         parts = [torch.arange(start, len(inputs), count, device=inputs.device) for start in range(count)]
         signs: dict[str, Tensor] = {}
-        norm = inputs.new_zeros(())
+        norm = torch.zeros((), device=inputs.device)
         for update in range(self.inner_epochs * count):
             part = parts[update % count]
             output = self._encode(inputs[part], target[part]) if update or first is None else first
@@ -316,8 +319,9 @@ class FEXModule(pl.LightningModule):
         signs["reward"] = rollout.rewards.mean()
         signs["masked_score"] = rollout.scores.mean()
         signs["clean_score"] = clean.amax(1).mean()
-        signs["kept_share"] = rollout.masks.mean()
-        signs["logit_spread"] = logits.std(1).mean()
+        every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
+        signs["kept_share"] = mean_over(rollout.masks, every).mean()
+        signs["logit_spread"] = std_over(logits, rollout.valid).mean()
         values = torch.stack(list(signs.values()))
         if self._world_size > 1:  # one collective for all of them, instead of `sync_dist` for each
             values = self.trainer.strategy.reduce(values, reduce_op="mean")
@@ -333,7 +337,12 @@ class FEXModule(pl.LightningModule):
         logits, rates = self.explainer(batch["inputs"], clean.argmax(1))
         # A metric, not a logged mean: Lightning rounds the row counts of several processes.
         self.agreement.update(rates.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())
-        return {"attribution": logits.sigmoid(), "clean": clean}
+        return {"attribution": self._attribution(logits, batch["inputs"]), "clean": clean}
+
+    def _attribution(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        """Rates (B, N) from logits; 0 where there is no feature."""
+        valid = self.features.valid(inputs)
+        return logits.sigmoid() if valid is None else logits.sigmoid() * valid
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
@@ -351,7 +360,8 @@ class FEXModule(pl.LightningModule):
         """One pass: attribution (B, N), target (B,), index (B,)."""
         logits, rates = self.explainer(batch["inputs"])
         valid = batch["valid"]
-        found = {"attribution": logits.sigmoid(), "target": rates.argmax(1), "index": batch["index"]}
+        attribution = self._attribution(logits, batch["inputs"])
+        found = {"attribution": attribution, "target": rates.argmax(1), "index": batch["index"]}
         return {name: tensor[valid].cpu() for name, tensor in found.items()}
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -385,7 +395,12 @@ class FEXModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), explainer_meta(self.explainer, self.black_box, self.removal)
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        for key in ("net", "grid", "class_names"):
+        for key in ("net", "modality", "grid", "class_names"):
             if found[key] != own[key]:
                 raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // self._world_size
+
+
+def _decisions(log_ratio: Tensor, valid: Tensor | None) -> Tensor:
+    """Log-ratios (B, K, N) of the decisions that were taken: all, or those of features (B, N), one after the other."""
+    return log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]

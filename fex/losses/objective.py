@@ -12,8 +12,8 @@ from fex.rollout import Rollout
 
 __all__ = ["PolicyTerms", "Surrogate", "policy_terms"]
 
-# (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range) -> loss of each mask (B, K)
-Surrogate = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+# (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range, valid (B, N) or None) -> loss (B, K)
+Surrogate = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
 
 
 class PolicyTerms(NamedTuple):
@@ -61,14 +61,17 @@ def policy_terms(
     """
     reference = exploration.reference(rollout.budget)
     side = exploration.side(rollout.budget)
-    sampling = exploration(exploration.centre(logits), rollout.budget)
+    valid = rollout.valid
+    sampling = exploration(exploration.centre(logits, valid), rollout.budget)
     log_prob = policy.log_prob(sampling, rollout.masks)
+    if valid is not None:
+        log_prob = log_prob * valid.unsqueeze(1)
 
     control = rollout.control.unsqueeze(1)
     linear = (control * (rollout.masks - reference.sigmoid())).sum(-1)
     rest = rollout.rewards - linear
     advantage = side * (rest - baseline(rest, values.detach()))
-    loss = surrogate(log_prob, rollout.old_log_prob, advantage, clip_range)
+    loss = surrogate(log_prob, rollout.old_log_prob, advantage, clip_range, valid)
     loss = loss - side * (control * sampling.sigmoid()).sum(-1)
     return PolicyTerms(
         policy=loss.mean(1),

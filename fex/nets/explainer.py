@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from fex.features import PatchGrid
-from fex.nets.encoder import Encoder
+from fex.features import Features
+from fex.nets.encoder import BaseEncoder
+from fex.valid import mean_over
 
 __all__ = ["Encoded", "ExplainerNet"]
 
@@ -25,17 +26,28 @@ class Encoded(NamedTuple):
         shared: the part of the logits that all classes share (B, N).
         level: the part of the logits that all features share (B, C).
         trunk: pooled features (B, D').
+        valid: which tokens are features (B, N), bool; None where all are.
     """
 
     tokens: Tensor
     shared: Tensor
     level: Tensor
     trunk: Tensor
+    valid: Tensor | None = None
 
 
-def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor) -> Tensor:
-    """Mean over features of log sigmoid: (B, N, D'), (B, N), (B, c), (c, D') -> (B, c)."""
-    return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1)).mean(1)
+def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over features of log sigmoid: (B, N, D'), (B, N), (B, c), (c, D'), (B, N) -> (B, c)."""
+    rates = F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1))
+    if valid is None:
+        return rates.mean(1)
+    if not bool(valid.any(1).all()):  # a text without tokens: only the levels speak
+        return torch.where(valid.any(1, keepdim=True), _mean_valid(rates, valid), F.logsigmoid(level))
+    return _mean_valid(rates, valid)
+
+
+def _mean_valid(rates: Tensor, valid: Tensor) -> Tensor:
+    return mean_over(rates.transpose(1, 2), valid.unsqueeze(1))
 
 
 class ExplainerNet(nn.Module):
@@ -52,7 +64,7 @@ class ExplainerNet(nn.Module):
         value_degree: degree of the value in the expected kept share; 0 is the paper's v(x), 3 follows random budgets.
     """
 
-    def __init__(self, encoder: Encoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
         super().__init__()
         if not 0 < keep_rate < 1:
             raise ValueError(f"keep_rate must lie strictly between 0 and 1, got {keep_rate}.")
@@ -64,7 +76,7 @@ class ExplainerNet(nn.Module):
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.num_classes = 0
 
-    def build(self, num_classes: int, features: PatchGrid) -> "ExplainerNet":
+    def build(self, num_classes: int, features: Features) -> "ExplainerNet":
         """Adds the layers whose size depends on the black box (C) and the features (N)."""
         if num_classes < 1:
             raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
@@ -91,14 +103,14 @@ class ExplainerNet(nn.Module):
         }
 
     def encode(self, inputs: Tensor) -> Encoded:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
-        found = self.encoder(inputs, (self.features.height, self.features.width))
+        """One pass: inputs (B, 3, H, W) in [0, 1], or token ids (B, L) -> `Encoded`, float32."""
+        found = self.encoder(inputs, self.features.grid)
         with torch.autocast(inputs.device.type, enabled=False):
             tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
             level = self.level(trunk)
             if found.classes is not None:
                 level = level + self._known(found.classes).log_softmax(1)
-            return Encoded(tokens, self.shared(tokens).squeeze(-1), level, trunk)
+            return Encoded(tokens, self.shared(tokens).squeeze(-1), level, trunk, self.features.valid(inputs))
 
     def _known(self, classes: Tensor) -> Tensor:
         if classes.shape[1] != self.num_classes:
@@ -116,13 +128,13 @@ class ExplainerNet(nn.Module):
 
     def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
-        tokens, shared, levels, _ = encoded
+        tokens, shared, levels, _, valid = encoded
         step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
         with torch.autocast(tokens.device.type, enabled=False):
             if step >= self.num_classes:
-                return _mean_log_rate(tokens, shared, levels, self.weight)
+                return _mean_log_rate(tokens, shared, levels, self.weight, valid)
             parts = [
-                checkpoint(_mean_log_rate, tokens, shared, level, weight, use_reentrant=False)
+                checkpoint(_mean_log_rate, tokens, shared, level, weight, valid, use_reentrant=False)
                 for level, weight in zip(levels.split(step, 1), self.weight.split(step), strict=True)
             ]
             return torch.cat(parts, 1)
@@ -136,7 +148,7 @@ class ExplainerNet(nn.Module):
             return (basis * chosen.unsqueeze(1)).sum(-1)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
+        """One pass: inputs (B, ...) -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
 
         Without a target, the class is the one with the largest mean log rate (the explainer's own prediction).
         """

@@ -5,6 +5,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+from fex.lora import add_lora
 from fex.nets.encoder import Encoder, EncoderOutput, load_backbone, to_grid
 
 __all__ = ["ViTEncoder"]
@@ -68,7 +69,7 @@ class ViTEncoder(Encoder):
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:
-            net = _with_lora(net, lora_rank)
+            net = add_lora(net, lora_rank, ["qkv", "proj", "fc1", "fc2"])
         self.net = net
         self.eval()
 
@@ -82,12 +83,3 @@ class ViTEncoder(Encoder):
             maps = tokens.transpose(1, 2).unflatten(2, self.grid)
             tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
         return EncoderOutput(tokens, pooled, classes)
-
-
-def _with_lora(net: Any, rank: int) -> Any:
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ImportError('lora_rank needs peft: pip install "fex-explain[text]".') from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["qkv", "proj", "fc1", "fc2"])
-    return inject_adapter_in_model(config, net)
