@@ -1,7 +1,7 @@
 """What stands in for a removed feature. A removal maps inputs to what is behind the mask, and puts both together.
 
-Those of images work on pixels in [0, 1] (method notes §4): `Mean` is 0 after the black box's own normalisation, `Black` is 0
-before it.
+Those of images work on pixels in [0, 1] (method notes §4): `Mean` is 0 after the black box's own normalisation, `Black`
+is 0 before it. Those of texts are in `fex.token_removal`.
 """
 
 from abc import ABC, abstractmethod

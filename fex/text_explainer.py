@@ -217,7 +217,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
 
 
 def _merged(rows: list[TokenizedText], values: list[Tensor], index: int) -> tuple[Any, Any, Any, Any]:
-    """Tokens of a text in order, each once: the mean of the scores (C, L) that the windows give it for class `index`."""
+    """Tokens of a text in order, each once: the mean over windows of its scores (C, L) for class `index`."""
     found: dict[tuple[int, int, int], tuple[list[float], int]] = {}
     for row, scores in zip(rows, values, strict=True):
         for place, (part, span, word) in enumerate(zip(row.parts, row.spans, row.words, strict=True)):

@@ -2,5 +2,6 @@
 
 from lightning_modules.classifier_module import ClassifierModule
 from lightning_modules.fex_module import FEXModule
+from lightning_modules.text_classifier_module import TextClassifierModule
 
-__all__ = ["ClassifierModule", "FEXModule"]
+__all__ = ["ClassifierModule", "FEXModule", "TextClassifierModule"]

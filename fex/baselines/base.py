@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features
 
 __all__ = ["FeatureExplainer", "differentiating", "in_parts", "target_probability"]
 
@@ -20,21 +20,21 @@ class FeatureExplainer(ABC):
         features: where they lie.
     """
 
-    def __init__(self, features: PatchGrid) -> None:
+    def __init__(self, features: Features) -> None:
         self.features = features
 
     @abstractmethod
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Scores (B, N), float32, of the features of `inputs` (B, 3, H, W) in [0, 1] for the target class.
+        """Scores (B, N), float32, of the features of `inputs`, as the black box takes them, for the target class.
 
         Args:
-            inputs: images.
+            inputs: images (B, 3, H, W) in [0, 1], or token ids (B, L).
             target: class, one for all or (B,); by default the predicted ones.
         """
 
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The same scores on the pixels they cover: (B, H, W), float32, on the inputs' device."""
-        return self.features.expand(self.attribute_features(inputs, target), (inputs.shape[-2], inputs.shape[-1]))
+        """The same scores on the pixels (B, H, W) or tokens (B, L) they cover, float32, on the inputs' device."""
+        return self.features.on_inputs(self.attribute_features(inputs, target), inputs)
 
 
 @contextmanager

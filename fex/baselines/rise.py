@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
 from fex.black_box.base import BlackBox, resolve_target
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
+from fex.features import Features, PatchGrid
+from fex.masking import Masker, masked_probabilities, masker_for
 from fex.removal import Mean, Removal
 from fex.sampling import hard_masks, smooth_cells, smooth_masks
 
@@ -27,40 +27,44 @@ def mean_score_of_kept(
     Args:
         black_box: spends B queries a mask.
         masker: features and removal.
-        inputs: (B, 3, H, W).
+        inputs: (B, ...).
         target: (B,), int64.
-        masks: tensors (M, N), float in [0, 1], together K masks.
+        masks: tensors (M, N), float in [0, 1], together K masks; of more features than these inputs have, the first
+            count.
 
     Returns:
         (B, N), float32, in [0, 1].
     """
     fill = masker.fill(inputs)
-    total = inputs.new_zeros(len(inputs), masker.features.num_features, dtype=torch.float32)
-    kept = total.new_zeros(masker.features.num_features)
+    count, valid = masker.features.count(inputs), masker.features.valid(inputs)
+    total = inputs.new_zeros(len(inputs), count, dtype=torch.float32)
+    kept = total.new_zeros(count)
     # In a loop under bf16 autocast, the product would round the scores, and ties in a map are a silent Random.
     with torch.autocast(inputs.device.type, enabled=False):
-        for part in masks:
+        for every in masks:
+            part = every[:, :count]
             each = part.unsqueeze(0).expand(len(inputs), -1, -1)
             total += masked_probabilities(black_box, masker, inputs, each, target, fill=fill) @ part
             kept += part.sum(0)
-    return torch.where(kept > 0, total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+    scores = torch.where(kept > 0, total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+    return scores if valid is None else scores * valid
 
 
 def _target(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
     # Only an unnamed target costs a query of the clean input.
-    clean = black_box(inputs) if target is None else inputs.new_zeros(len(inputs), black_box.num_classes)
+    clean = black_box(inputs) if target is None else torch.zeros(len(inputs), black_box.num_classes).to(inputs.device)
     return resolve_target(target, clean)
 
 
 class RISE(FeatureExplainer):
-    """RISE as the FEX paper runs it: hard masks on the explained grid.
+    """RISE as the FEX paper runs it: hard masks of the explained features, patches or tokens.
 
     Spends `num_masks` queries an instance, and one more where the target is not given.
 
     Args:
         black_box: any black box.
-        features: the grid.
-        removal: fill of what a mask removes; by default the mean colour.
+        features: patches or tokens.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
         num_masks: K.
         keep_rate: probability of keeping a feature.
         seed: seed of the masks.
@@ -69,7 +73,7 @@ class RISE(FeatureExplainer):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: Features,
         removal: Removal | None = None,
         *,
         num_masks: int = 100,
@@ -78,7 +82,7 @@ class RISE(FeatureExplainer):
     ) -> None:
         super().__init__(features)
         self.black_box = black_box
-        self.masker = Masker(features, removal or Mean(), black_box.mean)
+        self.masker = masker_for(black_box, features, removal)
         generator = torch.Generator().manual_seed(seed)
         self.masks = hard_masks(num_masks, features.num_features, generator, keep_rate=keep_rate)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox, resolve_target
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, Protocol, get_protocol
@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def attributions(
-    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: PatchGrid
+    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: Features
 ) -> tuple[Tensor, Tensor]:
     """Scores (B, N) of `features` and maps (B, H, W), by one run of the explainer.
 
@@ -47,17 +47,17 @@ def attributions(
     Raises:
         ValueError: a result of another shape.
     """
-    size = (inputs.shape[-2], inputs.shape[-1])
     own = getattr(explainer, "features", None)
     if own is not None and hasattr(explainer, "attribute_features"):
         values = explainer.attribute_features(inputs, target).detach().float()
-        scores = values if own == features else features.pool(own.expand(values, size))
-        return scores, own.smooth(values, size)
+        scores = values if own == features else features.pool(own.on_inputs(values, inputs))
+        return scores, own.maps(values, inputs)
     maps = explainer.attribute(inputs, target).detach().float()
+    size = inputs.shape[1:] if features.modality == "text" else inputs.shape[-2:]
     if maps.shape != (len(inputs), *size):
         raise ValueError(
             f"{type(explainer).__name__}.attribute returned shape {tuple(maps.shape)}, expected "
-            f"{(len(inputs), *size)}: one value a pixel."
+            f"{(len(inputs), *size)}: one value a {'token' if features.modality == 'text' else 'pixel'}."
         )
     return features.pool(maps), maps
 
@@ -76,7 +76,7 @@ def evaluate_explainer(
     explainer: Explainer,
     batches: Iterable[Batch],
     black_box: BlackBox,
-    features: PatchGrid,
+    features: Features,
     protocols: Sequence[Protocol | str],
     *,
     method: str | None = None,
@@ -174,12 +174,12 @@ def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str
     count = len(batch["inputs"])
     keep = batch.get("valid", torch.ones(count, dtype=torch.bool)).cpu()
     rows: dict[str, Tensor] = {"index": torch.arange(seen, seen + count)}
-    rows.update({key: batch[key] for key in ("inputs", "labels", "masks", "index") if key in batch})  # type: ignore[literal-required]
+    rows.update({key: batch[key] for key in ("inputs", "labels", "masks", "words", "index") if key in batch})  # type: ignore[literal-required]
     return {key: value[keep.to(value.device)].to(device) for key, value in rows.items()}
 
 
 def _explain(
-    explainer: Explainer, black_box: BlackBox, features: PatchGrid, rows: dict[str, Tensor], spent: _Spent
+    explainer: Explainer, black_box: BlackBox, features: Features, rows: dict[str, Tensor], spent: _Spent
 ) -> Attributed:
     inputs = rows["inputs"]
     before = black_box.queries
@@ -196,7 +196,7 @@ def _explain(
     spent.seconds += time.perf_counter() - start
     spent.queries += black_box.queries - before
     spent.instances += len(inputs)
-    return Attributed(inputs, scores, maps, features, clean, rows.get("labels"), rows.get("masks"))
+    return Attributed(inputs, scores, maps, features, clean, *(rows.get(key) for key in ("labels", "masks", "words")))
 
 
 def _wait(device: torch.device) -> None:

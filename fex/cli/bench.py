@@ -60,7 +60,9 @@ def _parser() -> ArgumentParser:
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
-    run.add_argument("--features", type=PatchGrid, required=True, help="grid of the features.")
+    run.add_argument(
+        "--features", type=PatchGrid | None, default=None, help="grid of the features; texts have their tokens."
+    )
     run.add_argument("--methods", type=dict[str, dict], required=True, help="name: {class_path, init_args}.")
     run.add_argument("--only", type=list[str] | None, default=None, help="only these methods.")
     run.add_argument("--protocols", type=list[str], default=["fex"], help="names of protocols.")
@@ -87,6 +89,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     black_box, data = objects.black_box, objects.data
     data._preprocess = data._preprocess or black_box.preprocess
     data.setup("test")
+    features = objects.features if objects.features is not None else black_box.features
     methods = config.methods if config.only is None else {name: config.methods[name] for name in config.only}
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -100,14 +103,14 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "versions": {"torch": torch.__version__},
     }
     for name, spec in methods.items():
-        injected = {"black_box": black_box, "features": objects.features}
+        injected = {"black_box": black_box, "features": features}
         explainer = build_method(spec["class_path"], dict(spec.get("init_args", {})), injected)
         print(f"{name} ...", file=sys.stderr, flush=True)
         evaluation = evaluate_explainer(
             explainer,
             data.test_dataloader(),
             black_box,
-            objects.features,
+            features,
             config.protocols,
             method=name,
             limit=config.limit,

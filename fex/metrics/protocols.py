@@ -16,8 +16,8 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker
+from fex.features import Features, PatchGrid
+from fex.masking import masker_for
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -39,22 +39,24 @@ class Attributed:
     """Instances with their attributions; what every protocol evaluates.
 
     Attributes:
-        inputs: (B, 3, H, W), float, RGB in [0, 1].
+        inputs: (B, ...), as the black box takes them.
         scores: attributions (B, N) of the features.
-        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features.
+        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features; of tokens (B, L).
         features: the N features.
         clean: the black box's probabilities (B, C) of the inputs.
         labels: true classes (B,), or None.
-        masks: ground-truth foreground (B, H, W), bool, or None.
+        masks: ground-truth foreground (B, H, W) or rationale (B, L), bool, or None.
+        words: number of each token's word (B, L), int64, -1 where there is none, or None.
     """
 
     inputs: Tensor
     scores: Tensor
     maps: Tensor
-    features: PatchGrid
+    features: Features
     clean: Tensor
     labels: Tensor | None = None
     masks: Tensor | None = None
+    words: Tensor | None = None
 
 
 class Summary(NamedTuple):
@@ -92,7 +94,7 @@ class Protocol(ABC):
             ValueError: `data` has no labels or masks where the protocol needs them.
         """
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:
+    def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit, for the rows of a table."""
         return {"removal": "-", "unit": "-"}
 
@@ -142,12 +144,14 @@ class Perturbation(Protocol):
             target = data.clean.argmax(1)
         elif target is None:
             raise ValueError(f"Protocol {self.name!r} scores the true label; the data has no labels.")
+        if data.features.modality != "image":
+            raise ValueError(f"Protocol {self.name!r} is one of images: use text-insertion, faithfulness or eraser.")
         pixels = PatchGrid(data.inputs.shape[-2], data.inputs.shape[-1])
         features, scores = (data.features, data.scores) if self.unit == "features" else (pixels, data.maps.flatten(1))
         curve = partial(
             perturbation_curve,
             black_box,
-            Masker(features, self.removal, black_box.mean),
+            masker_for(black_box, features, self.removal),
             data.inputs,
             scores,
             fractions=self.fractions,
@@ -161,9 +165,9 @@ class Perturbation(Protocol):
             "negative_curve": curve(order="least_important_first"),
         }
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:
+    def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit."""
-        unit = f"{features.height}x{features.width} patches" if self.unit == "features" else "pixels"
+        unit = features.describe() if self.unit == "features" else "pixels"
         return {"removal": self.removal.name, "unit": unit}
 
 
@@ -202,7 +206,7 @@ class Segmentation(Protocol):
             "pointing_game": pointing_game(data.maps, data.masks, self.tolerance),
         }
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+    def describe(self, features: Features) -> dict[str, str]:  # noqa: ARG002
         """Nothing is removed."""
         return {"removal": "-", "unit": "pixels"}
 

@@ -15,7 +15,7 @@ __all__ = ["TextEncoder"]
 
 
 class TextEncoder(BaseEncoder):
-    """A transformers network over token ids; its last hidden states are the tokens, the first of them the pooled vector.
+    """A transformers network over token ids; its last hidden states are the tokens, the first is the pooled vector.
 
     It must read with the black box's own tokenizer.
 
@@ -57,7 +57,8 @@ class TextEncoder(BaseEncoder):
         else:
             net = build_text_net(config, classifier=class_head)
         options = {"frozen": frozen, "class_head": class_head, "lora_rank": lora_rank}
-        super().__init__(net.config.hidden_size, {"config": config, "pad": pad, "separator": separator, **options}, frozen=frozen)
+        init_args = {"config": config, "pad": pad, "separator": separator, **options}
+        super().__init__(net.config.hidden_size, init_args, frozen=frozen)
         self.base = model if model in manifest() else None
         self.adapter_args = {"model": model, **options}
         self.class_head, self.pad, self.separator = class_head, pad, separator

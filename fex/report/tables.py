@@ -12,6 +12,11 @@ __all__ = ["markdown_table", "pivot", "print_table", "text_table"]
 
 # Which way a score is better; the others are counts or have no direction.
 DIRECTIONS = {
+    "f1": "↑",
+    "micro_f1": "↑",
+    "macro_f1": "↑",
+    "comprehensiveness": "↑",
+    "sufficiency": "↓",
     "positive_auc": "↓",
     "negative_auc": "↑",
     "deletion": "↓",

@@ -19,9 +19,18 @@ from fex.metrics.functional.segmentation import (
     pointing_game,
     two_class_average_precision,
 )
+from fex.metrics.functional.text import (
+    agreement_counts,
+    mean_macro_f1,
+    mean_set_f1,
+    rationale_counts,
+    share_masks,
+    top_masks,
+)
 
 __all__ = [
     "Interval",
+    "agreement_counts",
     "average_precision",
     "bootstrap_interval",
     "class_correlation",
@@ -29,13 +38,18 @@ __all__ = [
     "foreground",
     "mean_auc",
     "mean_iou",
+    "mean_macro_f1",
+    "mean_set_f1",
     "normalise_maps",
     "paired_difference",
     "perturbation_curve",
     "pixel_accuracy",
     "pointing_game",
     "rank_features",
+    "rationale_counts",
     "removal_masks",
+    "share_masks",
+    "top_masks",
     "trapezoid_auc",
     "two_class_average_precision",
 ]
