@@ -12,6 +12,7 @@ from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
 from fex.explanation import Explanation, printable
 from fex.image_files import decode
+from fex.text_explainer import AmortizedTextExplainer
 from fex.types import Explainer
 
 __all__ = ["explain"]
@@ -25,10 +26,11 @@ def explain(
     *,
     black_box: BlackBox | None = None,
 ) -> list[Explanation]:
-    """Explains one image, or a batch.
+    """Explains one image or text, or several.
 
     Args:
-        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1].
+        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1]; for an explainer of texts a
+            text, a pair (a tuple) or a list of texts.
         explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
             explainer, such as those of `fex.baselines`.
         target: class by name or index; by default the predicted ones.
@@ -47,6 +49,8 @@ def explain(
     """
     if isinstance(explainer, (str, Path)):
         explainer = load_explainer(explainer)
+    if isinstance(explainer, AmortizedTextExplainer):
+        return explainer.explain(image, target, top_k, black_box=black_box)  # type: ignore[arg-type, return-value]
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)

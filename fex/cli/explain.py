@@ -1,4 +1,4 @@
-"""`fex-explain CHECKPOINT IMAGE_OR_FOLDER...`: explains pictures in one forward pass each."""
+"""`fex-explain CHECKPOINT INPUT...`: explains pictures or texts in one forward pass each."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
+    from fex.cli.explain_text import TextSummary
     from fex.explainer import AmortizedExplainer
     from fex.explanation import Explanation
     from fex.report.folder import ResultFolder, Written
@@ -23,13 +24,18 @@ For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.
 sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
 all (in pages of 500); skipped.csv lists pictures that could not be read. No black box is asked.
 
-exit codes: 0 all images explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no images, output that cannot be written).
+Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
+are coloured in the terminal; explanations.jsonl has words, scores and character spans, explanations.csv a line a text,
+gallery.html the coloured texts. Texts that are too long are cut off, and counted, or explained in windows (--window).
+
+exit codes: 0 all explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
+no such checkpoint, no inputs, output that cannot be written).
 
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
+  fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
 """
 
 
@@ -74,25 +80,38 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="fex-explain",
-        description="Explain pictures with a trained explainer: one forward pass an image, folders of any size.",
+        description="Explain pictures or texts with a trained explainer: one forward pass each, inputs of any number.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="shipped name, .ckpt, .safetensors, or a run's folder")
-    parser.add_argument("inputs", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path, help="pictures, and folders of them")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="pictures, and folders of them; or texts, and files of them"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("explanations"), help="folder (default: explanations)")
+    parser.add_argument("--output", type=Path, help="folder (default: explanations; strings are shown alone)")
     parser.add_argument(
-        "--formats", default="png,npz,json", metavar="LIST", help="of png, npz, json, html (default: png,npz,json)"
+        "--formats",
+        metavar="LIST",
+        help="of png, npz, json, html (default: png,npz,json); for texts: html, jsonl, csv (all)",
     )
-    parser.add_argument("--batch-size", type=_positive, default=32, help="images a pass (default: 32)")
+    parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     parser.add_argument(
-        "--black-box", metavar="NAME", help="ask this black box too, once an image: for its own classes and probability"
+        "--black-box", metavar="NAME", help="ask this black box too, once an input: for its own classes and probability"
     )
+    texts = parser.add_argument_group("texts")
+    texts.add_argument(
+        "--column", metavar="NAME", help="column of the texts (default: text, sentence, ... or the only)"
+    )
+    texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
+    texts.add_argument(
+        "--window", metavar="OVERLAP", type=int, nargs="?", const=64,
+        help="explain long texts whole, in windows that overlap by so many tokens (64)",
+    )  # fmt: skip
     return parser
 
 
@@ -149,7 +168,17 @@ def _load(arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     return explainer, box
 
 
-def run(argv: Sequence[str]) -> Summary:
+def _explains_texts(checkpoint: str) -> bool:
+    """Whether it is an explainer of texts; one that cannot be read is told of when it is loaded."""
+    from fex.checkpoint import read_checkpoint
+
+    try:
+        return read_checkpoint(checkpoint)[1].get("modality", "image") == "text"
+    except (OSError, ValueError):
+        return False
+
+
+def run(argv: Sequence[str]) -> "Summary | TextSummary":
     """Does what the command line says.
 
     Raises:
@@ -159,6 +188,13 @@ def run(argv: Sequence[str]) -> Summary:
         OSError: results that cannot be written.
     """
     arguments = build_parser().parse_args(argv)
+    if _explains_texts(arguments.checkpoint):
+        from fex.cli.explain_text import run_texts
+
+        explainer, box = _load(arguments)
+        return run_texts(explainer, box, arguments)  # type: ignore[arg-type]
+    arguments.inputs = [Path(given) for given in arguments.inputs]
+    arguments.output = arguments.output or Path("explanations")
     missing = [str(path) for path in arguments.inputs if not path.exists()]
     if missing:
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
@@ -173,7 +209,7 @@ def run(argv: Sequence[str]) -> Summary:
 
     summary = Summary(output=arguments.output)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
+    formats = [name.strip() for name in (arguments.formats or "png,npz,json").split(",") if name.strip()]
     with ResultFolder(arguments.output, formats=formats, note=note) as results:
         start = time.perf_counter()
         try:
