@@ -29,8 +29,8 @@ def explain(
     """Explains one image or text, or several.
 
     Args:
-        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1]; for an explainer of texts a
-            text, a pair (a tuple) or a list of texts.
+        image: picture, its path, a tensor (3, H, W), or a batch (B, 3, H, W), RGB in [0, 1]; for an explainer of texts
+            a text, a pair (a tuple) or a list of texts.
         explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
             explainer, such as those of `fex.baselines`.
         target: class by name or index; by default the predicted ones.

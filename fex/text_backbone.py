@@ -109,7 +109,8 @@ def _fetch(kind: Any, model: str, revision: str | None, **options: Any) -> tuple
         raise ValueError(
             f"{model!r} is no text model that transformers can build ({str(error).splitlines()[0]})."
         ) from error
-    return net.eval(), sorted(report["missing_keys"])
+    other_shape = {entry[0] for entry in report["mismatched_keys"]}
+    return net.eval(), sorted(other_shape.union(report["missing_keys"]))
 
 
 def load_text_net(
@@ -140,7 +141,9 @@ def load_text_net(
         return _load_written(model, classifier=classifier, max_length=max_length)
     logging.disable_progress_bar()
     kind = AutoModelForSequenceClassification if classifier else AutoModel
-    options = {"num_labels": num_classes} if classifier and num_classes is not None else {}
+    options = {}
+    if classifier and num_classes is not None:
+        options = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     folder = _folder(model)
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # tensors that are missing are told by this function's callers

@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--formats",
         metavar="LIST",
-        help="of png, npz, json, html (default: png,npz,json); for texts: html, jsonl, csv (all)",
+        help="of png, npz, json, html (default: png,npz,json); texts: html, jsonl, csv",
     )
     parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
@@ -104,9 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--black-box", metavar="NAME", help="ask this black box too, once an input: for its own classes and probability"
     )
     texts = parser.add_argument_group("texts")
-    texts.add_argument(
-        "--column", metavar="NAME", help="column of the texts (default: text, sentence, ... or the only)"
-    )
+    texts.add_argument("--column", metavar="NAME", help="column of the texts (default: text, sentence ... or the only)")
     texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
     texts.add_argument(
         "--window", metavar="OVERLAP", type=int, nargs="?", const=64,
