@@ -1,5 +1,7 @@
 """Text classifiers as black boxes."""
 
+import shutil
+
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -49,7 +51,7 @@ def test_a_network_without_a_trained_head_is_refused(folder, tmp_path):
     AutoModelForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(tmp_path)
     load_text_net(folder, classifier=True)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes(open(f"{folder}/{name}", "rb").read())
+        shutil.copy(f"{folder}/{name}", tmp_path)
     with pytest.raises(ValueError, match="is no trained text classifier"):
         TextBlackBox(str(tmp_path))
     with pytest.raises(OSError, match="Without a network, give a local folder"):
