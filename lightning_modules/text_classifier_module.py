@@ -57,7 +57,7 @@ class TextClassifierModule(Classification):
                 parameter.requires_grad_()
         else:
             net.requires_grad_()
-        self.net = net
+        self.net = net.train()  # with dropout; it was loaded for use
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Token ids (B, L) -> logits (B, C)."""
