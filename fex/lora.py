@@ -47,4 +47,6 @@ def merge_lora(net: Any) -> Any:
             if hasattr(child, "merge") and hasattr(child, "get_base_layer"):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
+    if hasattr(net, "peft_config"):  # or the next adapters would be taken for further ones
+        del net.peft_config
     return net

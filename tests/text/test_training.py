@@ -1,18 +1,22 @@
 """FEX on texts: it finds the word, padding changes nothing, checkpoints and adapters carry all."""
 
+import hashlib
+
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from datamodules import DataModule
 from datamodules.text_rows import TextRows
-from fex import load_explainer, policy
+from fex import explain, load_explainer, policy
 from fex.black_box import TextBlackBox
 from fex.estimators import Antithetic, CompatibleControl, OnPolicy, RandomBudget, TwoSidedBudget
 from fex.explainer import AmortizedExplainer, explainer_meta, export_explainer
 from fex.nets import ExplainerNet, TextEncoder
 from fex.nets.text import TextEncoder as Encoder
+from fex.resources import manifest
 from fex.rewards import BlankCorrectedRatio, PaperRatio, Retained
+from fex.text_backbone import load_text_net, save_text_black_box
 from fex.text_explainer import AmortizedTextExplainer, build_text_explainer
 from fex.token_removal import DropToken, MaskToken
 from lightning_modules import FEXModule
@@ -190,3 +194,35 @@ def test_adapters_are_merged_and_stand_for_the_whole(tmp_path):
             },
             source="test",
         )
+
+
+def test_an_export_on_a_shipped_backbone_holds_the_adapters_alone(tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    folder = text_folder(tmp_path / "net")
+    box_file = tmp_path / "box.safetensors"
+    base = load_text_net(folder, classifier=True).net.requires_grad_()
+    meta = {"base": folder, "lora_rank": 0, "class_names": ["no", "yes"], "max_length": 32}
+    save_text_black_box(box_file, base, meta)
+    digest = hashlib.sha256(box_file.read_bytes()).hexdigest()
+    entry = {"kind": "black_box", "modality": "text", "file": str(box_file), "sha256": digest}
+    monkeypatch.setitem(manifest(), "tiny_text", entry)
+
+    box = TextBlackBox("tiny_text")
+    net = ExplainerNet(TextEncoder("tiny_text", lora_rank=2, class_head=True), hidden=8).build(2, box.features)
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    state = {f"explainer.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": state, "fex": explainer_meta(net, box, MaskToken())}, tmp_path / "run.ckpt")
+    export_explainer(tmp_path / "run.ckpt", tmp_path / "small.safetensors")
+    assert (tmp_path / "small.safetensors").stat().st_size < 0.5 * box_file.stat().st_size
+    inputs = box.tokenize(SENTENCES)
+    whole, small = load_explainer(tmp_path / "run.ckpt"), load_explainer(tmp_path / "small.safetensors")
+    assert small.preprocess == whole.preprocess
+    torch.testing.assert_close(small.attribute(inputs, 1), whole.attribute(inputs, 1), atol=0.03, rtol=0.05)
+    assert small.explain("a gem")[0].method == "FEX"
+    assert explain("a gem", small)[0].scores.equal(small.explain("a gem")[0].scores)
+    box_file.write_bytes(b"other")
+    entry["sha256"] = "0"
+    with pytest.raises(ValueError, match="the manifest says 0"):
+        load_explainer(tmp_path / "small.safetensors")
