@@ -18,7 +18,7 @@ LONG = sentences(12, seed=4)
 
 def counting_box():
     """The probability is a table of the ids that are left, so that every mask matters."""
-    weight = torch.linspace(-1.2, 1.4, 64)
+    weight = (torch.arange(64) * 1.7).sin()
     return LookUpBox(lambda ids: weight[ids].mul(ids > 4).sum(1).sigmoid())
 
 

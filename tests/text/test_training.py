@@ -209,7 +209,7 @@ def test_an_export_on_a_shipped_backbone_holds_the_adapters_alone(tmp_path, monk
 
     box = TextBlackBox("tiny_text")
     net = ExplainerNet(TextEncoder("tiny_text", lora_rank=2, class_head=True), hidden=8).build(2, box.features)
-    for name, parameter in net.named_parameters():
+    for parameter in net.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.2)
     state = {f"explainer.{name}": tensor for name, tensor in net.state_dict().items()}
