@@ -15,6 +15,7 @@ from fex.benchmark.runner import Evaluation, compare, evaluate_explainer
 from fex.black_box import BlackBox
 from fex.cli.config import PackagedConfig
 from fex.features import PatchGrid
+from fex.report.curves import draw_curves
 from fex.report.tables import print_table
 
 __all__ = ["build_method", "main", "run", "run_benchmark"]
@@ -122,6 +123,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         if evaluation is not first:
             report["differences"] += _differences(first, evaluation)
         (output / "report.json").write_text(json.dumps(report, indent=1))
+    draw_curves({name: found.scores for name, found in evaluations.items()}, output)
     shown = [row for row in report["rows"] if config.show is None or row["metric"] in config.show]
     print_table(shown, title=f"{black_box.name}, seed {config.seed}")
     print(f"report: {output / 'report.json'}")

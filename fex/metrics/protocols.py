@@ -31,7 +31,7 @@ from fex.metrics.functional.segmentation import (
 )
 from fex.removal import Black, Mean, Removal
 
-__all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
+__all__ = ["PROTOCOLS", "Attributed", "Curve", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,22 @@ class Summary(NamedTuple):
     statistic: Callable[[Tensor], Tensor]
 
 
+class Curve(NamedTuple):
+    """Points of a figure.
+
+    Attributes:
+        x_name: what is on the horizontal axis.
+        y_name: what is on the vertical one.
+        x: S numbers.
+        y: S numbers.
+    """
+
+    x_name: str
+    y_name: str
+    x: list[float]
+    y: list[float]
+
+
 @dataclass(frozen=True)
 class Protocol(ABC):
     """Base of the protocols.
@@ -93,6 +109,10 @@ class Protocol(ABC):
         Raises:
             ValueError: `data` has no labels or masks where the protocol needs them.
         """
+
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:  # noqa: ARG002
+        """Figures from the components' means over instances, by name; none where the protocol has no steps."""
+        return {}
 
     def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit, for the rows of a table."""
@@ -135,6 +155,12 @@ class Perturbation(Protocol):
         return {
             "positive_auc": Summary("positive_curve", self.auc),
             "negative_auc": Summary("negative_curve", self.auc),
+        }
+
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
+        """Both, over the share that is removed."""
+        return {
+            name: Curve("share removed", self.measure, list(self.fractions), v.tolist()) for name, v in means.items()
         }
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:

@@ -12,13 +12,14 @@ from fex.masking import masked_probabilities, masker_for
 from fex.metrics.functional.perturbation import rank_features
 from fex.metrics.functional.text import (
     agreement_counts,
+    macro_f1,
     mean_macro_f1,
     mean_set_f1,
     rationale_counts,
     share_masks,
     top_masks,
 )
-from fex.metrics.protocols import Attributed, Protocol, Summary
+from fex.metrics.protocols import Attributed, Curve, Protocol, Summary
 from fex.removal import Removal
 from fex.token_removal import DropToken, MaskToken
 
@@ -60,6 +61,11 @@ class TextInsertion(Protocol):
     def summaries(self) -> Mapping[str, Summary]:
         """Mean F1 over the steps: higher is better."""
         return {"f1": Summary("agreement", partial(mean_macro_f1, steps=len(self.counts)))}
+
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
+        """F1 over the number of tokens inserted: Figure 3 of the paper."""
+        values = macro_f1(means["agreement"], len(self.counts))
+        return {"f1": Curve("tokens inserted", "F1", list(self.counts), values.tolist())}
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Counts (B, S * 3 * C), one query an instance and step."""

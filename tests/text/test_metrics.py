@@ -193,3 +193,18 @@ def _from_states(box, ids, states):
 def test_queried_boxes_have_no_gradients():
     with pytest.raises(TypeError, match="can only be queried"):
         TokenGradCAM(WordBox(), WordBox().features)
+
+
+def test_curves_are_drawn(tmp_path):
+    from fex.report.curves import draw_curves
+
+    box = WordBox()
+    found = evaluate_explainer(
+        LeaveOneOut(box, box.features), batches(box, SENTENCES), box, box.features, ["text-insertion"], resamples=10
+    )
+    (curve,) = found.scores["text-insertion"].curves().values()
+    assert curve.x == list(range(1, 21))
+    assert sum(curve.y) / 20 == pytest.approx(found.rows[0]["value"])
+    (path,) = draw_curves({"A": found.scores, "B": found.scores}, tmp_path)
+    assert path.name == "text-insertion_f1.png"
+    assert path.stat().st_size > 5000

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["agreement_counts", "mean_macro_f1", "mean_set_f1", "rationale_counts", "share_masks", "top_masks"]
+__all__ = [
+    "agreement_counts",
+    "macro_f1",
+    "mean_macro_f1",
+    "mean_set_f1",
+    "rationale_counts",
+    "share_masks",
+    "top_masks",
+]
 
 
 def top_masks(ranks: Tensor, counts: Sequence[int]) -> Tensor:
@@ -57,12 +65,17 @@ def agreement_counts(predicted: Tensor, clean: Tensor, num_classes: int) -> Tens
     return torch.stack([found * true, found, true], 2).flatten(1)
 
 
-def mean_macro_f1(means: Tensor, steps: int) -> Tensor:
-    """Means of `agreement_counts` (..., S * 3 * C) -> F1 over the classes that occur, mean over steps, (...)."""
+def macro_f1(means: Tensor, steps: int) -> Tensor:
+    """Means of `agreement_counts` (..., S * 3 * C) -> F1, mean over the classes that occur, at each step (..., S)."""
     hits, found, true = means.unflatten(-1, (steps, 3, -1)).unbind(-2)
     each = 2 * hits / (found + true).clamp_min(torch.finfo(means.dtype).tiny)
     occurs = true > 0
-    return ((each * occurs).sum(-1) / occurs.sum(-1).clamp_min(1)).mean(-1)
+    return (each * occurs).sum(-1) / occurs.sum(-1).clamp_min(1)
+
+
+def mean_macro_f1(means: Tensor, steps: int) -> Tensor:
+    """Mean of `macro_f1` over the steps, (...)."""
+    return macro_f1(means, steps).mean(-1)
 
 
 def rationale_counts(ranks: Tensor, words: Tensor, marked: Tensor, counts: Sequence[int]) -> Tensor:
