@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.text import TextInputs
 from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
 from fex.explanation import Explanation, printable
 from fex.image_files import decode
-from fex.text_explainer import AmortizedTextExplainer
+from fex.text_explainer import AmortizedTextExplainer, explain_texts_by
 from fex.types import Explainer
 
 __all__ = ["explain"]
@@ -56,6 +57,8 @@ def explain(
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):
         raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")
+    if isinstance(box, TextInputs):
+        return explain_texts_by(explainer, box, image, target, top_k)  # type: ignore[arg-type, return-value]
     return _explain_by(explainer, box, image, target, top_k)
 
 

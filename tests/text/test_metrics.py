@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from fex import explain
 from fex.baselines import RISE, AttentionRollout, LeaveOneOut, Random, TokenGradCAM
 from fex.benchmark.runner import compare, evaluate_explainer
 from fex.black_box import TextBlackBox
@@ -208,3 +209,14 @@ def test_curves_are_drawn(tmp_path):
     (path,) = draw_curves({"A": found.scores, "B": found.scores}, tmp_path)
     assert path.name == "text-insertion_f1.png"
     assert path.stat().st_size > 5000
+
+
+def test_any_explainer_explains_a_text():
+    box = WordBox()
+    found = explain(["the gem", "a mess"], LeaveOneOut(box, box.features), top_k=2)
+    assert [e.target_name for e in found] == ["yes", "no", "no", "yes"]
+    assert found[0].top(1)[0].word == "gem"
+    assert (found[0].removal, found[0].queries) == ("mask token", 4)  # the class, the clean text, two tokens
+    assert found[0].probability == pytest.approx(0.95)
+    with pytest.raises(ValueError, match="has no tokens to explain"):
+        explain(" ", Random(box.features), black_box=box)
