@@ -13,7 +13,8 @@ from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
 from fex.explanation import Explanation, printable
 from fex.image_files import decode
-from fex.text_explainer import AmortizedTextExplainer, explain_texts_by
+from fex.text_api import explain_texts_by
+from fex.text_explainer import AmortizedTextExplainer
 from fex.types import Explainer
 
 __all__ = ["explain"]

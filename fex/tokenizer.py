@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fex.tokens import Tokens
 
-__all__ = ["Text", "TextPreprocess", "TokenizedText", "model_arguments"]
+__all__ = ["Text", "TextPreprocess", "TokenizedText"]
 
 # A text, a pair of texts, or a text that is split into words already.
 Text = str | tuple[str, str] | list[str]
@@ -232,22 +232,6 @@ class TextPreprocess:
             "special": list(self.special),
             "pair_types": self.pair_types,
         }
-
-
-def model_arguments(inputs: Tensor, pad: int, separator: int | None) -> dict[str, Tensor]:
-    """What a transformers network takes besides ids (B, L): attention mask, and token types where it has them.
-
-    Args:
-        inputs: ids.
-        pad: id of the padding, which is not attended.
-        separator: id after which the second text of a pair begins; None for networks without token types.
-    """
-    attended = inputs != pad
-    found = {"attention_mask": attended.long()}
-    if separator is not None:
-        closed = (inputs == separator).long()
-        found["token_type_ids"] = ((closed.cumsum(1) - closed) > 0).long() * attended
-    return found
 
 
 def _tokenized(encoding: Encoding, cut: int) -> TokenizedText:

@@ -1,4 +1,4 @@
-"""The tokens of a text as features."""
+"""The tokens of a text as features, and as what a network takes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "model_arguments"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,19 @@ class Tokens:
     def describe(self) -> str:
         """How tables call the unit."""
         return "tokens"
+
+
+def model_arguments(inputs: Tensor, pad: int, separator: int | None) -> dict[str, Tensor]:
+    """What a transformers network takes besides ids (B, L): attention mask, and token types where it has them.
+
+    Args:
+        inputs: ids.
+        pad: id of the padding, which is not attended.
+        separator: id after which the second text of a pair begins; None for networks without token types.
+    """
+    attended = inputs != pad
+    found = {"attention_mask": attended.long()}
+    if separator is not None:
+        closed = (inputs == separator).long()
+        found["token_type_ids"] = ((closed.cumsum(1) - closed) > 0).long() * attended
+    return found

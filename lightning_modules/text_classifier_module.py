@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fex.lora import add_lora
 from fex.text_backbone import load_text_net, save_text_black_box
-from fex.tokenizer import model_arguments
+from fex.tokens import model_arguments
 from lightning_modules.classification import Classification
 
 __all__ = ["TextClassifierModule"]

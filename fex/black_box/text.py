@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
 from fex.text_backbone import load_text_net
-from fex.tokenizer import Text, TextPreprocess, model_arguments
-from fex.tokens import Tokens
+from fex.tokenizer import Text, TextPreprocess
+from fex.tokens import Tokens, model_arguments
 
 __all__ = ["TextBlackBox", "TextInputs"]
 

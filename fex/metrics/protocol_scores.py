@@ -7,8 +7,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fex.metrics.curve import Curve
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval
-from fex.metrics.protocols import Curve, Protocol, get_protocol
+from fex.metrics.protocols import Protocol, get_protocol
 
 __all__ = ["ProtocolScores"]
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.features import Features, PatchGrid
 from fex.masking import masker_for
+from fex.metrics.curve import Curve
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -31,7 +32,7 @@ from fex.metrics.functional.segmentation import (
 )
 from fex.removal import Black, Mean, Removal
 
-__all__ = ["PROTOCOLS", "Attributed", "Curve", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
+__all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,6 @@ class Summary(NamedTuple):
 
     component: str
     statistic: Callable[[Tensor], Tensor]
-
-
-class Curve(NamedTuple):
-    """Points of a figure.
-
-    Attributes:
-        x_name: what is on the horizontal axis.
-        y_name: what is on the vertical one.
-        x: S numbers.
-        y: S numbers.
-    """
-
-    x_name: str
-    y_name: str
-    x: list[float]
-    y: list[float]
 
 
 @dataclass(frozen=True)

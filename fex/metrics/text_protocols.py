@@ -9,6 +9,7 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.features import Features
 from fex.masking import masked_probabilities, masker_for
+from fex.metrics.curve import Curve
 from fex.metrics.functional.perturbation import rank_features
 from fex.metrics.functional.text import (
     agreement_counts,
@@ -19,7 +20,7 @@ from fex.metrics.functional.text import (
     share_masks,
     top_masks,
 )
-from fex.metrics.protocols import Attributed, Curve, Protocol, Summary
+from fex.metrics.protocols import Attributed, Protocol, Summary
 from fex.removal import Removal
 from fex.token_removal import DropToken, MaskToken
 

@@ -9,7 +9,7 @@ from fex.lora import add_lora, merge_lora
 from fex.nets.encoder import BaseEncoder, EncoderOutput
 from fex.resources import manifest
 from fex.text_backbone import build_text_net, load_text_net, plain_config
-from fex.tokenizer import model_arguments
+from fex.tokens import model_arguments
 
 __all__ = ["TextEncoder"]
 

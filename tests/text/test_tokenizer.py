@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fex.tokenizer import TextPreprocess, model_arguments
-from fex.tokens import Tokens
+from fex.tokenizer import TextPreprocess
+from fex.tokens import Tokens, model_arguments
 from tests.texts import preprocess
 
 ODD = [
