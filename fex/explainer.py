@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.checkpoint import read_checkpoint
+from fex.checkpoint import export_explainer, read_checkpoint
 from fex.checks import as_targets, check_inputs
 from fex.class_names import class_index
 from fex.explanation import Explanation, printable
@@ -19,7 +19,7 @@ from fex.image_files import UnreadableImageError, decode
 from fex.nets import ExplainerNet, rebuild
 from fex.preprocess import Preprocess
 from fex.removal import Removal
-from fex.weights import load_state, save_weights
+from fex.weights import load_state
 
 __all__ = ["AmortizedExplainer", "explainer_meta", "export_explainer", "load_explainer"]
 
@@ -224,19 +224,6 @@ class AmortizedExplainer:
             return self.preprocess(decode(image))
         except UnreadableImageError as error:
             raise ValueError(f"{image} cannot be read as a picture ({error}): give a JPEG, PNG or the like.") from error
-
-
-def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
-    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors.
-
-    Where a shipped backbone was trained by adapters, these alone are written, and what is shipped is named.
-    """
-    tensors, meta = read_checkpoint(checkpoint)
-    if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
-        from fex.text_explainer import adapters_only
-
-        tensors, meta = adapters_only(tensors, meta)
-    save_weights(path, tensors, meta)
 
 
 def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
