@@ -237,6 +237,8 @@ class Texts(TextDataModule):
         labels = None
         if self.label_column is not None:
             labels = list(data[text_column(data.column_names, self.label_column, source)])
+            if all(label == -1 for label in labels):  # how the hub says that labels are kept back
+                labels = None
         return TextTable(texts, labels, None, [f"row {index}" for index in range(len(texts))], [])
 
 

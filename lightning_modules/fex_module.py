@@ -396,8 +396,9 @@ class FEXModule(pl.LightningModule):
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
         for key in ("net", "modality", "grid", "class_names"):
-            if found[key] != own[key]:
-                raise ValueError(f"The checkpoint's {key} is {found[key]}, this run's is {own[key]}: they must agree.")
+            before = found.get(key, "image" if key == "modality" else None)  # older checkpoints are all of images
+            if before != own[key]:
+                raise ValueError(f"The checkpoint's {key} is {before}, this run's is {own[key]}: they must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // self._world_size
 
 

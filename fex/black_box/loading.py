@@ -140,9 +140,8 @@ def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
         )
     entry = manifest().get(name)
     if entry is not None:
-        raise ValueError(
-            f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: use load_explainer."
-        )
+        use = "train a classifier on it" if entry.get("kind") == "backbone" else "use load_explainer"
+        raise ValueError(f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: {use}.")
     shipped = ", ".join(sorted(key for key in manifest() if _is_shipped(key))) or "none"
     raise ValueError(
         f"Found no black box {name!r}. Expected {'; '.join(kind.label for kind in KINDS)}. Shipped names: {shipped}."
