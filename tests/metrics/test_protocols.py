@@ -90,7 +90,7 @@ def test_errors():
         get_protocol("chefer").evaluate(box, data)
     with pytest.raises(ValueError, match="'seg' compares maps with ground-truth masks; the data has no masks"):
         get_protocol("seg").evaluate(box, data)
-    with pytest.raises(ValueError, match="Got protocol 'roar', expected one of chefer, chefer_predicted, fex, seg"):
+    with pytest.raises(ValueError, match="Got protocol 'roar', expected one of chefer, chefer_predicted, eraser, "):
         get_protocol("roar")
 
 
