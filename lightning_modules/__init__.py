@@ -3,5 +3,6 @@
 from lightning_modules.classifier_module import ClassifierModule
 from lightning_modules.fastshap_module import FastSHAPModule
 from lightning_modules.fex_module import FEXModule
+from lightning_modules.text_classifier_module import TextClassifierModule
 
-__all__ = ["ClassifierModule", "FastSHAPModule", "FEXModule"]
+__all__ = ["ClassifierModule", "FastSHAPModule", "FEXModule", "TextClassifierModule"]

@@ -10,21 +10,27 @@ from fex.metrics.protocols import PROTOCOLS, Perturbation, Segmentation, get_pro
 from fex.metrics.saco import SaCo
 from fex.metrics.segmentation import SegmentationScores
 from fex.metrics.sensitivity import Sensitivity
+from fex.metrics.text_protocols import TEXT_PROTOCOLS, Faithfulness, Rationale, TextInsertion
 
 __all__ = [
     "PROTOCOLS",
     "Attributed",
     "ClassDiscrimination",
+    "Faithfulness",
     "Infidelity",
     "ModelRandomisation",
     "Perturbation",
     "PerturbationAUC",
     "Protocol",
     "ProtocolScores",
+    "Rationale",
     "SaCo",
     "Segmentation",
     "SegmentationScores",
     "Sensitivity",
     "Summary",
+    "TextInsertion",
     "get_protocol",
 ]
+
+PROTOCOLS.update(TEXT_PROTOCOLS)  # here, where both are known; no module of this package is imported without it
