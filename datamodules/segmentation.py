@@ -1,6 +1,8 @@
 """Images with ground-truth masks in two folders, paired by file name."""
 
+import csv
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,45 @@ from datamodules.skips import Skips
 from fex.image_files import UnreadableImageError, decode
 from fex.preprocess import Preprocess
 
-__all__ = ["Segmentation"]
+__all__ = ["Segmentation", "TopRows"]
+
+
+@dataclass(frozen=True)
+class TopRows:
+    """The images that a table ranks highest, such as those of which a classifier is most certain.
+
+    Args:
+        table: CSV file in the data's folder.
+        name: column of the images' names, without extension.
+        column: column of numbers.
+        count: how many.
+    """
+
+    table: str
+    name: str
+    column: str
+    count: int
+
+    def stems(self, root: Path) -> list[str]:
+        """Names of the chosen images; equal numbers in the order of their names.
+
+        Raises:
+            FileNotFoundError: there is no such table.
+            ValueError: no such column, or fewer rows than asked for.
+        """
+        path = root / self.table
+        if not path.is_file():
+            raise FileNotFoundError(f"Found no table {path}.")
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        missing = {self.name, self.column} - set(rows[0] if rows else {})
+        if missing or not 1 <= self.count <= len(rows):
+            raise ValueError(
+                f"{path} has {len(rows)} rows and columns {sorted(rows[0]) if rows else []}; asked for {self.count} by "
+                f"{self.column!r}, named by {self.name!r}."
+            )
+        ranked = sorted(rows, key=lambda row: (-float(row[self.column]), row[self.name]))
+        return [row[self.name] for row in ranked[: self.count]]
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
@@ -28,8 +68,16 @@ def _by_stem(folder: Path) -> dict[str, str]:
 
 
 class _Pairs:
-    def __init__(self, pairs: list[tuple[Path, Path]], preprocess: Preprocess) -> None:
-        self.pairs, self.preprocess, self.skips = pairs, preprocess, Skips(len(pairs))
+    """Image and mask of each row, by path.
+
+    Args:
+        pairs: the two paths.
+        names: of the rows.
+        preprocess: geometry of the inputs.
+    """
+
+    def __init__(self, pairs: list[tuple[Path, Path]], names: list[str], preprocess: Preprocess) -> None:
+        self.pairs, self.names, self.preprocess, self.skips = pairs, names, preprocess, Skips(len(pairs))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -41,13 +89,15 @@ class _Pairs:
         except UnreadableImageError as error:
             self.skips.row(index, path.name, error)
             size = self.preprocess.size
-            return {"inputs": torch.zeros(3, *size), "masks": torch.zeros(size, dtype=torch.bool), "valid": False}
+            black, empty = torch.zeros(3, *size), torch.zeros(size, dtype=torch.bool)
+            return {"inputs": black, "masks": empty, "valid": False, "names": self.names[index]}
         if image.size != mask.size:
             raise ValueError(
                 f"{path} has {image.size[0]} x {image.size[1]} pixels and its mask {mask.size[0]} x {mask.size[1]}: "
                 "image and mask must be of one size."
             )
-        return {"inputs": self.preprocess(image), "masks": self.preprocess.mask(mask), "valid": True}
+        inputs, masks = self.preprocess(image), self.preprocess.mask(mask)
+        return {"inputs": inputs, "masks": masks, "valid": True, "names": self.names[index]}
 
 
 class Segmentation(ImageDataModule):
@@ -60,6 +110,7 @@ class Segmentation(ImageDataModule):
         val_fraction: share held back for validation, by a fixed permutation of the sorted names.
         test_fraction: share held back for the test; 1 (the default) makes all of it test data.
         split_seed: seed of the split.
+        top: take only the images that a table ranks highest.
         **options: see `ImageDataModule`.
     """
 
@@ -71,9 +122,11 @@ class Segmentation(ImageDataModule):
         val_fraction: float = 0.0,
         test_fraction: float = 1.0,
         split_seed: int = 0,
+        top: TopRows | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.top = top
         self.root, self.images, self.masks, self.split_seed = root, images, masks, split_seed
         self.fractions = {"val": val_fraction, "test": test_fraction}
 
@@ -92,6 +145,11 @@ class Segmentation(ImageDataModule):
                 f"{images[missing[0]]!r}: add a mask of the same name, or remove the image."
             )
         stems = sorted(images)
+        if self.top is not None:
+            stems = sorted(self.top.stems(root))
+            unknown = [stem for stem in stems if stem not in images]
+            if unknown:
+                raise FileNotFoundError(f"{self.top.table} names {unknown[0]!r}, which is not in {self.images!r}.")
         pairs = [(root / self.images / images[stem], root / self.masks / masks[stem]) for stem in stems]
         if self.fractions == {"val": 0.0, "test": 1.0}:
             parts = {"test": list(range(len(pairs)))}
@@ -99,4 +157,5 @@ class Segmentation(ImageDataModule):
             parts = held_back(len(pairs), self.fractions, self.split_seed)
         for part, rows in parts.items():
             if rows:
-                self.datasets[part] = _Pairs([pairs[row] for row in rows], self.preprocess)
+                names = [images[stems[row]] for row in rows]
+                self.datasets[part] = _Pairs([pairs[row] for row in rows], names, self.preprocess)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fex.api import explain
     from fex.black_box import BlackBox, load_black_box
+    from fex.dax import DAX
     from fex.explainer import AmortizedExplainer, load_explainer
     from fex.explanation import Explanation
+    from fex.iassa import IASSA
     from fex.types import Batch, Explainer
 
 __all__ = [
+    "DAX",
+    "IASSA",
     "AmortizedExplainer",
     "Batch",
     "BlackBox",
@@ -23,6 +27,8 @@ __all__ = [
 
 # Loaded on first use: torch, timm and torchvision take seconds, which `fex-explain --help` need not wait for.
 _HOMES = {
+    "DAX": "fex.dax",
+    "IASSA": "fex.iassa",
     "AmortizedExplainer": "fex.explainer",
     "Batch": "fex.types",
     "BlackBox": "fex.black_box",

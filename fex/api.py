@@ -12,6 +12,7 @@ from fex.black_box.text import TextInputs
 from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
 from fex.explanation import Explanation
+from fex.features import PatchGrid
 from fex.image_files import Picture, as_inputs
 from fex.text_api import explain_texts_by
 from fex.text_explainer import AmortizedTextExplainer
@@ -70,12 +71,6 @@ def _explain_by(
     target: str | int | None,
     top_k: int,
 ) -> list[Explanation]:
-    features = getattr(explainer, "features", None)
-    if features is None or not hasattr(explainer, "attribute_features"):
-        raise ValueError(
-            f"{type(explainer).__name__} scores no features (it has no `features` and `attribute_features`): call its "
-            "`attribute` for a map of pixels."
-        )
     if target is not None and top_k != 1:
         raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
     if not 1 <= top_k <= box.num_classes:
@@ -85,11 +80,17 @@ def _explain_by(
     classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
     if target is not None:
         classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
+    # One that scores no features of its own gives a map of pixels: every pixel is a feature.
+    of_features = hasattr(explainer, "attribute_features") and getattr(explainer, "features", None) is not None
+    features = explainer.features if of_features else PatchGrid(inputs.shape[-2], inputs.shape[-1])  # type: ignore[attr-defined]
     removal = getattr(explainer, "removal", None)
     found: list[list[Explanation]] = [[] for _ in range(len(inputs))]
     for chosen in classes.unbind(1):
         before, start = box.queries, time.perf_counter()
-        values = explainer.attribute_features(inputs, chosen).cpu()  # type: ignore[attr-defined]
+        if of_features:
+            values = explainer.attribute_features(inputs, chosen).cpu()  # type: ignore[attr-defined]
+        else:
+            values = explainer.attribute(inputs, chosen).flatten(1).cpu()
         seconds, queries = (time.perf_counter() - start) / len(inputs), (box.queries - before) // len(inputs)
         for row, index in enumerate(chosen.tolist()):
             found[row].append(

@@ -1,5 +1,6 @@
 """N features and where they lie in the input."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 from fex.sampling import pixel_seeds
 
-__all__ = ["Features", "PatchGrid"]
+__all__ = ["Features", "ImageFeatures", "PatchGrid"]
 
 
 class Features(Protocol):
@@ -62,8 +63,42 @@ class Features(Protocol):
         ...
 
 
+class ImageFeatures(ABC):
+    """What all features that partition the pixels share: every instance has all N of them."""
+
+    modality: ClassVar[str] = "image"
+
+    @abstractmethod
+    def expand(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """The value of each pixel's feature: (..., N) -> (..., H, W), any dtype."""
+
+    def count(self, inputs: Tensor) -> int:  # noqa: ARG002 the contract of features
+        """N, the same for all images."""
+        return self.num_features  # type: ignore[attr-defined]
+
+    def valid(self, inputs: Tensor) -> None:  # noqa: ARG002
+        """All of them are features of the image."""
+        return
+
+    def keep(self, masks: Tensor, inputs: Tensor) -> Tensor:
+        """Masks (R, N) on the pixels of `inputs` (R, 3, H, W): (R, 1, H, W), in the inputs' type."""
+        return self.expand(masks.to(inputs.dtype), (inputs.shape[-2], inputs.shape[-1])).unsqueeze(1)
+
+    def on_inputs(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """Values on the pixels of `inputs` that the features cover: (B, N) -> (B, H, W)."""
+        return self.expand(values, (inputs.shape[-2], inputs.shape[-1]))
+
+    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """The same, smooth where there is a between."""
+        return self.on_inputs(values, inputs)
+
+    def seeds(self, inputs: Tensor, seed: int) -> list[int]:
+        """A seed for each image, from its pixels and `seed` alone."""
+        return pixel_seeds(inputs, seed)
+
+
 @dataclass(frozen=True)
-class PatchGrid:
+class PatchGrid(ImageFeatures):
     """A grid of height x width rectangular patches over an image of any size; N = height * width, row by row.
 
     Where the image's side is no multiple of the grid's, patch i of n covers the pixels p with floor(p n / side) = i,
@@ -83,8 +118,6 @@ class PatchGrid:
     height: int
     width: int
 
-    modality: ClassVar[str] = "image"
-
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"PatchGrid needs at least one patch a side, got {self.height} x {self.width}.")
@@ -99,29 +132,9 @@ class PatchGrid:
         """(height, width)."""
         return self.height, self.width
 
-    def count(self, inputs: Tensor) -> int:  # noqa: ARG002 the contract of features
-        """N, the same for all images."""
-        return self.num_features
-
-    def valid(self, inputs: Tensor) -> None:  # noqa: ARG002
-        """Every patch of an image is a feature of it."""
-        return
-
-    def keep(self, masks: Tensor, inputs: Tensor) -> Tensor:
-        """Masks (R, N) on the pixels of `inputs` (R, 3, H, W): (R, 1, H, W), in the inputs' type."""
-        return self.expand(masks.to(inputs.dtype), (inputs.shape[-2], inputs.shape[-1])).unsqueeze(1)
-
-    def on_inputs(self, values: Tensor, inputs: Tensor) -> Tensor:
-        """Nearest upsampling to the pixels of `inputs`: (B, N) -> (B, H, W)."""
-        return self.expand(values, (inputs.shape[-2], inputs.shape[-1]))
-
     def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
         """Bilinear upsampling to the pixels of `inputs`: (B, N) -> (B, H, W)."""
         return self.smooth(values, (inputs.shape[-2], inputs.shape[-1]))
-
-    def seeds(self, inputs: Tensor, seed: int) -> list[int]:
-        """A seed for each image, from its pixels and `seed` alone."""
-        return pixel_seeds(inputs, seed)
 
     def describe(self) -> str:
         """Such as "8x8 patches"."""

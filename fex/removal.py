@@ -15,7 +15,7 @@ from torchvision.transforms import functional as TF
 
 from fex.preprocess import to_rgb
 
-__all__ = ["Black", "Blur", "DatasetMean", "Mean", "Noise", "Removal"]
+__all__ = ["Black", "Blur", "DatasetMean", "Mean", "Noise", "Removal", "Silence"]
 
 
 class Removal(ABC):
@@ -63,6 +63,12 @@ class Black(Removal):
 
     def __call__(self, inputs: Tensor, mean: Tensor) -> Tensor:
         return inputs.new_zeros(1, inputs.shape[1], 1, 1)
+
+
+class Silence(Black):
+    """The quietest level of a spectrogram, which is its 0 (`fex.audio.LogMel`)."""
+
+    name = "silence"
 
 
 class Blur(Removal):

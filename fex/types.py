@@ -23,6 +23,7 @@ class Batch(TypedDict, total=False):
         index: position of each instance in its data set (B,), int64.
         valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
             input could not be read (B,), bool.
+        waveforms: sound of each instance (B, T), float32, in [-1, 1]; only sound data that was asked for it.
         names: file name or place in the data of each instance, a list of B strings; absent for data held in memory.
     """
 
@@ -32,6 +33,7 @@ class Batch(TypedDict, total=False):
     words: Tensor
     index: Tensor
     valid: Tensor
+    waveforms: Tensor
     names: list[str]
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from fex.backbones import build_timm
+from fex.nets.encoder import load_backbone
 from fex.preprocess import Preprocess
 from fex.weights import save_black_box
 from lightning_modules.classification import Classification
@@ -20,6 +20,7 @@ class ClassifierModule(Classification):
     Args:
         model: timm name (`conv_vit_tiny` is this project's).
         model_args: keyword arguments of that model, plain data.
+        weights: local file or shipped name of a classifier's weights to start from; its head is taken where it fits.
         preprocess: geometry of its inputs.
         class_names: names of the classes, in label order.
         mean: mean of its normalisation, RGB in [0, 1].
@@ -38,6 +39,7 @@ class ClassifierModule(Classification):
         preprocess: Preprocess,
         class_names: list[str],
         model_args: dict[str, Any] | None = None,
+        weights: str | None = None,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -58,7 +60,7 @@ class ClassifierModule(Classification):
             "mean": list(mean),
             "std": list(std),
         }
-        self.net = build_timm(model, {"num_classes": len(class_names), **(model_args or {})})
+        self.net, _ = load_backbone(model, weights, self.meta["model_args"], pretrained=False)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format

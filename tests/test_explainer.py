@@ -221,3 +221,14 @@ def test_explain_wraps_baselines_and_counts_their_queries(inputs):
     torch.testing.assert_close(results[2].attribution, random.attribute_features(inputs)[1])
     assert results[0].queries == 1
     assert results[0].method == "Random"
+
+
+def test_explain_takes_explainers_of_pixels(inputs):
+    from fex.baselines import SmoothRISE
+
+    box = tiny_box()
+    rise = SmoothRISE(box, num_masks=5, cells=2)
+    result = fex.explain(inputs, rise, 1)[0]
+    assert result.features.num_features == inputs.shape[-1] * inputs.shape[-2]
+    torch.testing.assert_close(result.pixels(), rise.attribute(inputs, 1)[0])
+    assert result.queries == 6

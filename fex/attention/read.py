@@ -74,9 +74,10 @@ def _hub_vit(net: Any, body: Any) -> Transformer:
     for block in body.layers:
         attention, mlp = block.attention, block.mlp
         linears = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.fc1, mlp.fc2)
+        query, key, value, out, up, down = (_affine(linear) for linear in linears)
         layers.append(
             Layer(
-                *map(_affine, linears), heads=net.config.num_attention_heads, norm1=block.layernorm_before,
+                query, key, value, out, up, down, heads=net.config.num_attention_heads, norm1=block.layernorm_before,
                 norm2=block.layernorm_after, activation=mlp.activation_fn, norm_first=True,
             )
         )  # fmt: skip
@@ -89,9 +90,10 @@ def _bert(net: Any, body: Any) -> Transformer:
     for block in body.encoder.layer:
         own, after = block.attention.self, block.attention.output
         linears = (own.query, own.key, own.value, after.dense, block.intermediate.dense, block.output.dense)
+        query, key, value, out, up, down = (_affine(linear) for linear in linears)
         layers.append(
             Layer(
-                *map(_affine, linears), heads=net.config.num_attention_heads, norm1=after.LayerNorm,
+                query, key, value, out, up, down, heads=net.config.num_attention_heads, norm1=after.LayerNorm,
                 norm2=block.output.LayerNorm, activation=block.intermediate.intermediate_act_fn, norm_first=False,
             )
         )  # fmt: skip

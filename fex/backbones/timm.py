@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-import fex.backbones.conv_vit  # noqa: F401 registers conv_vit_tiny with timm
+import fex.backbones.conv_vit  # registers conv_vit_tiny with timm
+import fex.backbones.mel_blstm  # noqa: F401 registers mel_blstm
 from fex.resources import manifest, shipped_path
 from fex.weights import load_weights
 

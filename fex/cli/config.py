@@ -1,6 +1,7 @@
 """What the command lines of YAML files share: `--config` finds the packaged ones by name; errors are short."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -27,6 +28,13 @@ class PackagedConfig(ActionConfigFile):
         ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
 
 
+# Of jsonargparse's report on a value that fits none of several types: what is left are the key, the reasons, the value.
+_NOISE = re.compile(
+    r"\s*(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value type: .*|"
+    r"- Expected a <class 'NoneType'>.*)$"
+)
+
+
 class _Lines(DefaultHelpFormatter):
     """Keeps the lines of the examples."""
 
@@ -48,6 +56,7 @@ class ShortErrors:
         own: Any = self
         if not own.exit_on_error:
             super().error(message, ex)  # type: ignore[misc]
+        message = "\n".join(line for line in message.splitlines() if not _NOISE.match(line))
         program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
         own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
 

@@ -1,4 +1,7 @@
-"""`fex-explain CHECKPOINT INPUT...`: explains pictures or texts in one forward pass each."""
+"""`fex-explain CHECKPOINT INPUT...`: explains pictures or texts in one forward pass each.
+
+With `--method dax` or `--method iassa` there is no checkpoint: each picture is explained by queries of `--black-box`.
+"""
 
 import argparse
 import os
@@ -10,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fex.cli.explain_arguments import build_parser
+from fex.cli.explain_arguments import build_parser, parse_arguments
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
     from fex.cli.explain_text import TextSummary
@@ -124,8 +127,8 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         ValueError: unknown class, unfit checkpoint, no images.
         OSError: results that cannot be written.
     """
-    arguments = build_parser().parse_args(argv)
-    if _explains_texts(arguments.checkpoint):
+    arguments = parse_arguments(argv)
+    if not arguments.method and _explains_texts(arguments.checkpoint):
         from fex.cli.explain_text import run_texts
 
         explainer, box = _load(arguments)
@@ -140,7 +143,12 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     total = sum(1 for _ in _find(arguments.inputs, arguments.output))
     if total == 0:
         raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
-    explainer, box = _load(arguments)
+    if arguments.method:
+        from fex.cli.explain_instances import load_method
+
+        explainer, box = load_method(arguments), None
+    else:
+        explainer, box = _load(arguments)
 
     from fex.report.folder import ResultFolder
 

@@ -1,9 +1,10 @@
-"""The command line of `fex-explain`."""
+"""The command line of `fex-explain`; imports nothing that takes time."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build_parser"]
+__all__ = ["build_parser", "parse_arguments"]
 
 _EPILOG = """
 For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
@@ -23,6 +24,7 @@ examples:
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
+  fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 2000
 """
 
 
@@ -48,10 +50,18 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="shipped name, .ckpt, .safetensors, or a run's folder")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="pictures, and folders of them; or texts, and files of them"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="shipped name, .ckpt, .safetensors, or a run's folder; with --method the first picture or folder",
     )
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="*", help="pictures, and folders of them; or texts, and files of them"
+    )
+    parser.add_argument(
+        "--method", choices=("dax", "iassa"), help="explain each picture by queries, without a checkpoint"
+    )
+    parser.add_argument("--budget", type=_positive, metavar="QUERIES", help="with --method: queries a picture")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
@@ -76,3 +86,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="explain long texts whole, in windows that overlap by so many tokens (64)",
     )  # fmt: skip
     return parser
+
+
+def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """With --method the first positional argument is a picture; without it --budget means nothing."""
+    if arguments.method is None:
+        if arguments.budget is not None:
+            parser.error("--budget needs --method dax or --method iassa: a trained explainer asks no queries")
+        if not arguments.inputs:
+            parser.error("the following arguments are required: INPUT")
+        return
+    if not arguments.black_box:
+        parser.error(f"--method {arguments.method} needs --black-box NAME: what it explains")
+    arguments.inputs = [arguments.checkpoint, *arguments.inputs]
+    arguments.checkpoint = arguments.method
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line says.
+
+    Raises:
+        SystemExit: it cannot be understood.
+    """
+    parser = build_parser()
+    arguments = parser.parse_intermixed_args(argv)  # options may stand between the positional arguments
+    _check_method(parser, arguments)
+    return arguments

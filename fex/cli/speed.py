@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fex.atomic import replacing
+from fex.benchmark.instances import attention_memory, dax_memory, dax_overhead, iassa_overhead
 from fex.benchmark.memory import check_count, class_head_memory, folder_memory, memory_ratios
 from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, speedups, weights_or_random
@@ -90,6 +91,10 @@ FIGURES: dict[str, Callable[[int, Path], list[Figure]]] = {
     "harness": _harness,
     "step_memory": lambda _repeats, _folder: [step_memory("fex_vit_cifar10.yaml")],
     "class_head_memory": _class_heads,
+    "dax_overhead": lambda _repeats, _folder: [dax_overhead()],
+    "dax_memory": lambda _repeats, _folder: [dax_memory()],
+    "iassa_overhead": lambda _repeats, _folder: [iassa_overhead()],
+    "iassa_attention_memory": lambda _repeats, _folder: [attention_memory()],
 }
 
 

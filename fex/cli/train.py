@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ SILENCED = (
 
 class FexParser(ShortErrors, LightningArgumentParser):
     """Lightning's parser with short errors."""
+
+
+class FexTrainer(Trainer):
+    """A Trainer to which fitting a per-instance explainer is one pass over all instances, in order."""
+
+    @wraps(Trainer.fit)  # the command line takes its options from the signature
+    def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """As of `Trainer`, except for modules that fit something to each instance."""
+        if getattr(model, "per_instance", False):
+            self.predict(model, datamodule=kwargs.get("datamodule"), return_predictions=False)
+        else:
+            super().fit(model, *args, **kwargs)
 
 
 class FexCLI(LightningCLI):
@@ -189,7 +202,7 @@ def run(argv: list[str]) -> FexCLI:
     return FexCLI(
         LightningModule,
         LightningDataModule,
-        trainer_class=Trainer,
+        trainer_class=FexTrainer,
         parser_class=FexParser,
         subclass_mode_model=True,
         subclass_mode_data=True,

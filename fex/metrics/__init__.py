@@ -3,6 +3,7 @@
 from fex.metrics.class_discrimination import ClassDiscrimination
 from fex.metrics.infidelity import Infidelity
 from fex.metrics.model_randomisation import ModelRandomisation
+from fex.metrics.paper_protocols import DeletionInsertion, IntervalIoU, RegionDeletion, RegionIoU, RegionScores
 from fex.metrics.perturbation import PerturbationAUC
 from fex.metrics.protocol import Attributed, Protocol, Summary
 from fex.metrics.protocol_scores import ProtocolScores
@@ -19,12 +20,17 @@ __all__ = [
     "Faithfulness",
     "Infidelity",
     "ModelRandomisation",
+    "DeletionInsertion",
+    "IntervalIoU",
     "Perturbation",
     "PerturbationAUC",
     "Protocol",
     "ProtocolScores",
     "Rationale",
     "SaCo",
+    "RegionDeletion",
+    "RegionIoU",
+    "RegionScores",
     "Segmentation",
     "SegmentationScores",
     "Sensitivity",

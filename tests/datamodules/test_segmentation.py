@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import Segmentation
+from datamodules import Segmentation, TopRows
 from fex.preprocess import Preprocess
 
 
@@ -73,3 +73,27 @@ def test_ecssd(data_dir):
     assert len(data.datasets["test"]) == 1000
     batch = next(iter(data.test_dataloader()))
     assert 0.05 < batch["masks"].float().mean() < 0.6
+
+
+def test_the_images_that_a_table_ranks_highest(tmp_path):
+    _write(tmp_path, 5)
+    (tmp_path / "index.csv").write_text("image,certainty\n000,0.1\n001,0.9\n002,0.5\n003,0.9\n004,0.2\n")
+
+    def names(**changes):
+        settings = {"table": "index.csv", "name": "image", "column": "certainty", "count": 3, **changes}
+        data = Segmentation(str(tmp_path), top=TopRows(**settings), preprocess=Preprocess(8, 8), batch_size=5)
+        data.setup("test")
+        batch = next(iter(data.test_dataloader()))
+        return [name for name, valid in zip(batch["names"], batch["valid"].tolist(), strict=True) if valid]
+
+    assert names() == ["001.jpg", "002.jpg", "003.jpg"]
+    assert names(count=1) == ["001.jpg"]
+    with pytest.raises(ValueError, match="has 5 rows .* asked for 6"):
+        names(count=6)
+    with pytest.raises(ValueError, match="asked for 3 by 'fame'"):
+        names(column="fame")
+    with pytest.raises(FileNotFoundError, match="Found no table"):
+        names(table="other.csv")
+    (tmp_path / "index.csv").write_text("image,certainty\nzzz,0.1\n")
+    with pytest.raises(FileNotFoundError, match="names 'zzz', which is not in 'images'"):
+        names(count=1)

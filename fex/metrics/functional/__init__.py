@@ -2,6 +2,7 @@
 
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval, paired_difference
 from fex.metrics.functional.correlation import class_correlation
+from fex.metrics.functional.deletion import deletion_curve, insertion_curve, region_deletion_curve
 from fex.metrics.functional.infidelity import scaled_infidelity
 from fex.metrics.functional.perturbation import (
     mean_auc,
@@ -9,6 +10,13 @@ from fex.metrics.functional.perturbation import (
     rank_features,
     removal_masks,
     trapezoid_auc,
+)
+from fex.metrics.functional.regions import (
+    activated_region,
+    f1_score,
+    foreground_iou,
+    salient_region,
+    top_activated,
 )
 from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
 from fex.metrics.functional.segmentation import (
@@ -32,6 +40,14 @@ from fex.metrics.functional.text import (
 )
 
 __all__ = [
+    "top_activated",
+    "salient_region",
+    "foreground_iou",
+    "f1_score",
+    "activated_region",
+    "region_deletion_curve",
+    "insertion_curve",
+    "deletion_curve",
     "Interval",
     "agreement_counts",
     "average_precision",

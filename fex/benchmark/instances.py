@@ -1,0 +1,95 @@
+"""What DAX and IASSA cost beside their queries: shares of time, and memory."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fex.benchmark.memory import peak_bytes
+from fex.benchmark.speed import Figure
+from fex.black_box import BlackBox, CallableBlackBox, TimmBlackBox
+from fex.dax import DAX, FitSettings
+from fex.iassa import IASSA, BackboneFeatures, spatial_attention
+from fex.preprocess import Preprocess
+
+__all__ = ["attention_memory", "dax_memory", "dax_overhead", "iassa_overhead"]
+
+
+class _Timed(BlackBox):
+    """A black box that knows how long it took."""
+
+    def __init__(self, inner: BlackBox) -> None:
+        super().__init__(
+            class_names=inner.class_names,
+            preprocess=inner.preprocess,
+            mean=inner.mean,
+            std=inner.std,
+            chunk=inner.chunk,
+            name=inner.name,
+        )
+        self.inner, self.seconds = inner, 0.0
+
+    def _score(self, inputs: Tensor) -> Tensor:
+        start = time.perf_counter()
+        found = self.inner._score(inputs)
+        self.seconds += time.perf_counter() - start
+        return found
+
+
+def _lite0() -> _Timed:
+    return _Timed(TimmBlackBox(weights="efficientnet_lite0", precision="bf16", channels_last=True, chunk=8))
+
+
+def _photograph() -> Tensor:
+    """A real one, which has segments; it comes with scikit-image."""
+    from PIL import Image
+    from skimage import data
+
+    return Preprocess(224, 224)(Image.fromarray(data.chelsea())).unsqueeze(0)
+
+
+def _overhead(name: str, explainer: Any, box: _Timed, target: float) -> Figure:
+    inputs = _photograph()
+    label = box(inputs).argmax(1)
+    queries, box.seconds, start = box.queries, 0.0, time.perf_counter()
+    explainer.attribute(inputs, label)
+    total = time.perf_counter() - start
+    parts = {"seconds": total, "seconds_of_queries": box.seconds, "queries": box.queries - queries}
+    return Figure(name, 1 - box.seconds / total, target, parts=parts, shapes={"inputs": list(inputs.shape)})
+
+
+def dax_overhead(samples: int = 6000, target: float = 0.25) -> Figure:
+    """Share of an explanation's time that is not spent in the black box, EfficientNet-Lite0 at 224 pixels."""
+    box = _lite0()
+    fit = FitSettings(mask_stride=2, precision="bf16")
+    return _overhead("dax_overhead", DAX(box, num_samples=samples, fit=fit), box, target)
+
+
+def iassa_overhead(target: float = 0.2) -> Figure:
+    """The same for IASSA in its paper's setting, with the attention at 112 x 112."""
+    box = _lite0()
+    backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
+    return _overhead("iassa_overhead", IASSA(box, backbone), box, target)
+
+
+def dax_memory(samples: int = 6000, target: float = 1000.0) -> Figure:
+    """Most memory of an explanation at 224 pixels beyond the black box, whose place a mean takes."""
+
+    def brightness(x: Tensor) -> Tensor:
+        share = x.mean((1, 2, 3))
+        return torch.stack([share, 1 - share], 1)
+
+    box = CallableBlackBox(brightness, num_classes=2, chunk=64)
+    explainer = DAX(box, num_samples=samples, fit=FitSettings(mask_stride=2, max_epochs=1))
+    inputs = _photograph()
+    peak = peak_bytes(lambda: explainer.attribute(inputs, 0))
+    return Figure("dax_memory", peak / 1e6, target, unit="MB", shapes={"samples": samples})
+
+
+def attention_memory(side: int = 112, channels: int = 192, target: float = 300.0) -> Figure:
+    """Most memory of one pass of the spatial attention, which as a matrix would take side^4 numbers."""
+    features, values = torch.randn(side * side, channels), torch.rand(side * side)
+    peak = peak_bytes(lambda: spatial_attention(features, values))
+    parts = {"the_matrix_mb": side**4 * 4 / 1e6}
+    return Figure("iassa_attention_memory", peak / 1e6, target, unit="MB", parts=parts, shapes={"side": side})

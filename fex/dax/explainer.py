@@ -1,0 +1,165 @@
+"""DAX: distillation-aided explanations (Bhattacharya et al. 2024). One call for images and spectrograms."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fex.black_box.base import BlackBox, resolve_target
+from fex.dax.fit import Epoch, FitSettings, fit_instances
+from fex.dax.perturbations import Perturbations
+from fex.dax.segmenters import QuickShift, Segmenter
+from fex.masking import Masker
+from fex.removal import Mean, Removal
+from fex.sampling import pixel_seeds
+
+__all__ = ["DAX", "DAXResult", "Distiller"]
+
+
+@dataclass(frozen=True, eq=False)
+class DAXResult:
+    """The explanation of one instance.
+
+    Attributes:
+        attribution: (H, W), float32; for DAX the mask f_M(x), in (0, 1), bilinear from the working resolution.
+        epochs: losses and masks (h, w) by epoch; empty where there was nothing to fit.
+        segments: number of segments.
+        queries: black-box queries spent.
+    """
+
+    attribution: Tensor
+    epochs: list[Epoch]
+    segments: int
+    queries: int
+
+
+def predicted_or(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
+    """The target classes (B,); only an unnamed one costs a query of the input."""
+    clean = black_box(inputs) if target is None else inputs.new_zeros(len(inputs), black_box.num_classes)
+    return resolve_target(target, clean)
+
+
+class Distiller:
+    """What DAX and its hybrids share: perturb, ask, fit. The budget is spent here and nowhere else.
+
+    Args:
+        black_box: any black box.
+        removal: fill of what is removed; by default the mean colour.
+        segmenter: makes the segments; by default quick shift.
+        num_samples: Q, the queries an instance (one more where the target is not given).
+        resolution: the networks see as many pixels as a square of this side.
+        fit: see `FitSettings`.
+        seed: of samples and initial weights; with the pixels it decides them, whatever the batch.
+
+    Raises:
+        ValueError: fewer than 2 samples.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        segmenter: Segmenter | None = None,
+        *,
+        num_samples: int = 6000,
+        resolution: int = 56,
+        fit: FitSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        if num_samples < 2:
+            raise ValueError(f"Got num_samples={num_samples}, expected a budget of at least 2 queries an instance.")
+        self.black_box, self.removal, self.segmenter = black_box, removal or Mean(), segmenter or QuickShift()
+        self.num_samples, self.resolution, self.seed = num_samples, resolution, seed
+        self.settings = fit or FitSettings()
+
+    def perturb(self, inputs: Tensor, target: Tensor) -> tuple[list[Perturbations], list[int]]:
+        """Segments, samples and scores of each instance, Q queries each; and the seeds of its networks."""
+        found, seeds = [], pixel_seeds(inputs, self.seed)
+        for image, label, seed in zip(inputs.split(1), target.split(1), seeds, strict=True):
+            image = image.float()
+            masker = Masker(self.segmenter(image[0]), self.removal, self.black_box.mean)
+            found.append(
+                Perturbations.query(
+                    self.black_box,
+                    masker,
+                    image,
+                    label,
+                    count=self.num_samples,
+                    resolution=self.resolution,
+                    seed=seed,
+                )
+            )
+        return found, seeds
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Attribution of each pixel, (B, H, W), float32, on the inputs' device.
+
+        Args:
+            inputs: (B, 3, H, W), float, in [0, 1].
+            target: class, one for all or (B,); by default the predicted ones.
+        """
+        return torch.stack([result.attribution for result in self.explain_instances(inputs, target)])
+
+    def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[DAXResult]:
+        """As `attribute`, with everything that was found on the way.
+
+        The instances of one call are fitted together. One whose score no perturbation changes (a class of probability
+        0, a picture equal to its fill) has nothing to explain: its map is 0 everywhere, with a warning.
+        """
+        if not len(inputs):
+            raise ValueError("Got no instances to explain.")
+        # Under a caller's bf16 the copies would be rounded; `FitSettings.precision` is what decides here.
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self._explain_instances(inputs, target)
+
+    def _explain_instances(self, inputs: Tensor, target: Tensor | int | None) -> list[DAXResult]:
+        classes = predicted_or(self.black_box, inputs, target)
+        instances, seeds = self.perturb(inputs, classes)
+        moving = [row for row, one in enumerate(instances) if bool((one.scores != one.scores[0]).any())]
+        maps = torch.zeros(len(inputs), *inputs.shape[-2:], device=inputs.device)
+        epochs: dict[int, list[Epoch]] = {}
+        if len(moving) < len(instances):
+            warnings.warn(
+                f"{len(instances) - len(moving)} of {len(instances)} instances keep one score whatever is removed, "
+                "so there is nothing to explain: their maps are 0. Check the target class and the removal.",
+                stacklevel=4,
+            )
+        if moving:
+            size = (inputs.shape[-2], inputs.shape[-1])
+            found, histories = self._fit([instances[row] for row in moving], [seeds[row] for row in moving], size)
+            maps[moving] = found.to(maps)
+            epochs = dict(zip(moving, histories, strict=True))
+        return [
+            DAXResult(maps[row], epochs.get(row, []), one.segments.num_features, self.num_samples + (target is None))
+            for row, one in enumerate(instances)
+        ]
+
+    def _fit(
+        self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
+    ) -> tuple[Tensor, list[list[Epoch]]]:
+        """Maps (I, H, W) and what happened by epoch."""
+        raise NotImplementedError
+
+
+class DAX(Distiller):
+    """A mask network and a student network fitted together on the black box's answers to perturbed copies.
+
+    V1 is ``fit=FitSettings(regulariser=Sparsity())``, V2 the default, V3 the default with ``segmenter=SAM()``.
+    Arguments are those of `Distiller`.
+
+    Example:
+        ``DAX(black_box).attribute(x, target=207)``
+    """
+
+    def _fit(
+        self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
+    ) -> tuple[Tensor, list[list[Epoch]]]:
+        if not self.settings.regulariser.uses_mask:
+            raise ValueError("DAX needs a regulariser with a mask: Sparsity (V1) or Counterfactual (V2, V3).")
+        _, fitted = fit_instances(instances, self.settings, seeds)
+        coarse = torch.stack([one.mask for one in fitted])[:, None]
+        maps = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
+        return maps, [one.epochs for one in fitted]

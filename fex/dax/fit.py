@@ -1,0 +1,216 @@
+"""Fits the mask and student networks of one or several instances at once, on what was queried for them."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from fex.dax.neighbourhoods import Neighbourhoods
+from fex.dax.nets import Architecture, MaskNets, StudentNets
+from fex.dax.objectives import Counterfactual, Regulariser
+from fex.dax.perturbations import Perturbations
+from fex.losses.dax import distillation
+
+__all__ = ["Epoch", "FitSettings", "Fitted", "Networks", "fit_instances"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How the networks are fitted. Defaults are the paper's where it says (section III-C).
+
+    Args:
+        regulariser: the version of the loss.
+        architecture: of the student (Table VI).
+        student_width: channels of its first convolution.
+        hidden: units of its hidden layer.
+        mask_width: hidden channels of the mask network.
+        mask_kernel: side of its kernels, in working pixels.
+        mask_stride: of its first convolution; 2 makes it four times cheaper and its mask half as fine.
+        learning_rate: of Adam.
+        batch_size: samples a step.
+        max_epochs: most passes over the samples.
+        patience: epochs without a lower validation loss after which an instance stops.
+        val_fraction: share of the samples that are validated on.
+        precision: "fp32", or "bf16" by autocast: several times faster on hardware that has it.
+    """
+
+    regulariser: Regulariser = field(default_factory=Counterfactual)
+    architecture: Architecture = "cnn2_fc2"
+    student_width: int = 8
+    hidden: int = 64
+    mask_width: int = 32
+    mask_kernel: int = 7
+    mask_stride: int = 1
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    max_epochs: int = 10
+    patience: int = 2
+    val_fraction: float = 0.1
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.max_epochs, self.patience) < 1 or self.learning_rate <= 0:
+            raise ValueError(
+                "DAX needs batch_size, max_epochs and patience of at least 1 and a positive learning_rate, got "
+                f"{self.batch_size}, {self.max_epochs}, {self.patience} and {self.learning_rate}."
+            )
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"Got val_fraction={self.val_fraction}, expected a share between 0 and 1.")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"Got precision={self.precision!r}, expected 'fp32' or 'bf16'.")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of one instance: losses, and the mask (h, w) at its end (None without a mask network)."""
+
+    train_loss: float
+    val_loss: float
+    mask: Tensor | None
+
+
+@dataclass(eq=False)
+class Fitted:
+    """What became of one instance.
+
+    Attributes:
+        epochs: in order, up to where it stopped.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def mask(self) -> Tensor:
+        """f_M(x) at the end, (h, w), float32, in (0, 1)."""
+        mask = self.epochs[-1].mask
+        if mask is None:
+            raise ValueError("This instance was fitted without a mask network.")
+        return mask
+
+
+class Networks(nn.Module):
+    """Mask and student networks of I instances, and their loss."""
+
+    def __init__(self, size: tuple[int, int], settings: FitSettings, seeds: Sequence[int]) -> None:
+        super().__init__()
+        # A generator an instance: what it is fitted to does not depend on its neighbours.
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.settings = settings
+        self.student = StudentNets(
+            generators,
+            size,
+            architecture=settings.architecture,
+            width=settings.student_width,
+            hidden=settings.hidden,
+        )
+        self.mask: MaskNets | None = None
+        if settings.regulariser.uses_mask:
+            self.mask = MaskNets(
+                generators, width=settings.mask_width, kernel=settings.mask_kernel, stride=settings.mask_stride
+            )
+
+    def _masked(self, x: Tensor, masks: Tensor) -> Tensor:
+        return x * masks.repeat_interleave(3, dim=1)
+
+    def loss(self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor) -> Tensor:
+        """Total loss of each instance (eq. 10), (I,); a sum over instances keeps their gradients apart.
+
+        Args:
+            x: perturbed copies, (b, I * 3, h, w).
+            scores: (b, I).
+            weights: gamma, (b, I).
+            bound: variance of the scores, (I,).
+        """
+        regulariser, masks, complement = self.settings.regulariser, None, None
+        if self.mask is None:
+            predicted = self.student(x)
+        else:
+            masks = self.mask(x)
+            if regulariser.uses_complement:  # one pass of the student for both
+                both = self.student(torch.cat([self._masked(x, masks), self._masked(x, 1 - masks)]))
+                predicted, complement = both.chunk(2)
+            else:
+                predicted = self.student(self._masked(x, masks))
+        return distillation(scores, predicted, weights) + regulariser(scores, predicted, masks, complement, bound)
+
+
+def _autocast(settings: FitSettings, device: torch.device) -> AbstractContextManager[None]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+
+def fit_instances(
+    instances: Sequence[Perturbations], settings: FitSettings, seeds: Sequence[int]
+) -> tuple[Networks, list[Fitted]]:
+    """Fits every instance on its own samples; all of them share the order of the samples and nothing else.
+
+    Args:
+        instances: what was queried for each.
+        settings: see there.
+        seeds: of the initial weights, one an instance.
+
+    Returns:
+        The networks after the last epoch of any instance, and what became of each instance.
+
+    Raises:
+        ValueError: instances that do not fit together.
+    """
+    data = Neighbourhoods(instances)
+    # inference_mode and no_grad of a caller end here.
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        nets = Networks(data.size, settings, seeds).to(data.base.device)
+        return nets, _epochs(nets, data, settings)
+
+
+def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list[Fitted]:
+    generator = torch.Generator().manual_seed(0)  # the order of the samples; they are random themselves
+    held = min(max(1, round(data.count * settings.val_fraction)), data.count - 1)
+    # The first sample, the input itself, is always learnt from.
+    order = 1 + torch.randperm(data.count - 1, generator=generator)
+    val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
+    bound = data.scores[train].var(0, unbiased=False)
+    optimizer = torch.optim.Adam(nets.parameters(), lr=settings.learning_rate)
+    fitted = [Fitted() for _ in range(len(data))]
+    best, stale = [float("inf")] * len(data), [0] * len(data)
+    for _ in range(settings.max_epochs):
+        total = bound.new_zeros(len(data))
+        shuffled = train[torch.randperm(len(train), generator=generator)]
+        for rows in shuffled.to(data.base.device).split(settings.batch_size):
+            loss = _batch_loss(nets, data, rows, bound, settings)
+            optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimizer.step()
+            total += loss.detach() * len(rows)
+        with torch.no_grad():
+            losses = [
+                _batch_loss(nets, data, rows, bound, settings) * len(rows)
+                for rows in val.to(data.base.device).split(4 * settings.batch_size)
+            ]
+            masks = _own_masks(nets, data, settings)
+        train_losses, val_losses = (total / len(train)).tolist(), (sum(losses) / len(val)).tolist()  # type: ignore[union-attr]
+        for row, one in enumerate(fitted):
+            if stale[row] >= settings.patience:
+                continue
+            one.epochs.append(Epoch(train_losses[row], val_losses[row], None if masks is None else masks[row].clone()))
+            improved = val_losses[row] < best[row]
+            stale[row] = 0 if improved else stale[row] + 1
+            best[row] = min(best[row], val_losses[row])
+        if min(stale) >= settings.patience:
+            break
+    return fitted
+
+
+def _batch_loss(nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings) -> Tensor:
+    x = data.pixels(rows).contiguous(memory_format=torch.channels_last)
+    with _autocast(settings, x.device):
+        return nets.loss(x, data.scores[rows], data.weights[rows], bound)
+
+
+def _own_masks(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> Tensor | None:
+    """f_M(x) of the inputs themselves, (I, h, w)."""
+    if nets.mask is None:
+        return None
+    x = data.pixels(torch.zeros(1, dtype=torch.int64, device=data.base.device))
+    with _autocast(settings, x.device):
+        return nets.mask(x)[0].float()

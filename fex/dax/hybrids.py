@@ -1,0 +1,156 @@
+"""Table V: the student alone, distilled without a mask, explained by RISE or LIME. Its queries cost nothing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fex.black_box.base import BlackBox
+from fex.dax.explainer import Distiller
+from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
+from fex.dax.neighbourhoods import Neighbourhoods
+from fex.dax.objectives import NoRegulariser
+from fex.dax.perturbations import Perturbations, draw_kept
+from fex.dax.segmenters import Segmenter
+from fex.removal import Removal
+from fex.sampling import smooth_cells, smooth_masks
+
+__all__ = ["StudentLIME", "StudentRISE", "weighted_ridge"]
+
+
+def weighted_ridge(kept: Tensor, scores: Tensor, *, kernel_width: float = 0.25, ridge: float = 1.0) -> Tensor:
+    """LIME's linear model of scores over kept features (Ribeiro et al. 2016), weighted by nearness to the input.
+
+    Args:
+        kept: bool or float (K, S).
+        scores: (K,).
+        kernel_width: of exp(-(1 - cosine)^2 / width^2).
+        ridge: weight of the squared coefficients; the intercept is free.
+
+    Returns:
+        Coefficients (S,), float32.
+
+    Raises:
+        ValueError: shapes that do not fit, or a ridge or width that is not positive.
+    """
+    if kept.ndim != 2 or scores.shape != kept.shape[:1] or kernel_width <= 0 or ridge <= 0:
+        raise ValueError(
+            f"Got kept {tuple(kept.shape)}, scores {tuple(scores.shape)}, kernel_width {kernel_width} and ridge "
+            f"{ridge}, expected (K, S), (K,) and two positive numbers."
+        )
+    x, y = kept.double(), scores.double()
+    cosine = (x.sum(1) / x.shape[1]).sqrt()  # of a 0/1 vector with the all-ones one
+    weight = (-((1 - cosine) ** 2) / kernel_width**2).exp()
+    weight = weight / weight.sum()
+    x, y = x - weight @ x, y - weight @ y
+    normal = (x * weight[:, None]).T @ x + ridge / len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    return torch.linalg.solve(normal, x.T @ (weight * y)).float()
+
+
+class _StudentOnly(Distiller):
+    """Distils without a mask, then explains each student."""
+
+    def _fit(
+        self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
+    ) -> tuple[Tensor, list[list[Epoch]]]:
+        maps, histories = [], []
+        for one, seed in zip(instances, seeds, strict=True):
+            nets, fitted = fit_instances([one], replace(self.settings, regulariser=NoRegulariser()), [seed])
+            with torch.no_grad():
+                maps.append(self._explain(nets, one, size, seed))
+            histories.append(fitted[0].epochs)
+        return torch.stack(maps), histories
+
+    def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
+        """Map (H, W) of one student."""
+        raise NotImplementedError
+
+
+class StudentRISE(_StudentOnly):
+    """DAX-Base1: RISE with smooth masks on the student.
+
+    Args:
+        black_box: see `Distiller`, as all but the last.
+        removal: fill of what is removed.
+        segmenter: makes the segments.
+        num_samples: Q.
+        resolution: of the student.
+        fit: its regulariser is not used, as there is no mask.
+        seed: of samples, initial weights and masks.
+        num_masks: of the student; no query of the black box.
+        cells: cells a side of the coarse masks.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        segmenter: Segmenter | None = None,
+        *,
+        num_samples: int = 6000,
+        resolution: int = 56,
+        fit: FitSettings | None = None,
+        seed: int = 0,
+        num_masks: int = 4000,
+        cells: int = 8,
+    ) -> None:
+        super().__init__(
+            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
+        )
+        self.num_masks, self.cells = num_masks, cells
+
+    def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
+        data = Neighbourhoods([one])
+        base = one.base
+        added = one.parts.sum(0)
+        generator = torch.Generator().manual_seed(seed)
+        cells, shifts = smooth_cells(self.num_masks, generator, cells=self.cells)
+        total, kept = base.new_zeros(data.size), base.new_zeros(data.size)
+        for coarse, shift in zip(cells.split(256), shifts.split(256), strict=True):
+            masks = smooth_masks(coarse, shift, data.size).to(base.device)
+            scores = nets.student(base + masks[:, None] * added)[:, 0]
+            total += torch.einsum("k,khw->hw", scores, masks)
+            kept += masks.sum(0)
+        coarse_map = (total / kept.clamp(min=torch.finfo(kept.dtype).tiny))[None, None]
+        return F.interpolate(coarse_map, size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+class StudentLIME(_StudentOnly):
+    """DAX-Base2: LIME's linear model, over the segments, of the student.
+
+    Args:
+        black_box: see `Distiller`, as all but the last.
+        removal: fill of what is removed.
+        segmenter: makes the segments.
+        num_samples: Q.
+        resolution: of the student.
+        fit: its regulariser is not used, as there is no mask.
+        seed: of samples, initial weights and masks.
+        num_draws: subsets of segments the student is asked about; no query of the black box.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        segmenter: Segmenter | None = None,
+        *,
+        num_samples: int = 6000,
+        resolution: int = 56,
+        fit: FitSettings | None = None,
+        seed: int = 0,
+        num_draws: int = 4000,
+    ) -> None:
+        super().__init__(
+            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
+        )
+        self.num_draws = num_draws
+
+    def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
+        data = Neighbourhoods([one])
+        kept = draw_kept(self.num_draws, one.segments.num_features, torch.Generator().manual_seed(seed + 1))
+        kept = kept.to(one.parts.device)
+        scores = [nets.student(data.mixed(part[None].to(one.parts.dtype)))[:, 0] for part in kept.split(256)]
+        return one.segments.expand(weighted_ridge(kept, torch.cat(scores)), size)

@@ -1,0 +1,52 @@
+"""The samples of several instances side by side, made into pixels a batch at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fex.dax.perturbations import Perturbations
+
+__all__ = ["Neighbourhoods"]
+
+
+class Neighbourhoods:
+    """The samples of I instances side by side, made into pixels a batch at a time.
+
+    Args:
+        instances: of one size and one number of samples; their numbers of segments may differ.
+
+    Raises:
+        ValueError: none, or of different sizes or numbers of samples.
+    """
+
+    def __init__(self, instances: Sequence[Perturbations]) -> None:
+        shapes = {(len(one.scores), *one.base.shape[1:]) for one in instances}
+        if len(shapes) != 1:
+            raise ValueError(
+                f"Instances fitted together must agree in samples and size, got (Q, h, w) of {sorted(shapes)}."
+            )
+        self.count, *size = next(iter(shapes))
+        self.size = (size[0], size[1])
+        most = max(one.parts.shape[0] for one in instances)
+        first = instances[0].parts
+        self.parts = first.new_zeros(len(instances), most, first[0].numel())
+        self.kept = torch.zeros(len(instances), self.count, most, dtype=torch.bool, device=first.device)
+        for row, one in enumerate(instances):
+            self.parts[row, : len(one.parts)] = one.parts.flatten(1)
+            self.kept[row, :, : len(one.parts)] = one.kept
+        self.base = torch.stack([one.base.flatten() for one in instances])[:, None]  # (I, 1, 3 h w)
+        self.scores = torch.stack([one.scores for one in instances], 1)  # (Q, I)
+        self.weights = torch.stack([one.weights for one in instances], 1)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """Perturbed copies of the given samples: (b,) -> (b, I * 3, h, w)."""
+        return self.mixed(self.kept[:, rows].to(self.parts.dtype))
+
+    def mixed(self, kept: Tensor) -> Tensor:
+        """The same for any indicators, (I, b, S), float."""
+        flat = torch.baddbmm(self.base, kept, self.parts)  # (I, b, 3 h w)
+        return flat.transpose(0, 1).reshape(flat.shape[1], -1, *self.size)

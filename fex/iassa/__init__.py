@@ -1,0 +1,22 @@
+"""IASSA: sliding windows that follow the saliency, guided by a parameter-free spatial attention."""
+
+from fex.iassa.attention import fuse_levels, spatial_attention
+from fex.iassa.backbone import BackboneFeatures
+from fex.iassa.explainer import IASSA, Iteration
+from fex.iassa.schedule import WindowSchedule, highest_activated, relative_change
+from fex.iassa.windows import saliency_sum, window_boxes, window_centres, window_masks
+
+__all__ = [
+    "IASSA",
+    "BackboneFeatures",
+    "Iteration",
+    "WindowSchedule",
+    "fuse_levels",
+    "highest_activated",
+    "relative_change",
+    "saliency_sum",
+    "spatial_attention",
+    "window_boxes",
+    "window_centres",
+    "window_masks",
+]

@@ -1,0 +1,182 @@
+"""IASSA: iterative and adaptive sampling with spatial attention (Vasu and Long 2020)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fex.black_box.base import BlackBox, resolve_target
+from fex.features import PatchGrid
+from fex.iassa.attention import spatial_attention
+from fex.iassa.backbone import BackboneFeatures
+from fex.iassa.schedule import WindowSchedule, centres_within, highest_activated, relative_change
+from fex.iassa.windows import Window, saliency_sum, window_boxes, window_centres, window_masks
+from fex.masking import Masker, masked_probabilities
+from fex.removal import Mean, Removal
+from fex.sampling import pixel_seeds
+
+__all__ = ["IASSA", "Iteration"]
+
+BLOCK = 64  # windows turned into masks at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """The map after an iteration; a user who is satisfied with it stops here.
+
+    Attributes:
+        number: 0, 1, ...
+        attribution: S', (H, W), float32, in [0, 1].
+        saliency: S before the attention, (H, W).
+        window: side of its windows in pixels.
+        stride: their step in pixels.
+        queries: spent so far on this instance.
+        change: relative change of S' since the iteration before; 1 in the first.
+    """
+
+    number: int
+    attribution: Tensor
+    saliency: Tensor
+    window: int
+    stride: float
+    queries: int
+    change: float
+
+
+class IASSA:
+    """Windows slide over the whole image, then over what was found salient, smaller and denser each time.
+
+    Args:
+        black_box: any black box.
+        features: backbone of the spatial attention; None leaves the attention out (S' = S).
+        removal: fill of what is removed; by default the mean colour.
+        window: "keep" keeps the window and removes the rest, as the text reads; "remove" removes the window.
+        schedule: sides and steps of the windows by iteration.
+        iterations: most iterations after the first pass over the image.
+        beta: weight of the saliency against the attended saliency: S' = beta S + (1 - beta) A S. (Eq. 6 has a slip in
+            the sign of the second term.)
+        threshold: what counts as salient, of the map scaled to [0, 1].
+        scale: factor of the inner products in the attention; 1 is the paper's.
+        tolerance: stop once the relative change of S' falls below it.
+        budget: most queries an instance; where an iteration would exceed it, a random part of its windows is asked.
+        seed: of that part.
+
+    Raises:
+        TypeError: features that are no backbone.
+        ValueError: settings out of range.
+
+    Example:
+        ``IASSA(black_box, BackboneFeatures("resnet18", pretrained=True)).attribute(x, target=207)``
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        features: BackboneFeatures | None,
+        removal: Removal | None = None,
+        *,
+        window: Window = "keep",
+        schedule: WindowSchedule | None = None,
+        iterations: int = 25,
+        beta: float = 0.5,
+        threshold: float = 0.3,
+        scale: float = 1.0,
+        tolerance: float = 0.01,
+        budget: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if window not in ("keep", "remove"):
+            raise ValueError(f"Got window={window!r}, expected 'keep' or 'remove'.")
+        if not 0 <= beta <= 1 or not 0 <= threshold < 1:
+            raise ValueError(f"Got beta={beta} and threshold={threshold}, expected both in [0, 1].")
+        if iterations < 0 or tolerance < 0 or (budget is not None and budget < 1):
+            raise ValueError(
+                f"Got iterations={iterations}, tolerance={tolerance} and budget={budget}, expected iterations and "
+                "tolerance of at least 0 and a budget of at least 1 query (or None)."
+            )
+        if features is not None and not callable(features):
+            raise TypeError(
+                f"IASSA's features are a fex.iassa.BackboneFeatures or None, got a {type(features).__name__}."
+            )
+        self.black_box, self.removal = black_box, removal or Mean()
+        self.attention_features = features
+        self.window, self.schedule, self.iterations = window, schedule or WindowSchedule(), iterations
+        self.beta, self.threshold, self.scale, self.tolerance = beta, threshold, scale, tolerance
+        self.budget, self.seed = budget, seed
+
+    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The last map of each instance, (B, H, W), float32, on the inputs' device.
+
+        Args:
+            inputs: (B, 3, H, W), float, in [0, 1].
+            target: class, one for all or (B,); by default the predicted ones, one query each.
+        """
+        return torch.stack([steps[-1].attribution for steps in self.explain_instances(inputs, target)])
+
+    def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[list[Iteration]]:
+        """Every iteration of every instance."""
+        clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
+        classes = resolve_target(target, clean)
+        return [list(self.iterate(x, y)) for x, y in zip(inputs.split(1), classes.split(1), strict=True)]
+
+    @torch.no_grad()
+    def iterate(self, inputs: Tensor, target: Tensor | int) -> Iterator[Iteration]:
+        """The map after each iteration, computed as it is asked for; queries are spent as they are needed.
+
+        Ends at the last iteration, at convergence, when the budget is spent, or when nothing is salient (a class that
+        the black box gives probability 0 has the map 0).
+
+        Args:
+            inputs: one instance, (1, 3, H, W), in [0, 1].
+            target: its class.
+        """
+        if len(inputs) != 1:
+            raise ValueError(f"`iterate` takes one instance, (1, 3, H, W); got {tuple(inputs.shape)}.")
+        size = (inputs.shape[-2], inputs.shape[-1])
+        inputs = inputs.float()
+        label = torch.as_tensor(target, dtype=torch.int64, device=inputs.device).reshape(1)
+        phi = None if self.attention_features is None else self.attention_features(inputs)
+        generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
+        spent, before = 0, None
+        for number in range(self.iterations + 1):
+            side, stride = self.schedule.at(number)
+            centres = window_centres(size, stride)
+            if before is not None:
+                centres = centres_within(centres, highest_activated(before, self.threshold))
+            left = len(centres) if self.budget is None else self.budget - spent
+            if left < len(centres):
+                centres = centres[torch.randperm(len(centres), generator=generator)[:left].sort().values]
+            if not len(centres):
+                return
+            boxes = window_boxes(centres, side, size)
+            scores = self._scores(inputs, label, boxes, size)
+            spent += len(boxes)
+            saliency = saliency_sum(boxes.to(inputs.device), scores, size, self.window)
+            attribution = self._attend(saliency, phi)
+            change = 1.0 if before is None else relative_change(attribution, before)
+            yield Iteration(number, attribution, saliency, side, stride, spent, change)
+            if change < self.tolerance:
+                return
+            before = attribution
+
+    def _scores(self, inputs: Tensor, label: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Probability of the target under each window's mask, (K,)."""
+        masker = Masker(PatchGrid(*size), self.removal, self.black_box.mean)  # every pixel is a feature
+        fill = masker.fill(inputs)
+        found = []
+        for part in boxes.to(inputs.device).split(max(BLOCK, self.black_box.chunk)):
+            masks = window_masks(part, size, self.window).flatten(1)[None]
+            found.append(masked_probabilities(self.black_box, masker, inputs, masks, label, fill=fill)[0])
+        return torch.cat(found)
+
+    def _attend(self, saliency: Tensor, phi: Tensor | None) -> Tensor:
+        """S' = beta S + (1 - beta) A S, the second term at the features' resolution (eq. 6)."""
+        if phi is None:
+            return saliency
+        size = phi.shape[-2:]
+        coarse = F.interpolate(saliency[None, None], size=size, mode="bilinear", antialias=True, align_corners=False)
+        attended = spatial_attention(phi[0].flatten(1).T, coarse.flatten(), scale=self.scale).view(1, 1, *size)
+        attended = F.interpolate(attended, size=saliency.shape, mode="bilinear", align_corners=False)[0, 0]
+        return self.beta * saliency + (1 - self.beta) * attended

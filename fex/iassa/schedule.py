@@ -1,0 +1,72 @@
+"""When and where IASSA looks next: window and stride by iteration, the highest activated region, convergence."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fex.metrics.functional.segmentation import normalise_maps
+
+__all__ = ["WindowSchedule", "centres_within", "highest_activated", "relative_change"]
+
+
+@dataclass(frozen=True)
+class WindowSchedule:
+    """Side and step of the windows, which shrink as iterations go on. Defaults are the paper's, at 224 pixels.
+
+    Args:
+        window: side in the first iteration, in pixels.
+        stride: step in the first iteration, in pixels.
+        window_step: what the side loses an iteration.
+        stride_step: what the step loses an iteration.
+        min_window: smallest side.
+        min_stride: smallest step.
+
+    Example:
+        >>> WindowSchedule().at(1)
+        (44, 7.8)
+    """
+
+    window: float = 45.0
+    stride: float = 8.0
+    window_step: float = 1.5
+    stride_step: float = 0.2
+    min_window: float = 8.0
+    min_stride: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.window >= self.min_window >= 1 and self.stride >= self.min_stride >= 1):
+            raise ValueError(f"{self}: expected window >= min_window >= 1 and stride >= min_stride >= 1, in pixels.")
+        if self.window_step < 0 or self.stride_step < 0:
+            raise ValueError(f"{self}: window_step and stride_step must not be negative; windows shrink.")
+        if self.stride > self.window:
+            raise ValueError(f"{self}: a stride beyond the window leaves pixels that no window covers.")
+
+    def at(self, iteration: int) -> tuple[int, float]:
+        """Side in whole pixels and step of iteration 0, 1, ..."""
+        side = max(self.min_window, self.window - iteration * self.window_step)
+        step = max(self.min_stride, self.stride - iteration * self.stride_step)
+        return round(side), min(round(step, 6), side)
+
+
+def highest_activated(saliency: Tensor, threshold: float) -> Tensor:
+    """Where a map (H, W), scaled to [0, 1], exceeds the threshold (eq. 8): bool (H, W); nowhere in a constant map."""
+    return normalise_maps(saliency[None])[0] > threshold
+
+
+def centres_within(centres: Tensor, region: Tensor) -> Tensor:
+    """The window centres (K, 2) that lie in `region` (H, W), bool (eq. 7): (k, 2)."""
+    rows, columns = centres.round().long().unbind(1)
+    return centres[region.cpu()[rows, columns]]
+
+
+def relative_change(new: Tensor, old: Tensor) -> float:
+    """Sum of absolute differences of two maps, each scaled to [0, 1], over the sum of the old one.
+
+    1 where the old map was constant and the new one is not, 0 where both are.
+    """
+    a, b = normalise_maps(torch.stack([new, old])).double()
+    difference, total = float((a - b).abs().sum()), float(b.sum())
+    if total == 0:
+        return 0.0 if difference == 0 else 1.0
+    return difference / total

@@ -1,0 +1,236 @@
+"""The protocols of RISE, DAX and IASSA: deletion and insertion by pixels, regions by threshold, events in time."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.features import PatchGrid
+from fex.metrics.functional.deletion import deletion_curve, insertion_curve, region_deletion_curve
+from fex.metrics.functional.perturbation import trapezoid_auc
+from fex.metrics.functional.regions import (
+    activated_region,
+    f1_score,
+    foreground_iou,
+    salient_region,
+    top_activated,
+)
+from fex.metrics.functional.segmentation import confusion, pointing_game
+from fex.metrics.protocols import PROTOCOLS, Attributed, Protocol, Summary
+from fex.removal import Blur, Mean, Removal
+
+__all__ = ["DeletionInsertion", "IntervalIoU", "RegionDeletion", "RegionIoU", "RegionScores"]
+
+
+def _mean(mean: Tensor) -> Tensor:
+    return mean
+
+
+def _first(moments: Tensor) -> Tensor:
+    return moments[..., 0]
+
+
+def _deviation(moments: Tensor) -> Tensor:
+    return (moments[..., 1] - moments[..., 0].square()).clamp(min=0).sqrt()
+
+
+def _steps(count: int) -> tuple[float, ...]:
+    return tuple(i / count for i in range(count + 1))
+
+
+def _masks(protocol: Protocol, data: Attributed) -> Tensor:
+    if data.masks is None:
+        raise ValueError(f"Protocol {protocol.name!r} compares maps with ground-truth masks; the data has no masks.")
+    return data.masks
+
+
+@dataclass(frozen=True)
+class DeletionInsertion(Protocol):
+    """Probability of the explained class as pixels go (fill) or come (from a blur), all the way (Petsiuk et al. 2018).
+
+    Attributes:
+        steps: equal steps from nothing to everything; 224 of 224 pixels each on a picture of 224 x 224.
+        deleted: fill of the deletion.
+        inserted_into: fill that the insertion starts from.
+    """
+
+    steps: int = 224
+    deleted: Removal = field(default_factory=Mean)
+    inserted_into: Removal = field(default_factory=partial(Blur, sigma=5.0, kernel=11))
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Shares of the pixels."""
+        return _steps(self.steps)
+
+    @property
+    def components(self) -> Mapping[str, int]:
+        """The two curves."""
+        return {"deletion_curve": self.steps + 1, "insertion_curve": self.steps + 1}
+
+    @property
+    def auc(self) -> Callable[[Tensor], Tensor]:
+        """Area under curves (..., S) -> (...): (sum - half of both ends) / (S - 1)."""
+        return partial(trapezoid_auc, fractions=self.fractions)
+
+    @property
+    def summaries(self) -> Mapping[str, Summary]:
+        """Deletion AUC: lower is better. Insertion AUC: higher."""
+        return {
+            "deletion_auc": Summary("deletion_curve", self.auc),
+            "insertion_auc": Summary("insertion_curve", self.auc),
+        }
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """Both curves (B, S); spends 2 queries an instance and step."""
+        data.check_images(self.name)
+        curve = {"fractions": self.fractions, "seed": seed}
+        common = (data.inputs, data.maps, data.clean.argmax(1), data.clean)
+        return {
+            "deletion_curve": deletion_curve(black_box, self.deleted, *common, **curve),  # type: ignore[arg-type]
+            "insertion_curve": insertion_curve(black_box, self.inserted_into, *common, **curve),  # type: ignore[arg-type]
+        }
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+        """Fills and unit."""
+        return {"removal": f"{self.deleted.name} / {self.inserted_into.name}", "unit": "pixels"}
+
+
+@dataclass(frozen=True)
+class RegionDeletion(Protocol):
+    """Accuracy as the salient region goes, in tenths of it; area by trapezoids, lower is better (DAX, Table III).
+
+    Attributes:
+        removal: fill.
+        levels: shares of the salient region (mean + one standard deviation) that are removed.
+    """
+
+    removal: Removal = field(default_factory=Mean)
+    levels: tuple[float, ...] = _steps(10)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """The levels, under the name by which curves are drawn."""
+        return self.levels
+
+    @property
+    def components(self) -> Mapping[str, int]:
+        """The curve."""
+        return {"deletion_curve": len(self.levels)}
+
+    @property
+    def summaries(self) -> Mapping[str, Summary]:
+        """One number."""
+        return {"deletion_auc": Summary("deletion_curve", partial(trapezoid_auc, fractions=self.levels))}
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """The curve (B, S); spends a query an instance and level."""
+        data.check_images(self.name)
+        target = data.clean.argmax(1)
+        return {
+            "deletion_curve": region_deletion_curve(
+                black_box, self.removal, data.inputs, data.maps, target, levels=self.levels, seed=seed
+            )
+        }
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+        """Fill and unit."""
+        return {"removal": self.removal.name, "unit": "salient region"}
+
+
+@dataclass(frozen=True)
+class RegionIoU(Protocol):
+    """IoU of each image's salient region (mean + one standard deviation) with its mask: mean and sd (DAX, Table II)."""
+
+    components: ClassVar[Mapping[str, int]] = {"iou_moments": 2}  # type: ignore[misc]
+    summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
+        "iou": Summary("iou_moments", _first),
+        "iou_sd": Summary("iou_moments", _deviation),
+    }
+
+    def _pair(self, data: Attributed) -> tuple[Tensor, Tensor]:
+        return data.maps, _masks(self, data)
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+        """First and second moment of the IoU, (B, 2); no queries."""
+        data.check_images(self.name)
+        maps, masks = self._pair(data)
+        iou = foreground_iou(confusion(salient_region(maps), masks))
+        return {"iou_moments": torch.stack([iou, iou.square()], 1)}
+
+
+@dataclass(frozen=True)
+class IntervalIoU(RegionIoU):
+    """IoU in time: maps are means over frequency, truth is where the event is (DAX, Tables VII and VIII)."""
+
+    def _pair(self, data: Attributed) -> tuple[Tensor, Tensor]:
+        return data.maps.mean(-2), _masks(self, data).any(-2)
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+        """Nothing is removed."""
+        return {"removal": "-", "unit": "frames"}
+
+
+@dataclass(frozen=True)
+class RegionScores(Protocol):
+    """F1, IoU, pointing game, deletion and insertion, an image and a pixel (IASSA, Table 1).
+
+    At pixel level each value is divided by the number of pixels in the top 30 % of the map's range.
+
+    Attributes:
+        threshold: of the map scaled to [0, 1], for F1 and IoU.
+        curves: deletion and insertion.
+    """
+
+    threshold: float = 0.3
+    curves: DeletionInsertion = field(default_factory=partial(DeletionInsertion, "", steps=28))
+    values: ClassVar[tuple[str, ...]] = ("f1", "iou", "pointing_game", "deletion", "insertion")
+
+    @property
+    def components(self) -> Mapping[str, int]:
+        """Each value, an image and a pixel."""
+        return {f"{value}{level}": 1 for level in ("", "_per_pixel") for value in self.values}
+
+    @property
+    def summaries(self) -> Mapping[str, Summary]:
+        """Means."""
+        return {name: Summary(name, _mean) for name in self.components}
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """Scores (B,); spends 2 queries an instance and step of the curves."""
+        data.check_images(self.name)
+        masks = _masks(self, data)
+        counts = confusion(activated_region(data.maps, self.threshold), masks)
+        found = self.curves.evaluate(black_box, data, seed=seed)
+        each = (
+            f1_score(counts),
+            foreground_iou(counts),
+            pointing_game(data.maps, masks),
+            self.curves.auc(found["deletion_curve"]),
+            self.curves.auc(found["insertion_curve"]),
+        )
+        active = top_activated(data.maps)
+        image = dict(zip(self.values, each, strict=True))
+        return {**image, **{f"{name}_per_pixel": value / active for name, value in image.items()}}
+
+    def describe(self, features: PatchGrid) -> dict[str, str]:
+        """Of the curves."""
+        return self.curves.describe(features)
+
+
+PROTOCOLS.update(
+    {
+        protocol.name: protocol
+        for protocol in (
+            DeletionInsertion("rise"),
+            RegionDeletion("dax"),
+            RegionIoU("dax-iou"),
+            IntervalIoU("interval-iou"),
+            RegionScores("iassa"),
+        )
+    }
+)

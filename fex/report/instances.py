@@ -1,0 +1,101 @@
+"""Results of a run over many instances, each a file of its own: what is finished stays finished."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from fex.atomic import replacing
+from fex.explanation import Explanation
+from fex.features import PatchGrid
+from fex.report.folder import ResultFolder, result_path
+
+__all__ = ["InstanceStore"]
+
+
+class InstanceStore:
+    """One .npz an instance below ``folder/instances``, with its picture; the file appears whole or not at all.
+
+    Args:
+        folder: of the run; made if missing.
+        settings: plain data on which the results depend. A folder of other settings is refused: its results would be
+            mixed with new ones in silence.
+
+    Raises:
+        ValueError: the folder holds results of other settings.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        path, text = self.folder / "settings.json", json.dumps(dict(settings), indent=1, sort_keys=True)
+        if path.is_file() and path.read_text() != text:
+            old, new = json.loads(path.read_text()), json.loads(text)
+            changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            raise ValueError(
+                f"{self.folder} holds results of other settings ({', '.join(changed)} differ): set another `output`, "
+                "or remove that folder."
+            )
+        with replacing(path) as part:
+            part.write_text(text)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "instances" / result_path(PurePath(f"{name}.npz"), 1, 1)
+
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def save(self, name: str, explanation: Explanation, arrays: Mapping[str, np.ndarray], order: int) -> None:
+        """Writes an instance, and its picture beside it as a PNG.
+
+        Args:
+            name: of the instance, such as its file's relative path.
+            explanation: with `image`.
+            arrays: whatever else is to be kept.
+            order: its place among the instances.
+        """
+        assert explanation.image is not None
+        picture = (explanation.image.detach().cpu().float().clamp(0, 1) * 255).round().byte().numpy()
+        meta = {**explanation._meta(), "name": name, "order": order}
+        explanation.save(self.folder / result_path(PurePath(f"{name}.png"), 1, 1))
+        with replacing(self._path(name)) as part, part.open("wb") as file:
+            extra = {f"extra/{key}": value for key, value in arrays.items()}
+            np.savez(file, attribution=explanation.grid, picture=picture, meta=np.array(json.dumps(meta)), **extra)
+
+    def __iter__(self) -> Iterator[tuple[str, Explanation, dict[str, np.ndarray]]]:
+        """Name, explanation and arrays of every finished instance, in order; one in memory at a time."""
+        files = []
+        for path in (self.folder / "instances").rglob("*.npz"):
+            with np.load(path) as data:
+                files.append((json.loads(str(data["meta"]))["order"], str(path)))
+        for _, path_name in sorted(files):
+            with np.load(path_name) as data:
+                meta = json.loads(str(data["meta"]))
+                extra = {key.removeprefix("extra/"): data[key] for key in data.files if key.startswith("extra/")}
+                explanation = Explanation(
+                    attribution=torch.from_numpy(data["attribution"]).flatten(),
+                    features=PatchGrid(meta["features"]["height"], meta["features"]["width"]),
+                    size=(meta["size"][0], meta["size"][1]),
+                    target=meta["target"]["index"],
+                    target_name=meta["target"]["name"],
+                    image=torch.from_numpy(data["picture"]).float() / 255,
+                    **{
+                        key: meta[key]
+                        for key in (
+                            "probability", "probability_of", "method", "removal", "black_box", "queries", "seconds",
+                            "source",
+                        )
+                    },
+                )  # fmt: skip
+            yield meta["name"], explanation, extra
+
+    def report(self, title: str) -> int:
+        """Writes the table and the gallery of all finished instances; returns their number."""
+        count = 0
+        with ResultFolder(self.folder, formats=("png",), title=title) as results:
+            for name, explanation, _ in self:
+                results.add(results.write(PurePath(name), [explanation]))
+                count += 1
+        return count

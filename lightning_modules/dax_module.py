@@ -1,0 +1,64 @@
+"""DAX over a data set."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from torch import Tensor
+
+from fex.audio import LogMel
+from fex.dax import DAXResult, Distiller
+from fex.report.heatmap import colorize, normalise
+from lightning_modules.instance_module import InstanceModule
+
+__all__ = ["DAXModule"]
+
+
+class DAXModule(InstanceModule):
+    """Fits a mask and a student network to each instance; logs their losses and the mask by epoch.
+
+    Args:
+        explainer: DAX, or one of its hybrids.
+        output: see `InstanceModule`, as the five below.
+        explain: the class that is explained.
+        only: which instances.
+        protocols: scores of each instance.
+        pictures: instances logged to TensorBoard.
+        sound: how spectrograms were made.
+        together: instances fitted at once; on a GPU several fill it, on a CPU one at a time is as fast, and a run that
+            is stopped loses no more than those under way.
+    """
+
+    def __init__(
+        self,
+        explainer: Distiller,
+        *,
+        output: str,
+        explain: Literal["predicted", "label", "incorrect"] = "predicted",
+        only: Literal["all", "correct", "wrong"] = "all",
+        protocols: list[str] | None = None,
+        pictures: int = 8,
+        sound: LogMel | None = None,
+        together: int = 1,
+    ) -> None:
+        super().__init__(
+            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
+        )
+        if together < 1:
+            raise ValueError(f"together must be at least 1 instance, got {together}.")
+        self.together = together
+
+    def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, DAXResult]]:
+        """See `InstanceModule`."""
+        for start in range(0, len(inputs), self.together):
+            part = slice(start, start + self.together)
+            for place, result in enumerate(self.explainer.explain_instances(inputs[part], target[part]), start):
+                yield place, result.attribution, result
+
+    def log_course(self, writer: Any, name: str, course: DAXResult) -> None:
+        """Losses and mask by epoch."""
+        for number, epoch in enumerate(course.epochs):
+            writer.add_scalar(f"{name}/train_loss", epoch.train_loss, number)
+            writer.add_scalar(f"{name}/val_loss", epoch.val_loss, number)
+            if epoch.mask is not None:
+                picture = colorize(normalise(epoch.mask.cpu().numpy()))
+                writer.add_image(f"{name}/mask", picture, number, dataformats="HWC")

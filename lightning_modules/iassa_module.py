@@ -1,0 +1,65 @@
+"""IASSA over a data set."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from torch import Tensor
+
+from fex.audio import LogMel
+from fex.iassa import IASSA, Iteration
+from fex.report.heatmap import colorize, normalise
+from lightning_modules.instance_module import InstanceModule
+
+__all__ = ["IASSAModule"]
+
+
+class IASSAModule(InstanceModule):
+    """Explains each instance by windows; logs the map, its change and the queries by iteration.
+
+    Args:
+        explainer: IASSA.
+        output: see `InstanceModule`, as the rest.
+        explain: the class that is explained.
+        only: which instances.
+        protocols: scores of each instance.
+        pictures: instances logged to TensorBoard.
+        sound: how spectrograms were made.
+        score_iterations: score the map after each iteration too (the curves of Figures 6 and 7), under "course" in
+            report.json; with protocols that ask the black box, that costs queries.
+    """
+
+    def __init__(
+        self,
+        explainer: IASSA,
+        *,
+        output: str,
+        explain: Literal["predicted", "label", "incorrect"] = "predicted",
+        only: Literal["all", "correct", "wrong"] = "all",
+        protocols: list[str] | None = None,
+        pictures: int = 8,
+        sound: LogMel | None = None,
+        score_iterations: bool = False,
+    ) -> None:
+        super().__init__(
+            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
+        )
+        self.score_iterations = score_iterations
+
+    def course_maps(self, course: list[Iteration]) -> list[Tensor]:
+        """The map after each iteration, if they are to be scored."""
+        return [step.attribution for step in course] if self.score_iterations else []
+
+    def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, list[Iteration]]]:
+        """See `InstanceModule`."""
+        for place in range(len(inputs)):
+            one = slice(place, place + 1)
+            steps = self.explainer.explain_instances(inputs[one], target[one])[0]
+            yield place, steps[-1].attribution, steps
+
+    def log_course(self, writer: Any, name: str, course: list[Iteration]) -> None:
+        """Map, change and queries by iteration."""
+        for step in course:
+            writer.add_scalar(f"{name}/change", step.change, step.number)
+            writer.add_scalar(f"{name}/queries", step.queries, step.number)
+            picture = colorize(normalise(step.attribution.cpu().numpy()))
+            writer.add_image(f"{name}/map", picture, step.number, dataformats="HWC")

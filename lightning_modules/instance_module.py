@@ -1,0 +1,239 @@
+"""Explains the instances of a data set one after another, under the Trainer: resumable, shared out among ranks."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from fex.atomic import replacing
+from fex.audio import LogMel, masked_audio, write_wav
+from fex.black_box import BlackBox
+from fex.explanation import Explanation
+from fex.features import PatchGrid
+from fex.metrics.protocols import Attributed, get_protocol
+from fex.preprocess import Preprocess
+from fex.report.audio import sound_panel
+from fex.report.folder import result_path
+from fex.report.heatmap import normalise
+from fex.report.instances import InstanceStore
+from fex.report.settings import plain_settings
+from fex.report.tables import print_table
+from fex.sampling import pixel_seeds
+from fex.types import Batch
+from lightning_modules.instance_scores import score_tables
+
+__all__ = ["InstanceModule"]
+
+
+class InstanceModule(pl.LightningModule):
+    """Base of the per-instance explainers' modules.
+
+    `fex-train` runs it over all instances of the data, in order. Each finished instance is a file in `output`; a run
+    that was stopped goes on with the first that is not there. Under DDP every rank takes its share of the instances.
+
+    Args:
+        explainer: has a `black_box`.
+        output: folder of the results.
+        explain: the class that is explained: the "predicted" one, the true "label", or an "incorrect" one drawn by the
+            pixels (a test of sensitivity: its map should not be that of the object).
+        only: "all" instances, those the box gets right ("correct"), or wrong ("wrong", negative samples); by labels.
+        protocols: names of protocols that score each instance, where the data has what they need.
+        pictures: number of instances whose course is logged to TensorBoard.
+        sound: how spectrograms were made, where the inputs are some: then each instance also has a picture of
+            spectrogram, map and time curve, and, if batches carry waveforms, its masked sound as a wav file.
+    """
+
+    per_instance = True  # `fex-train` passes over the data once, in order
+
+    def __init__(
+        self,
+        explainer: Any,
+        *,
+        output: str,
+        explain: Literal["predicted", "label", "incorrect"] = "predicted",
+        only: Literal["all", "correct", "wrong"] = "all",
+        protocols: list[str] | None = None,
+        pictures: int = 8,
+        sound: LogMel | None = None,
+    ) -> None:
+        super().__init__()
+        if explain not in ("predicted", "label", "incorrect") or only not in ("all", "correct", "wrong"):
+            raise ValueError(
+                f"Got explain={explain!r} and only={only!r}, expected 'predicted', 'label' or 'incorrect', and 'all', "
+                "'correct' or 'wrong'."
+            )
+        self.black_box: BlackBox = explainer.black_box
+        self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
+        self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
+        self.sound, self.store = sound, None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Geometry of the inputs; the datamodule reads it."""
+        return self.black_box.preprocess
+
+    @abstractmethod
+    def explain_rows(self, inputs: Tensor, target: Tensor) -> Iterator[tuple[int, Tensor, Any]]:
+        """Row, map (H, W) and its course, as each instance is finished; every row once, in any order."""
+
+    @abstractmethod
+    def log_course(self, writer: Any, name: str, course: Any) -> None:
+        """Writes what happened by epoch or iteration to a TensorBoard writer."""
+
+    def course_maps(self, course: Any) -> list[Tensor]:  # noqa: ARG002
+        """Maps (H, W) along the course that are to be scored each, the last one last; by default none."""
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Opens the folder; brings the black box to the device."""
+        self.black_box.to(self.device)
+        settings = {
+            "explainer": plain_settings(self.explainer),
+            "explain": self.target_kind,
+            "only": self.only,
+            "protocols": [protocol.name for protocol in self.protocols],
+        }
+        self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
+
+    def _names(self, batch: Batch) -> list[str]:
+        if "names" in batch:
+            return list(batch["names"])
+        return [f"{index:06d}" for index in batch["index"].tolist()]
+
+    def _targets(self, batch: Batch, inputs: Tensor, clean: Tensor, rows: list[int]) -> Tensor:
+        if self.target_kind == "predicted":
+            return clean.argmax(1)
+        if self.target_kind == "label":
+            if "labels" not in batch:
+                raise ValueError("`explain: label` needs labels; this data has none: use `predicted`.")
+            return batch["labels"][rows]
+        # Any class but the predicted one, with equal chances.
+        draws = torch.tensor([seed % (clean.shape[1] - 1) for seed in pixel_seeds(inputs, 1)], device=clean.device)
+        return draws + (draws >= clean.argmax(1)).long()
+
+    def _chosen(self, batch: Batch, clean: Tensor, rows: list[int]) -> Tensor:
+        if self.only == "all":
+            return torch.ones(len(rows), dtype=torch.bool, device=clean.device)
+        if "labels" not in batch:
+            raise ValueError(f"`only: {self.only}` needs labels; this data has none: use `all`.")
+        right = clean.argmax(1) == batch["labels"][rows]
+        return right if self.only == "correct" else ~right
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
+        """Explains what is not finished yet, and keeps each instance as soon as it is; names of the batch."""
+        assert self.store is not None
+        names = self._names(batch)
+        rows = [row for row, valid in enumerate(batch["valid"].tolist()) if valid and names[row] not in self.store]
+        if not rows:
+            return names
+        clean = self.black_box(batch["inputs"][rows])
+        chosen = self._chosen(batch, clean, rows)
+        rows = [row for row, keep in zip(rows, chosen.tolist(), strict=True) if keep]
+        if not rows:
+            return names
+        clean, inputs = clean[chosen], batch["inputs"][rows]
+        target = self._targets(batch, inputs, clean, rows)
+        queries, start = self.black_box.queries, time.perf_counter()
+        for place, attribution, course in self.explain_rows(inputs, target):
+            spent, seconds = self.black_box.queries - queries, time.perf_counter() - start
+            one = slice(place, place + 1)
+            explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
+            explanation = replace(explanation, queries=spent, seconds=seconds)
+            scores = self._scores(batch, rows[place], inputs[one], attribution, clean[one])
+            for number, each in enumerate(self.course_maps(course)):
+                found = self._scores(batch, rows[place], inputs[one], each, clean[one])
+                scores |= {f"course/{number}/{name}": values for name, values in found.items()}
+            order = int(batch["index"][rows[place]])
+            if self.sound is not None:
+                self._keep_sound(batch, rows[place], explanation)
+            self.store.save(names[rows[place]], explanation, scores, order)
+            self._log(names[rows[place]], order, course)
+            queries, start = self.black_box.queries, time.perf_counter()
+        return names
+
+    def _explanation(self, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, name: str) -> Explanation:
+        size = (image.shape[-2], image.shape[-1])
+        return Explanation(
+            attribution=attribution.flatten(),
+            features=PatchGrid(*size),
+            size=size,
+            target=int(target),
+            target_name=self.black_box.class_names[int(target)],
+            probability=float(clean[target]),
+            probability_of="black box",
+            method=type(self.explainer).__name__,
+            removal=self.explainer.removal.name,
+            black_box=self.black_box.name,
+            source=name,
+            image=image,
+        )
+
+    def _scores(self, batch: Batch, row: int, inputs: Tensor, attribution: Tensor, clean: Tensor) -> dict[str, Any]:
+        """Components of every protocol for one instance. Masks are read here, after its explanation is finished."""
+        if not self.protocols:
+            return {}
+        size = (inputs.shape[-2], inputs.shape[-1])
+        labels, masks = batch.get("labels"), batch.get("masks")
+        data = Attributed(
+            inputs,
+            attribution.flatten()[None],
+            attribution[None],
+            PatchGrid(*size),
+            clean,
+            None if labels is None else labels[row : row + 1],
+            None if masks is None else masks[row : row + 1],
+        )
+        return {
+            f"{protocol.name}/{name}": values.cpu().float().numpy()
+            for protocol in self.protocols
+            for name, values in protocol.evaluate(self.black_box, data).items()
+        }
+
+    def _keep_sound(self, batch: Batch, row: int, explanation: Explanation) -> None:
+        """Picture and masked sound, beside the other results."""
+        assert self.sound is not None
+        assert self.store is not None
+        assert explanation.image is not None
+        stem = self.store.folder / result_path(PurePath(explanation.source), 1, 1)
+        seconds = explanation.size[1] * self.sound.hop / self.sound.sample_rate
+        panel = sound_panel(
+            explanation.image[0].cpu(),
+            explanation.grid,
+            seconds=seconds,
+            title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
+        )
+        with replacing(stem.with_name(f"{stem.name}.sound.png")) as part:
+            panel.save(part, "PNG")
+        if "waveforms" in batch:
+            mask = torch.from_numpy(normalise(explanation.grid))
+            masked = masked_audio(batch["waveforms"][row].cpu(), mask, self.sound)
+            write_wav(stem.with_name(f"{stem.name}.masked.wav"), masked, self.sound.sample_rate)
+
+    def _log(self, name: str, order: int, course: Any) -> None:
+        if order >= self.pictures:
+            return
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                self.log_course(logger.experiment, name, course)
+
+    def on_predict_end(self) -> None:
+        """The first process writes table, gallery and scores of all finished instances."""
+        assert self.store is not None
+        self.trainer.strategy.barrier()
+        if not self.trainer.is_global_zero:
+            return
+        count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
+        print(f"{count} instances in {self.output} (gallery.html)", flush=True)
+        if self.protocols and count:
+            rows, course = score_tables(self.store, self.protocols, type(self.explainer).__name__)
+            report = {"rows": rows, "course": course}
+            (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
+            print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")

@@ -1,0 +1,159 @@
+"""DAX on black boxes whose evidence is known, and on inputs that have none."""
+
+import pytest
+import torch
+
+from fex.black_box import CallableBlackBox
+from fex.dax import DAX, Counterfactual, FitSettings, Grid, Sparsity, StudentLIME, StudentRISE
+from fex.dax.hybrids import weighted_ridge
+from fex.preprocess import Preprocess
+from fex.removal import Black
+
+SIZE = 24
+OBJECT = (slice(6, 12), slice(12, 18))  # segment 6 of the 4 x 4 grid
+
+
+def sees_red(x):
+    """Class 0 by the red of one square, which alone is red; class 2 never."""
+    seen = x[(slice(None), 0, *OBJECT)].mean((1, 2))
+    return torch.stack([0.1 + 0.8 * seen, 0.9 - 0.8 * seen, 0 * seen], 1)
+
+
+def black_box(function=sees_red):
+    return CallableBlackBox(function, num_classes=3, preprocess=Preprocess(SIZE, SIZE), chunk=256)
+
+
+def picture(count=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(count, 3, SIZE, SIZE, generator=generator) * 0.2
+    image[:, 1:, :, :] += 0.6
+    image[(slice(None), slice(None), *OBJECT)] = torch.tensor([0.95, 0.1, 0.1]).view(1, 3, 1, 1)
+    return image
+
+
+def fit(**changes):
+    settings = {
+        "mask_kernel": 3, "mask_width": 8, "student_width": 4, "hidden": 16, "batch_size": 32, "learning_rate": 5e-3,
+    }  # fmt: skip
+    return FitSettings(**{**settings, **changes})
+
+
+def dax(box=None, kind=DAX, *, settings=None, **options):
+    options = {"num_samples": 400, "resolution": 12, "segmenter": Grid(4, 4)} | options
+    return kind(box or black_box(), Black(), fit=settings or fit(), **options)
+
+
+def contrast(attribution):
+    inside = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    inside[OBJECT] = True
+    return float(attribution[inside].mean() - attribution[~inside].mean())
+
+
+@pytest.mark.parametrize("regulariser", [Sparsity(l1=0.02), Counterfactual()])
+def test_recovers_the_segment(regulariser):
+    result = dax(settings=fit(regulariser=regulariser)).explain_instances(picture(), 0)[0]
+    assert contrast(result.attribution) > 0.15
+    assert result.attribution.min() >= 0
+    assert result.attribution.max() <= 1
+    assert result.segments == 16
+    losses = [epoch.train_loss for epoch in result.epochs]
+    assert losses[-1] < losses[0]
+    assert torch.isfinite(torch.tensor([epoch.val_loss for epoch in result.epochs])).all()
+
+
+@pytest.mark.parametrize("kind", [StudentRISE, StudentLIME])
+def test_the_student_alone_knows_the_segment(kind):
+    box = black_box()
+    options = {"num_masks": 500, "cells": 4} if kind is StudentRISE else {"num_draws": 500}
+    attribution = dax(box, kind, **options).attribute(picture(), 0)[0]
+    scaled = (attribution - attribution.min()) / (attribution.max() - attribution.min())
+    assert contrast(scaled) > 0.4
+    assert box.queries == 400  # the student's are free
+
+
+def test_instances_fitted_together_are_those_fitted_alone():
+    images = torch.cat([picture(seed=1), picture(seed=2)])
+    together = dax(settings=fit(max_epochs=2)).attribute(images, torch.tensor([0, 1]))
+    alone = [dax(settings=fit(max_epochs=2)).attribute(images[i : i + 1], i)[0] for i in (0, 1)]
+    torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-3)
+
+
+def test_queries_and_target():
+    box = black_box()
+    named = dax(box, num_samples=50, settings=fit(max_epochs=1)).attribute(picture(), 0)
+    assert box.queries == 50
+    result = dax(box, num_samples=50, settings=fit(max_epochs=1)).explain_instances(picture())[0]
+    assert (box.queries, result.queries) == (101, 51)
+    assert torch.equal(named[0], result.attribution)
+
+
+def test_early_stop():
+    epochs = dax(settings=fit(learning_rate=1e-9, patience=1)).explain_instances(picture(), 0)[0].epochs
+    assert len(epochs) < 10
+
+
+@pytest.mark.parametrize("budget", [2, 10, 40])
+def test_budgets_below_one_batch_and_more_segments_than_samples(budget):
+    found = dax(num_samples=budget, segmenter=Grid(12, 12), settings=fit(max_epochs=2)).attribute(picture(), 0)
+    assert found.isfinite().all()
+
+
+def test_a_picture_of_one_segment():
+    found = dax(segmenter=Grid(1, 1), num_samples=30).attribute(torch.full((1, 3, SIZE, SIZE), 0.7), 0)
+    assert found.isfinite().all()
+    assert float(found.std()) < 1e-3  # no border appears where the picture has none
+
+
+def test_nothing_to_explain_is_zero_with_a_warning():
+    images = torch.cat([picture(), torch.zeros(1, 3, SIZE, SIZE)])  # the second equals its fill
+    with pytest.warns(UserWarning, match="1 of 2 instances keep one score whatever is removed"):
+        found = dax(num_samples=40).explain_instances(images, 0)
+    assert found[0].attribution.any()
+    assert not found[1].attribution.any()
+    assert found[1].epochs == []
+    with pytest.warns(UserWarning, match="Check the target class"):
+        assert not dax(num_samples=40).attribute(picture(), 2).any()  # a class of probability 0
+
+
+def test_nan_scores_are_refused_by_name():
+    with pytest.raises(ValueError, match="NaN or infinite scores"):
+        dax(black_box(lambda x: torch.full((len(x), 3), torch.nan))).attribute(picture(), 0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_where_gradients_are_off(mode):
+    expected = dax(num_samples=60, settings=fit(max_epochs=1)).attribute(picture(), 0)
+    with mode():
+        found = dax(num_samples=60, settings=fit(max_epochs=1)).attribute(picture(), 0)
+    assert torch.equal(found, expected)
+
+
+def test_ridge_recovers_a_linear_model():
+    kept = torch.rand(4000, 5) < 0.5
+    weights = torch.tensor([0.3, -0.1, 0.0, 0.2, 0.05])
+    found = weighted_ridge(kept, 0.2 + kept.float() @ weights, ridge=1e-6)
+    assert torch.allclose(found, weights, atol=1e-4)
+    with pytest.raises(ValueError, match="two positive numbers"):
+        weighted_ridge(kept, kept[:, 0].float(), ridge=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size, max_epochs and patience"),
+        ({"val_fraction": 1.0}, "val_fraction=1.0"),
+        ({"precision": "fp64"}, "expected 'fp32' or 'bf16'"),
+    ],
+)
+def test_settings_out_of_range(changes, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**changes)
+
+
+def test_other_settings_out_of_range():
+    with pytest.raises(ValueError, match="at least 2 queries"):
+        dax(num_samples=1)
+    with pytest.raises(ValueError, match="expected 'cnn2_fc1', 'fc2' or 'cnn2_fc2'"):
+        dax(num_samples=10, settings=fit(architecture="mlp")).attribute(picture(), 0)
+    with pytest.raises(ValueError, match="odd kernel"):
+        dax(num_samples=10, settings=fit(mask_kernel=4)).attribute(picture(), 0)

@@ -1,0 +1,79 @@
+"""DAX's losses: closed forms, gradients against finite differences."""
+
+import pytest
+import torch
+
+from fex.dax.fit import FitSettings, Networks
+from fex.dax.objectives import Counterfactual, NoRegulariser, Sparsity
+from fex.losses.dax import bounded_counterfactual, distillation, histogram_kl, soft_histogram
+
+
+def test_distillation_is_the_weighted_mean_square():
+    scores, predicted = torch.tensor([[1.0, 0.5], [0.0, 0.5]]), torch.tensor([[0.5, 0.5], [0.5, 0.0]])
+    weights = torch.tensor([[1.5, 1.0], [0.5, 1.0]])
+    assert torch.allclose(distillation(scores, predicted, weights), torch.tensor([0.25, 0.125]))
+
+
+def test_histogram_kl_is_zero_for_equal_scores_in_any_order_and_positive_else():
+    scores = torch.rand(40, 3)
+    assert torch.allclose(histogram_kl(scores, scores[torch.randperm(40)]), torch.zeros(3), atol=1e-6)
+    assert (histogram_kl(scores, scores**3) > 1e-3).all()
+
+
+def test_histogram_against_kernels_by_hand():
+    values = torch.tensor([0.05, 0.97]).double()
+    centres = torch.arange(10).double() / 10 + 0.05
+    kernels = torch.exp(-(((values[:, None] - centres) / 0.05) ** 2) / 2)
+    expected = (kernels / kernels.sum(1, keepdim=True)).mean(0)
+    assert torch.allclose(soft_histogram(values[:, None])[:, 0], expected)
+    assert torch.allclose(soft_histogram(torch.rand(9, 2)).sum(0), torch.ones(2))
+    with pytest.raises(ValueError, match="Got 1 bins"):
+        soft_histogram(values[:, None], bins=1)
+
+
+def test_the_counterfactual_stops_at_its_bound():
+    scores = torch.tensor([[1.0], [0.0]])
+    wrong = torch.tensor([[0.0], [1.0]], requires_grad=True)
+    value = bounded_counterfactual(scores, wrong, torch.tensor([0.25]))
+    assert value.item() == 0.25
+    value.sum().backward()
+    assert not wrong.grad.any()  # no price is paid beyond it
+    near = torch.tensor([[0.9], [0.1]], requires_grad=True)
+    bounded_counterfactual(scores, near, torch.tensor([0.25])).sum().backward()
+    assert near.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual(), NoRegulariser()])
+@pytest.mark.parametrize("architecture", ["cnn2_fc1", "fc2", "cnn2_fc2"])
+def test_gradients_match_finite_differences(regulariser, architecture):
+    settings = FitSettings(
+        regulariser=regulariser, architecture=architecture, student_width=2, hidden=3, mask_width=2, mask_kernel=3
+    )
+    nets = Networks((6, 5), settings, seeds=[0, 1]).double()
+    x, scores = torch.rand(4, 6, 6, 5).double(), torch.rand(4, 2).double()
+    weights, bound = torch.rand(4, 2).double(), torch.full((2,), 9.0).double()
+
+    def total():
+        return nets.loss(x, scores, weights, bound)[0]  # of the first instance
+
+    names = [name for name, _ in nets.named_parameters()]
+    gradients = torch.autograd.grad(total(), list(nets.parameters()))
+    for name, parameter, gradient in zip(names, nets.parameters(), gradients, strict=True):
+        assert not gradient[1].any(), name  # instances do not touch each other
+        flat, index = parameter.data[0].view(-1), int(gradient[0].abs().argmax())
+        before = float(flat[index])
+        flat[index] = before + 1e-6
+        above = float(total())
+        flat[index] = before - 1e-6
+        below = float(total())
+        flat[index] = before
+        assert float(gradient[0].flatten()[index]) == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-9), name
+    used = {name.split(".")[0] for name, g in zip(names, gradients, strict=True) if g.any()}
+    assert used == ({"student"} if isinstance(regulariser, NoRegulariser) else {"student", "mask"})
+
+
+def test_weights_below_zero():
+    with pytest.raises(ValueError, match="Got l1=-1"):
+        Sparsity(l1=-1)
+    with pytest.raises(ValueError, match="Got weight=-1"):
+        Counterfactual(weight=-1)

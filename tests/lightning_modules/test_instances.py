@@ -1,0 +1,227 @@
+"""DAX and IASSA over a data set: resume, scores, which class, which instances, sound; poisoned masks are not read."""
+
+import json
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
+
+from datamodules.rows import collate
+from fex.audio import LogMel
+from fex.black_box import CallableBlackBox
+from fex.cli.train import FexTrainer
+from fex.dax import DAX, FitSettings, Grid
+from fex.iassa import IASSA, WindowSchedule
+from fex.preprocess import Preprocess
+from fex.removal import Black
+from lightning_modules import DAXModule, IASSAModule
+
+SIZE = 16
+
+
+def score(x):
+    """Class by which half is brighter; class 2 never."""
+    left, right = x[..., : SIZE // 2].mean((1, 2, 3)), x[..., SIZE // 2 :].mean((1, 2, 3))
+    share = (0.5 + left - right).clamp(0, 1)
+    return torch.stack([share, 1 - share, 0 * share], 1)
+
+
+def box():
+    return CallableBlackBox(score, num_classes=3, preprocess=Preprocess(SIZE, SIZE), name="halves")
+
+
+class Data(pl.LightningDataModule):
+    """Six pictures of one bright half, one row unreadable; labels are wrong for two of them."""
+
+    def __init__(self, masks="true", **extra):
+        super().__init__()
+        rows = []
+        for index in range(6):
+            generator = torch.Generator().manual_seed(index)
+            image, mask = (
+                torch.rand(3, SIZE, SIZE, generator=generator) * 0.2,
+                torch.zeros(SIZE, SIZE, dtype=torch.bool),
+            )
+            half = slice(0, 8) if index % 2 == 0 else slice(8, 16)
+            image[..., half] += 0.7
+            mask[..., half] = True
+            row = {"inputs": image, "labels": index % 2 if index < 4 else 2, "valid": index != 1, "index": index}
+            rows.append({**row, "names": f"folder/{index}.jpg", "masks": mask, **extra})
+            if masks is None:
+                del rows[-1]["masks"]
+            elif masks == "poisoned":
+                rows[-1]["masks"] = ~mask
+        self.rows = rows
+
+    def predict_dataloader(self):
+        return DataLoader(self.rows, batch_size=2, collate_fn=collate)
+
+
+def dax(**options):
+    fit = FitSettings(mask_kernel=3, mask_width=4, student_width=2, hidden=4, max_epochs=2)
+    return DAX(box(), Black(), Grid(2, 4), num_samples=40, resolution=8, fit=fit, **options)
+
+
+def iassa():
+    schedule = WindowSchedule(window=6, stride=4, min_window=2)
+    return IASSA(box(), None, Black(), schedule=schedule, iterations=1)
+
+
+def run(module, data=None, folder=None):
+    logger = TensorBoardLogger(folder, name="", version="") if folder else False
+    trainer = FexTrainer(
+        accelerator="cpu", devices=1, logger=logger, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data or Data())
+    return trainer
+
+
+def instances(folder):
+    return sorted(path.name for path in (folder / "instances" / "folder").glob("*.npz"))
+
+
+def attribution(folder, name):
+    with np.load(folder / "instances" / "folder" / name) as data:
+        return data["attribution"]
+
+
+def test_explains_every_readable_instance(tmp_path):
+    run(DAXModule(dax(), output=str(tmp_path / "out"), protocols=["dax-iou"], pictures=3), folder=tmp_path / "tb")
+    out = tmp_path / "out"
+    assert instances(out) == [f"{index}.jpg.npz" for index in (0, 2, 3, 4, 5)]
+    assert (out / "folder" / "3.jpg.png").is_file()
+    assert (out / "gallery.html").is_file()
+    assert len((out / "explanations.csv").read_text().splitlines()) == 6
+    rows = {row["metric"]: row for row in json.loads((out / "report.json").read_text())["rows"]}
+    assert rows["iou"]["n"] == 5
+    assert rows["iou"]["queries"] == 40
+    with np.load(out / "instances" / "folder" / "0.jpg.npz") as data:
+        assert data["attribution"].shape == (SIZE, SIZE)
+        assert json.loads(str(data["meta"]))["target"]["index"] == 0
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert len(events.Scalars("folder/0.jpg/val_loss")) == 2
+    assert set(events.Tags()["images"]) == {"folder/0.jpg/mask", "folder/2.jpg/mask"}
+
+
+def test_iassa_logs_its_iterations(tmp_path):
+    run(IASSAModule(iassa(), output=str(tmp_path / "out"), protocols=["iassa"]), folder=tmp_path / "tb")
+    assert len(instances(tmp_path / "out")) == 5
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert 1 <= len(events.Images("folder/0.jpg/map")) <= 2
+    assert events.Scalars("folder/0.jpg/queries")[-1].value > 10
+
+
+def test_every_iteration_can_be_scored(tmp_path):
+    run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou"], score_iterations=True))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["course"]) == 2
+    assert all(rows[0]["n"] == 5 for rows in report["course"])
+    assert report["course"][1] == report["rows"]
+    assert report["course"][0][0]["value"] != report["rows"][0]["value"]
+
+
+class StopsError(Exception):
+    pass
+
+
+def test_a_run_that_was_stopped_loses_nothing_that_was_finished(tmp_path):
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    run(DAXModule(dax(), output=str(unbroken)))
+    module = DAXModule(dax(), output=str(broken))
+    explain = module.explain_rows
+
+    def stop_after_three(inputs, target):
+        for finished in explain(inputs, target):
+            if len(instances(broken)) == 3:
+                raise StopsError
+            yield finished
+
+    module.explain_rows = stop_after_three
+    # As at a signal: everything in memory is lost.
+    with pytest.raises(StopsError):
+        run(module)
+    assert instances(broken) == ["0.jpg.npz", "2.jpg.npz", "3.jpg.npz"]
+    again = DAXModule(dax(), output=str(broken))
+    run(again)
+    assert again.black_box.queries == 2 * 40 + 3 * 0 + 2  # two instances, and their clean predictions
+    for name in instances(unbroken):
+        with (
+            np.load(unbroken / "instances" / "folder" / name) as a,
+            np.load(broken / "instances" / "folder" / name) as b,
+        ):
+            np.testing.assert_allclose(a["attribution"], b["attribution"], atol=1e-6)
+    third = DAXModule(dax(), output=str(broken))
+    run(third)
+    assert third.black_box.queries == 0
+
+
+def test_other_settings_do_not_mix_with_old_results(tmp_path):
+    run(DAXModule(dax(), output=str(tmp_path)))
+    with pytest.raises(ValueError, match="holds results of other settings \\(explainer differ\\)"):
+        run(DAXModule(dax(seed=1), output=str(tmp_path)))
+    with pytest.raises(ValueError, match="\\(explain differ\\)"):
+        run(DAXModule(dax(), output=str(tmp_path), explain="label"))
+
+
+def test_fitted_together_or_alone(tmp_path):
+    run(DAXModule(dax(), output=str(tmp_path / "a")))
+    run(DAXModule(dax(), output=str(tmp_path / "b"), together=2))
+    for name in instances(tmp_path / "a"):
+        with (
+            np.load(tmp_path / "a" / "instances" / "folder" / name) as a,
+            np.load(tmp_path / "b" / "instances" / "folder" / name) as b,
+        ):
+            np.testing.assert_allclose(a["attribution"], b["attribution"], atol=1e-4)
+
+
+def targets(folder):
+    found = {}
+    for path in (folder / "instances" / "folder").glob("*.npz"):
+        with np.load(path) as data:
+            found[int(path.name[0])] = json.loads(str(data["meta"]))["target"]["index"]
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed")
+def test_which_class_and_which_instances(tmp_path):
+    run(DAXModule(dax(), output=str(tmp_path / "label"), explain="label", only="wrong"))
+    assert targets(tmp_path / "label") == {4: 2, 5: 2}
+    run(DAXModule(dax(), output=str(tmp_path / "other"), explain="incorrect", only="correct"))
+    other = targets(tmp_path / "other")
+    assert set(other) == {0, 2, 3}
+    assert all(target != index % 2 for index, target in other.items())
+
+
+def test_poisoned_masks_change_scores_and_no_map(tmp_path):
+    for kind in ("true", "poisoned"):
+        run(DAXModule(dax(), output=str(tmp_path / kind), protocols=["dax-iou"]), Data(kind))
+    for name in instances(tmp_path / "true"):
+        with (
+            np.load(tmp_path / "true" / "instances" / "folder" / name) as a,
+            np.load(tmp_path / "poisoned" / "instances" / "folder" / name) as b,
+        ):
+            assert np.array_equal(a["attribution"], b["attribution"])
+    true, poisoned = (json.loads((tmp_path / kind / "report.json").read_text()) for kind in ("true", "poisoned"))
+    assert true["rows"][0]["value"] != poisoned["rows"][0]["value"]
+
+
+def test_data_without_what_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="'dax-iou' compares maps with ground-truth masks"):
+        run(DAXModule(dax(), output=str(tmp_path / "a"), protocols=["dax-iou"]), Data(None))
+    with pytest.raises(ValueError, match="expected 'predicted', 'label' or 'incorrect'"):
+        DAXModule(dax(), output="x", explain="best")
+    with pytest.raises(ValueError, match="Got protocol 'x'"):
+        DAXModule(dax(), output="x", protocols=["x"])
+
+
+def test_sound_has_a_picture_and_masked_sound(tmp_path):
+    mel = LogMel(sample_rate=1000, n_fft=64, hop=32, mels=SIZE)
+    data = Data(waveforms=torch.randn(15 * 32))
+    run(DAXModule(dax(), output=str(tmp_path), sound=mel), data)
+    assert (tmp_path / "folder" / "2.jpg.sound.png").is_file()
+    assert (tmp_path / "folder" / "2.jpg.masked.wav").stat().st_size == 44 + 2 * 15 * 32

@@ -1,0 +1,157 @@
+"""Protocols of RISE, DAX and IASSA on a black box whose answers are known."""
+
+import pytest
+import torch
+
+from fex.black_box import CallableBlackBox
+from fex.features import PatchGrid
+from fex.metrics import Attributed, ProtocolScores, get_protocol
+from fex.metrics.functional import (
+    activated_region,
+    confusion,
+    deletion_curve,
+    f1_score,
+    foreground_iou,
+    insertion_curve,
+    region_deletion_curve,
+    salient_region,
+    top_activated,
+)
+from fex.removal import Black
+
+SIZE = 8
+
+
+def box():
+    """Class 0 by mean brightness; the picture is white, so the probability is the share of pixels kept."""
+    return CallableBlackBox(lambda x: torch.stack([x.mean((1, 2, 3)), 1 - x.mean((1, 2, 3))], 1), num_classes=2)
+
+
+def data(maps, masks=None):
+    inputs = torch.ones(len(maps), 3, SIZE, SIZE)
+    return Attributed(inputs, PatchGrid(4, 4).pool(maps), maps, PatchGrid(4, 4), box()(inputs), None, masks)
+
+
+def square():
+    masks = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    masks[0, 2:6, 2:6] = True
+    return masks
+
+
+def test_regions_by_hand():
+    maps = torch.zeros(2, SIZE, SIZE)
+    maps[0, :2, :2] = 5.0  # mean 5 / 16, sd 5 sqrt(15) / 16
+    assert torch.equal(salient_region(maps)[0], maps[0] > 0)
+    assert not salient_region(maps)[1].any()
+    assert not salient_region(torch.full((1, 7, 7), 0.1)).any()
+    ramp = torch.arange(11.0).view(1, 1, 11)
+    assert int(activated_region(ramp, 0.3).sum()) == 7  # 4 ... 10 of 0 ... 10
+    assert top_activated(ramp).tolist() == [4.0]  # 7 ... 10
+    assert top_activated(torch.zeros(1, 3, 3)).tolist() == [9.0]
+
+
+def test_iou_and_f1_by_sets():
+    generator = torch.Generator().manual_seed(0)
+    predicted, masks = torch.rand(2, 5, SIZE, SIZE, generator=generator).gt(0.5).unbind(0)
+    counts = confusion(predicted, masks)
+    for row in range(5):
+        a = set(predicted[row].flatten().nonzero().flatten().tolist())
+        b = set(masks[row].flatten().nonzero().flatten().tolist())
+        assert float(foreground_iou(counts)[row]) == pytest.approx(len(a & b) / len(a | b))
+        assert float(f1_score(counts)[row]) == pytest.approx(2 * len(a & b) / (len(a) + len(b)))
+    assert foreground_iou(confusion(masks & False, masks & False)).isnan().all()
+
+
+def test_deletion_and_insertion_follow_the_share_of_pixels():
+    maps = torch.rand(2, SIZE, SIZE)
+    inputs, black_box = torch.ones(2, 3, SIZE, SIZE), box()
+    fractions, common = (0.0, 0.25, 0.5, 1.0), (inputs, maps, torch.zeros(2, dtype=torch.int64), black_box(inputs))
+    deleted = deletion_curve(black_box, Black(), *common, fractions=fractions)
+    inserted = insertion_curve(black_box, Black(), *common, fractions=fractions)
+    assert torch.allclose(deleted, 1 - torch.tensor(fractions).expand(2, -1), atol=1e-6)
+    assert torch.allclose(inserted, torch.tensor(fractions).expand(2, -1), atol=1e-6)
+
+
+def test_order_matters_where_the_evidence_is_in_one_place():
+    """Class 0 by one pixel: deleting by the right map drops at once, inserting by it rises at once."""
+    black_box = CallableBlackBox(lambda x: torch.stack([x[:, 0, 2, 3], 1 - x[:, 0, 2, 3]], 1), num_classes=2)
+    inputs, maps = torch.ones(1, 3, SIZE, SIZE), torch.zeros(1, SIZE, SIZE)
+    maps[0, 2, 3] = 1
+    common = (inputs, maps, torch.zeros(1, dtype=torch.int64), black_box(inputs))
+    fractions = [i / 64 for i in range(65)]
+    assert deletion_curve(black_box, Black(), *common, fractions=fractions)[0].tolist() == [1.0] + [0.0] * 64
+    assert insertion_curve(black_box, Black(), *common, fractions=fractions)[0].tolist() == [0.0] + [1.0] * 64
+
+
+def test_rise_area_is_the_authors_rule():
+    protocol = get_protocol("rise")
+    curve = torch.rand(225)
+    area = (curve.sum() - curve[0] / 2 - curve[-1] / 2) / 224
+    assert torch.allclose(protocol.auc(curve), area, atol=1e-5)
+    assert (protocol.fractions[0], protocol.fractions[-1]) == (0.0, 1.0)
+
+
+def test_region_deletion_removes_the_region_and_no_more():
+    black_box = CallableBlackBox(  # class 0 while more than 60 of 64 pixels are there
+        lambda x: torch.stack([(x.mean((1, 2, 3)) > 60 / 64).float(), (x.mean((1, 2, 3)) <= 60 / 64).float()], 1),
+        num_classes=2,
+    )
+    inputs, maps = torch.ones(2, 3, SIZE, SIZE), torch.zeros(2, SIZE, SIZE)
+    maps[0, 0, :8] = 1.0  # 8 pixels: half of them is one too many
+    maps[1, 0, :3] = 1.0  # 3 pixels: never
+    curve = region_deletion_curve(
+        black_box, Black(), inputs, maps, torch.zeros(2, dtype=torch.int64), levels=(0.0, 0.25, 0.5, 1.0)
+    )
+    assert curve.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    with pytest.raises(ValueError, match="shares of the salient region"):
+        region_deletion_curve(black_box, Black(), inputs, maps, torch.zeros(2, dtype=torch.int64), levels=(2.0,))
+
+
+def test_dax_iou_reports_mean_and_deviation():
+    masks = square().expand(2, -1, -1).clone()
+    maps = masks.float()
+    maps[1] = 0
+    maps[1, 2:4, 2:6] = 1  # half of it
+    scores = ProtocolScores("dax-iou")
+    scores.update(get_protocol("dax-iou").evaluate(box(), data(maps, masks)), torch.arange(2))
+    assert {name: float(value) for name, value in scores.compute().items()} == pytest.approx(
+        {"iou": 0.75, "iou_sd": 0.25}
+    )
+
+
+def test_interval_iou_is_one_dimensional():
+    masks = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    masks[..., 2:4] = True
+    maps = torch.zeros(1, SIZE, SIZE)
+    maps[0, 3, 2] = 4.0  # one band of the event's first frame
+    found = get_protocol("interval-iou").evaluate(box(), data(maps, masks))["iou_moments"]
+    assert found[0].tolist() == pytest.approx([0.5, 0.25])
+
+
+def test_iassa_at_image_and_pixel_level():
+    masks = square()
+    maps = masks.float() + 0.01 * torch.rand(1, SIZE, SIZE)
+    black_box = box()
+    found = get_protocol("iassa").evaluate(black_box, data(maps, masks))
+    assert black_box.queries == 2 * 28
+    assert float(found["f1"]) == float(found["iou"]) == float(found["pointing_game"]) == 1.0
+    assert float(found["iou_per_pixel"]) == pytest.approx(1 / 16)
+    grey = sum(black_box.mean) / 3  # what is left when everything is deleted
+    assert float(found["deletion"]) == pytest.approx((1 + grey) / 2, abs=0.02)
+    assert float(found["insertion"]) == pytest.approx(1.0)  # blurring a white picture leaves it white
+    assert set(found) == set(get_protocol("iassa").components)
+
+
+@pytest.mark.parametrize("name", ["dax-iou", "interval-iou", "iassa"])
+def test_data_without_masks_is_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' compares maps with ground-truth masks"):
+        get_protocol(name).evaluate(box(), data(torch.rand(1, SIZE, SIZE)))
+
+
+@pytest.mark.parametrize("name", ["rise", "dax", "dax-iou", "interval-iou", "iassa"])
+def test_components_have_the_width_they_promise(name):
+    protocol = get_protocol(name)
+    found = protocol.evaluate(box(), data(torch.rand(2, SIZE, SIZE), square().expand(2, -1, -1)))
+    widths = {key: 1 if value.ndim == 1 else value.shape[1] for key, value in found.items()}
+    assert widths == dict(protocol.components)
+    assert set(protocol.describe(PatchGrid(4, 4))) == {"removal", "unit"}
