@@ -68,9 +68,7 @@ class DataModule(pl.LightningDataModule):
         """As `known_preprocess`, where there must be one."""
         found = self.known_preprocess
         if found is None:
-            raise ValueError(
-                f"{type(self).__name__} does not know what inputs look like: set `preprocess`, or use it with a module."
-            )
+            raise ValueError(f"{type(self).__name__} knows no input size: set `preprocess`, or use it with a module.")
         return found
 
     @property
