@@ -158,7 +158,8 @@ def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict
         _stand_in(model["black_box"]["init_args"], folder)
         _stand_in(model["explainer"]["init_args"]["encoder"]["init_args"], folder)
     else:
-        _stand_in(model, folder)
+        if config["model"]["class_path"].endswith("TextClassifierModule"):
+            _stand_in(model, folder)
         if "model_args" in model:
             model["model_args"] |= SMALL
         model["export"] = str(folder / "run" / "exported.safetensors")

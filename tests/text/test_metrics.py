@@ -6,7 +6,19 @@ import pytest
 import torch
 
 from fex import explain
-from fex.baselines import RISE, AttentionRollout, Occlusion, Random, TokenGradCAM
+from fex.baselines import (
+    LIME,
+    RISE,
+    AttentionRollout,
+    AttLRP,
+    GradCAM,
+    KernelSHAP,
+    Occlusion,
+    Random,
+    Saliency,
+    SmoothRISE,
+    TokenGradCAM,
+)
 from fex.benchmark.runner import compare, evaluate_explainer
 from fex.black_box import TextBlackBox
 from fex.metrics import get_protocol
@@ -140,6 +152,9 @@ MAKE = {
     "random": lambda b: Random(b.features),
     "rise": lambda b: RISE(b, b.features, num_masks=10),
     "leave_one_out": lambda b: Occlusion(b, b.features),
+    "lime": lambda b: LIME(b, b.features, num_masks=12),
+    "kernel_shap": lambda b: KernelSHAP(b, b.features, num_masks=12),
+    "att_lrp": lambda b: AttLRP(b, b.features),
     "gradcam": lambda b: TokenGradCAM(b, b.features),
     "rollout": lambda b: AttentionRollout(b, b.features),
 }
@@ -189,6 +204,26 @@ def _from_states(box, ids, states):
     net = box.module.bert
     out = net.encoder(states).last_hidden_state
     return box.module.classifier(net.pooler(out))[:, 1]
+
+
+def test_kernel_shap_is_exact_on_short_texts():
+    """The one word that the box looks for has all of the difference, the others nothing; of one token likewise."""
+    box = WordBox()
+    method = KernelSHAP(box, box.features, num_masks=40)
+    found = method.attribute(box.tokenize(["a gem is the film", "gem"]), 1)
+    expected = torch.zeros_like(found)
+    expected[0, 2] = expected[1, 1] = 0.9
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_methods_of_images_refuse_texts(white):
+    with pytest.raises(ValueError, match="GradCAM explains images, got tokens: RISE, Occlusion, LIME"):
+        GradCAM(white, white.features)
+    for method in (Saliency, SmoothRISE):
+        with pytest.raises(ValueError, match=f"{method.__name__} explains the pixels of images, black box"):
+            method(white)
+    with pytest.raises(ValueError, match="'saco' is one of images: use text-insertion"):
+        get_protocol("saco").evaluate(white, attributed(white))
 
 
 def test_queried_boxes_have_no_gradients():
