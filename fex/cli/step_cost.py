@@ -154,7 +154,7 @@ def step_overhead(
     return ratio(
         name,
         timer.samples["step"],
-        {**below, "explainer": (module.inner_epochs, timer.samples["explainer"])},
+        {**below, "explainer": (module.updates.epochs, timer.samples["explainer"])},
         target=target,
         label="step",
         shapes={

@@ -101,6 +101,8 @@ class Distiller:
             inputs: (B, 3, H, W), float, in [0, 1].
             target: class, one for all or (B,); by default the predicted ones.
         """
+        if not len(inputs):
+            return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
         return torch.stack([result.attribution for result in self.explain_instances(inputs, target)])
 
     def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[DAXResult]:

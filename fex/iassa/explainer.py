@@ -113,6 +113,8 @@ class IASSA:
             inputs: (B, 3, H, W), float, in [0, 1].
             target: class, one for all or (B,); by default the predicted ones, one query each.
         """
+        if not len(inputs):
+            return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
         return torch.stack([steps[-1].attribution for steps in self.explain_instances(inputs, target)])
 
     def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[list[Iteration]]:

@@ -131,7 +131,7 @@ def test_refused_inputs(inputs, message):
     [
         ({"num_classes": None}, "needs class_names or num_classes"),
         ({"class_names": ["a"]}, "1 class_names and num_classes=2"),
-        ({"num_classes": 0}, "Got 0 classes"),
+        ({"num_classes": 0}, "Got num_classes=0, expected at least 1"),
         ({"chunk": 0}, "chunk=0"),
         ({"std": (1.0, 1.0, 0.0)}, "std > 0"),
     ],

@@ -68,9 +68,13 @@ LOOKS_AT_NOTHING = {"random", "centre"}
 BLIND = {*LOOKS_AT_NOTHING, "attention_rollout"}  # to the class
 INSIDE = {"attlrp", "attention_rollout"}  # transformers only
 BILINEAR = {"gradcam", "gradcam_plus_plus", *INSIDE}  # on the pixels, by custom
-PIXELS = {"saliency", "smoothgrad", "input_x_gradient", "guided_gradcam"}  # maps that may be flat
+# Maps that may be flat: of a dead unit's gradient, or of a student that has not yet learnt anything.
+PIXELS = {"saliency", "smoothgrad", "input_x_gradient", "guided_gradcam", "student_lime"}
 # Queries an instance, the class being named.
-QUERIES = {"rise": 20, "smooth_rise": 20, "lime": 60, "kernel_shap": 80, "occlusion": 17, "sliding_window": 10}
+QUERIES = {
+    "rise": 20, "smooth_rise": 20, "lime": 60, "kernel_shap": 80, "occlusion": 17, "sliding_window": 10,
+    "dax": 20, "student_rise": 20, "student_lime": 20, "iassa": 36,
+}  # fmt: skip
 NETS = {"cnn": cnn, "vit": vit}
 
 

@@ -47,12 +47,12 @@ def test_one_pixel():
     assert decode(encode((1, 1))).getpixel((0, 0)) == (200, 100, 50)
 
 
-def test_exif_rotation_is_ignored():
+def test_a_photograph_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
     Image.new("RGB", (8, 4)).save(buffer, "JPEG", exif=exif)
-    assert decode(buffer.getvalue()).size == (8, 4)
+    assert decode(buffer.getvalue()).size == (4, 8)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_ppo_on_one_instance_reaches_the_optimum_of_equation_10(table):
         module.seed = step
         logits = module._encode(inputs, target)[1].detach()
         rollout = module._rollout(inputs, target, logits)
-        for _ in range(module.inner_epochs):
+        for _ in range(module.updates.epochs):
             loss, _ = module._loss(
                 module._encode(inputs, target), rollout, module.black_box(inputs), target, torch.ones(1)
             )
