@@ -120,7 +120,7 @@ def test_data_trains_an_explainer_one_step(line, home, tmp_path, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     config = shrink(load("quickstart"), tmp_path)
-    config["trainer"] |= {"limit_train_batches": 1, "limit_val_batches": 1, "callbacks": [], "logger": False}
+    config["trainer"] |= {"max_steps": 1, "limit_val_batches": 1, "callbacks": [], "logger": False}
     config["trainer"] |= {"enable_checkpointing": False, "enable_model_summary": False}
     config["data"] = made(line)
     config["data"]["init_args"]["batch_size"] = 2
