@@ -1,34 +1,42 @@
 """Data modules."""
 
 from datamodules.augment import Augment, FlipCrop, HorizontalFlip, SpectrogramAugment
-from datamodules.base import ImageDataModule
+from datamodules.base import DataModule, ImageDataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.esc10 import ESC10
 from datamodules.folder import Folder
 from datamodules.hub import Hub
 from datamodules.imagenet import ImageNet
+from datamodules.movie_reviews import MovieReviews
 from datamodules.parquet import Parquet
 from datamodules.scenes import Scenes
 from datamodules.segmentation import Segmentation, TopRows
 from datamodules.sound import NoisePadding, SoundDataModule
 from datamodules.sound_folder import SoundFolder
+from datamodules.sst2 import SST2
+from datamodules.texts import TextDataModule, Texts
 
 __all__ = [
-    "CIFAR10",
-    "ESC10",
     "Augment",
+    "CIFAR10",
+    "DataModule",
+    "ESC10",
     "FlipCrop",
     "Folder",
     "HorizontalFlip",
     "Hub",
     "ImageDataModule",
     "ImageNet",
-    "Parquet",
-    "Scenes",
+    "MovieReviews",
     "NoisePadding",
+    "Parquet",
+    "SST2",
+    "Scenes",
     "Segmentation",
     "SoundDataModule",
     "SoundFolder",
     "SpectrogramAugment",
+    "TextDataModule",
+    "Texts",
     "TopRows",
 ]

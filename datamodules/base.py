@@ -13,37 +13,36 @@ from datamodules.rows import EvalStream, RowStream, TrainStream, collate
 from fex.preprocess import Preprocess
 from fex.types import Batch
 
-__all__ = ["ImageDataModule", "ShardedBatchSampler", "collate"]
+__all__ = ["DataModule", "ImageDataModule", "ShardedBatchSampler", "collate"]
 
 log = logging.getLogger("datamodules")
 
 
-class ImageDataModule(pl.LightningDataModule):
-    """Base of the image datamodules: subclasses fill `self.datasets` in `setup`.
+class DataModule(pl.LightningDataModule):
+    """Base of the datamodules of any modality: subclasses fill `self.datasets` in `setup`.
 
     Args:
         batch_size: instances a step and a process.
         num_workers: loader processes; 0 loads in the training process.
-        preprocess: geometry of the inputs; by default that of the module's black box.
-        augment: changes training batches.
-        seed: seed of order and augmentation.
+        preprocess: from raw data to inputs; by default that of the module's black box.
+        seed: seed of the order.
 
     Attributes:
         datasets: "train", "val", "test", "predict" -> a data set of dicts (`Batch` without the batch axis), one with
-            ``batch(indices) -> Batch``, or a `StreamSource`.
+            ``batch(indices) -> Batch``, or a `StreamSource`; with ``lengths`` (n,) where rows differ in length.
         class_names: names of the labels, where the data has them.
         epoch_size: training rows of an epoch where the training data is a stream; by default the stream's length.
     """
 
     class_names: list[str] | None = None
     epoch_size: int | None = None
+    noun = "instances"
 
     def __init__(
         self,
         batch_size: int = 32,
         num_workers: int = 0,
-        preprocess: Preprocess | None = None,
-        augment: Augment | None = None,
+        preprocess: Any = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -51,13 +50,13 @@ class ImageDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"batch_size must be at least 1 and num_workers at least 0, got {batch_size} and {num_workers}."
             )
-        self.batch_size, self.num_workers, self.augment, self.seed = batch_size, num_workers, augment, seed
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._preprocess = preprocess
         self.datasets: dict[str, Any] = {}
         self._streams: dict[str, RowStream] = {}
 
     @property
-    def known_preprocess(self) -> Preprocess | None:
+    def known_preprocess(self) -> Any:
         """Given, or that of the Lightning module's black box, or None."""
         if self._preprocess is not None:
             return self._preprocess
@@ -65,7 +64,7 @@ class ImageDataModule(pl.LightningDataModule):
         return getattr(module, "preprocess", None)
 
     @property
-    def preprocess(self) -> Preprocess:
+    def preprocess(self) -> Any:
         """As `known_preprocess`, where there must be one."""
         found = self.known_preprocess
         if found is None:
@@ -74,7 +73,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Images that could not be read so far, by stage."""
+        """Instances that could not be read so far, by stage."""
         sources = {**self.datasets, **self._streams}
         return {stage: len(data.skips) for stage, data in sources.items() if hasattr(data, "skips")}
 
@@ -108,6 +107,7 @@ class ImageDataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             position=self._position if shuffle else None,
+            lengths=getattr(data, "lengths", None),
         )
         return table_loader(data, sampler, self.num_workers)
 
@@ -139,6 +139,37 @@ class ImageDataModule(pl.LightningDataModule):
         """The "predict" data, or else the test data."""
         return self._loader("predict" if "predict" in self.datasets else "test")
 
+    def teardown(self, stage: str) -> None:
+        """Says how many instances could not be read."""
+        for part, count in self.skipped.items():
+            if count:
+                log.warning("%d %s of the %s data could not be read and were skipped.", count, self.noun, part)
+
+
+class ImageDataModule(DataModule):
+    """Base of the image datamodules.
+
+    Args:
+        batch_size: see `DataModule`.
+        num_workers: see there.
+        preprocess: geometry of the inputs; by default that of the module's black box.
+        augment: changes training batches.
+        seed: seed of order and augmentation.
+    """
+
+    noun = "images"
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        preprocess: Preprocess | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, preprocess, seed)
+        self.augment = augment
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments training batches, by noise that depends on seed and step alone, drawn for the global batch."""
         if self.augment is not None and self.trainer is not None and self.trainer.training:
@@ -148,9 +179,3 @@ class ImageDataModule(pl.LightningDataModule):
             rows = noise[rank * count : (rank + 1) * count].to(batch["inputs"].device)
             batch["inputs"] = self.augment(batch["inputs"], rows)
         return batch
-
-    def teardown(self, stage: str) -> None:
-        """Says how many images could not be read."""
-        for part, count in self.skipped.items():
-            if count:
-                log.warning("%d images of the %s data could not be read and were skipped.", count, part)

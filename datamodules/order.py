@@ -3,9 +3,33 @@
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = ["ShardedBatchSampler", "held_back"]
+__all__ = ["ShardedBatchSampler", "bucketed", "held_back"]
+
+POOL = 64  # batches whose rows are sorted by length together
+
+
+def bucketed(order: list[int], lengths: Tensor, batch: int, generator: torch.Generator) -> list[int]:
+    """A permutation in which each batch holds rows of like length, so that padding costs little.
+
+    Rows move within pools of `POOL` batches only, and the batches of a pool come in random order; the rows after the
+    last whole batch stay where they are.
+
+    Args:
+        order: rows.
+        lengths: of every row (n,), int64.
+        batch: rows of the global batch.
+        generator: of the order of the batches.
+    """
+    whole = len(order) // batch * batch
+    found: list[int] = []
+    for first in range(0, whole, POOL * batch):
+        pool = torch.tensor(order[first : min(first + POOL * batch, whole)])
+        pool = pool[lengths[pool].argsort(stable=True)].view(-1, batch)
+        found += pool[torch.randperm(len(pool), generator=generator)].flatten().tolist()
+    return found + order[whole:]
 
 
 class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
@@ -25,6 +49,8 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
         rank: this process.
         world_size: number of processes.
         position: number of the next training batch, asked at the first batch of each iteration; by default 0.
+        lengths: of the rows (length,), int64, where batches shall hold rows of like length; evaluation then goes from
+            the shortest to the longest.
     """
 
     def __init__(
@@ -37,13 +63,14 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
         rank: int = 0,
         world_size: int = 1,
         position: Callable[[], int] | None = None,
+        lengths: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0 ... {world_size - 1} (world_size {world_size}), got {rank}.")
         self.length, self.batch_size, self.shuffle, self.seed = length, batch_size, shuffle, seed
-        self.rank, self.world_size, self.position = rank, world_size, position
+        self.rank, self.world_size, self.position, self.lengths = rank, world_size, position, lengths
         # Data smaller than one batch still trains: the one batch is padded like an evaluation batch.
         self.drop_last = shuffle and length >= batch_size * world_size
 
@@ -54,9 +81,12 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
     def _order(self, number: int) -> list[int]:
         """Permutation of one pass."""
         if not self.shuffle:
-            return list(range(self.length))
+            return list(range(self.length)) if self.lengths is None else self.lengths.argsort(stable=True).tolist()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        return torch.randperm(self.length, generator=generator).tolist()
+        order = torch.randperm(self.length, generator=generator).tolist()
+        if self.lengths is None:
+            return order
+        return bucketed(order, self.lengths, self.batch_size * self.world_size, generator)
 
     def __iter__(self) -> Iterator[list[tuple[int, bool]]]:
         steps = len(self)

@@ -1,4 +1,4 @@
-"""Counting pictures that could not be read."""
+"""Counting instances that could not be read."""
 
 import logging
 
@@ -12,13 +12,15 @@ log = logging.getLogger("datamodules")
 
 
 class Skips:
-    """Counts pictures that could not be read, over all loader processes, and logs the first few.
+    """Counts instances that could not be read, over all loader processes, and logs the first few.
 
     Args:
         slots: rows of a data set (each is counted once), or loader processes of a stream.
+        noun: what an instance is called, with its article.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, noun: str = "an image") -> None:
+        self.noun = noun
         self._counts = torch.zeros(slots, dtype=torch.int32).share_memory_()
 
     def __len__(self) -> int:
@@ -38,6 +40,6 @@ class Skips:
     def _tell(self, name: str, error: Exception) -> None:
         count = len(self)
         if count <= _NAMED:
-            log.warning("Skipped an image that cannot be read: %s (%s).", name, error)
+            log.warning("Skipped %s that cannot be read: %s (%s).", self.noun, name, error)
         if count == _NAMED:
-            log.warning("Further unreadable images are counted, not named.")
+            log.warning("Further ones are counted, not named.")

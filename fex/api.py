@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.text import TextInputs
 from fex.class_names import class_index
 from fex.explainer import AmortizedExplainer, load_explainer
 from fex.explanation import Explanation
 from fex.features import PatchGrid
 from fex.image_files import Picture, as_inputs
+from fex.text_api import explain_texts_by
+from fex.text_explainer import AmortizedTextExplainer
 from fex.types import Explainer
 
 __all__ = ["explain"]
@@ -26,11 +29,11 @@ def explain(
     *,
     black_box: BlackBox | None = None,
 ) -> list[Explanation]:
-    """Explains one image, or a batch.
+    """Explains one image or text, or several.
 
     Args:
         image: picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of these; or a tensor (3, H, W) or
-            (B, 3, H, W), RGB in [0, 1].
+            (B, 3, H, W), RGB in [0, 1]; for an explainer of texts a text, a pair (a tuple) or a list of texts.
         explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
             explainer, such as those of `fex.baselines`.
         target: class by name or index; by default the predicted ones.
@@ -49,11 +52,15 @@ def explain(
     """
     if isinstance(explainer, (str, Path)):
         explainer = load_explainer(explainer)
+    if isinstance(explainer, AmortizedTextExplainer):
+        return explainer.explain(image, target, top_k, black_box=black_box)  # type: ignore[arg-type, return-value]
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):
         raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")
+    if isinstance(box, TextInputs):
+        return explain_texts_by(explainer, box, image, target, top_k)  # type: ignore[arg-type, return-value]
     return _explain_by(explainer, box, image, target, top_k)
 
 

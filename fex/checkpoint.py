@@ -1,4 +1,4 @@
-"""Reading the checkpoints of explainers."""
+"""Reading and exporting the checkpoints of explainers."""
 
 import pickle
 from pathlib import Path
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fex.resources import manifest, resource_dir, shipped_path
-from fex.weights import load_weights
+from fex.weights import load_weights, save_weights
 
-__all__ = ["read_checkpoint", "read_plain"]
+__all__ = ["export_explainer", "read_checkpoint", "read_plain"]
 
 # What torch.load raises for a file that is cut off, changed, or no checkpoint.
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
@@ -81,3 +81,16 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if meta.get("kind") != "explainer":
         raise ValueError(f"{path} holds a {meta.get('kind')!r}, expected an explainer: use fex.load_black_box for it.")
     return tensors, meta
+
+
+def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
+    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors.
+
+    Where a shipped backbone was trained by adapters, these alone are written, and what is shipped is named.
+    """
+    tensors, meta = read_checkpoint(checkpoint)
+    if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
+        from fex.text_explainer import adapters_only
+
+        tensors, meta = adapters_only(tensors, meta)
+    save_weights(path, tensors, meta)

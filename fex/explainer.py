@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.checkpoint import read_checkpoint
+from fex.checkpoint import export_explainer, read_checkpoint
 from fex.checks import as_targets, check_inputs
 from fex.class_names import class_index
 from fex.explanation import Explanation
-from fex.features import PatchGrid
+from fex.features import Features, PatchGrid
 from fex.image_files import Picture, as_inputs, as_picture
 from fex.nets import ClassMapNet, rebuild
 from fex.preprocess import Preprocess
 from fex.removal import Removal
-from fex.weights import load_state, save_weights
+from fex.weights import load_state
 
 __all__ = ["AmortizedExplainer", "explainer_meta", "export_explainer", "load_explainer"]
 
@@ -29,11 +29,13 @@ def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, meth
         "kind": "explainer",
         "method": method,
         "net": net.init_args,
-        "grid": [net.features.height, net.features.width],
+        "modality": net.features.modality,
+        "grid": list(net.features.grid) if net.features.grid else None,
         "class_names": list(black_box.class_names),
         "preprocess": black_box.preprocess.to_dict(),
         "black_box": black_box.name,
         "removal": removal.name,
+        "adapter_args": getattr(net.encoder, "adapter_args", None) if getattr(net.encoder, "base", None) else None,
     }
 
 
@@ -51,14 +53,19 @@ class AmortizedExplainer:
         method, black_box, removal: how results are named.
     """
 
+    features: Features
+
     def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
         self.net = net.eval().requires_grad_(requires_grad=False)
         self.meta = meta
         self.features = net.features
-        self.preprocess = Preprocess(**meta["preprocess"])
+        self.preprocess: Any = self._preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
         self.device = torch.device("cpu")
+
+    def _preprocess(self, data: dict[str, Any]) -> Any:
+        return Preprocess(**data)
 
     def to(self, device: torch.device | str) -> "AmortizedExplainer":
         """Moves the network."""
@@ -206,12 +213,6 @@ class AmortizedExplainer:
         return self.preprocess(as_picture(image))
 
 
-def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
-    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors."""
-    tensors, meta = read_checkpoint(checkpoint)
-    save_weights(path, tensors, meta)
-
-
 def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
     """A trained explainer, ready to explain; needs neither the black box nor data, and runs no code from the file.
 
@@ -224,6 +225,10 @@ def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
     """
     tensors, meta = read_checkpoint(name_or_path)
     try:
+        if meta.get("modality", "image") == "text":
+            from fex.text_explainer import build_text_explainer
+
+            return build_text_explainer(tensors, meta, source=str(name_or_path))
         net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
         load_state(net, tensors, source=str(name_or_path))
         return AmortizedExplainer(net, meta)

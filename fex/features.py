@@ -1,16 +1,104 @@
 """N features and where they lie in the input."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["PatchGrid"]
+from fex.sampling import pixel_seeds
+
+__all__ = ["Features", "ImageFeatures", "PatchGrid"]
+
+
+class Features(Protocol):
+    """What every kind of features tells: how many there are in an input, and where.
+
+    Attributes:
+        modality: "image" or "text".
+        num_features: the largest N.
+        grid: (height, width) where the features are a grid, else None.
+    """
+
+    modality: ClassVar[str]
+
+    @property
+    def num_features(self) -> int: ...
+
+    @property
+    def grid(self) -> tuple[int, int] | None: ...
+
+    def count(self, inputs: Tensor) -> int:
+        """N of these inputs."""
+        ...
+
+    def valid(self, inputs: Tensor) -> Tensor | None:
+        """Which entries of (B, N) are features of the instance, bool; None where all are."""
+        ...
+
+    def keep(self, masks: Tensor, inputs: Tensor) -> Tensor:
+        """Masks (R, N) of inputs (R, ...), broadcastable against the inputs."""
+        ...
+
+    def on_inputs(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """Values (B, N) on the pixels or tokens of the inputs that they belong to."""
+        ...
+
+    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """The same, smooth where there is a between."""
+        ...
+
+    def pool(self, values: Tensor) -> Tensor:
+        """Values of pixels or tokens as means of features (B, N)."""
+        ...
+
+    def seeds(self, inputs: Tensor, seed: int) -> list[int]:
+        """A seed for each instance, from its content and `seed` alone, whatever batch it comes in."""
+        ...
+
+    def describe(self) -> str:
+        """How tables call the unit."""
+        ...
+
+
+class ImageFeatures(ABC):
+    """What all features that partition the pixels share: every instance has all N of them."""
+
+    modality: ClassVar[str] = "image"
+
+    @abstractmethod
+    def expand(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """The value of each pixel's feature: (..., N) -> (..., H, W), any dtype."""
+
+    def count(self, inputs: Tensor) -> int:  # noqa: ARG002 the contract of features
+        """N, the same for all images."""
+        return self.num_features  # type: ignore[attr-defined]
+
+    def valid(self, inputs: Tensor) -> None:  # noqa: ARG002
+        """All of them are features of the image."""
+        return
+
+    def keep(self, masks: Tensor, inputs: Tensor) -> Tensor:
+        """Masks (R, N) on the pixels of `inputs` (R, 3, H, W): (R, 1, H, W), in the inputs' type."""
+        return self.expand(masks.to(inputs.dtype), (inputs.shape[-2], inputs.shape[-1])).unsqueeze(1)
+
+    def on_inputs(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """Values on the pixels of `inputs` that the features cover: (B, N) -> (B, H, W)."""
+        return self.expand(values, (inputs.shape[-2], inputs.shape[-1]))
+
+    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """The same, smooth where there is a between."""
+        return self.on_inputs(values, inputs)
+
+    def seeds(self, inputs: Tensor, seed: int) -> list[int]:
+        """A seed for each image, from its pixels and `seed` alone."""
+        return pixel_seeds(inputs, seed)
 
 
 @dataclass(frozen=True)
-class PatchGrid:
+class PatchGrid(ImageFeatures):
     """A grid of height x width rectangular patches over an image of any size; N = height * width, row by row.
 
     Where the image's side is no multiple of the grid's, patch i of n covers the pixels p with floor(p n / side) = i,
@@ -38,6 +126,19 @@ class PatchGrid:
     def num_features(self) -> int:
         """N."""
         return self.height * self.width
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
+        """Bilinear upsampling to the pixels of `inputs`: (B, N) -> (B, H, W)."""
+        return self.smooth(values, (inputs.shape[-2], inputs.shape[-1]))
+
+    def describe(self) -> str:
+        """Such as "8x8 patches"."""
+        return f"{self.height}x{self.width} patches"
 
     def _check(self, values: Tensor, size: tuple[int, int]) -> None:
         if values.shape[-1] != self.num_features:

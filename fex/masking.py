@@ -6,40 +6,51 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fex.features import PatchGrid
-from fex.removal import Removal
+from fex.features import Features
+from fex.removal import Mean, Removal
+from fex.token_removal import MaskToken
 
 if TYPE_CHECKING:
     from fex.black_box import BlackBox
 
-__all__ = ["Masker", "masked_probabilities"]
+__all__ = ["Masker", "masked_probabilities", "masker_for"]
 
 
 @dataclass(frozen=True)
 class Masker:
-    """Puts masks (1 = kept, 0 = removed; soft values mix) on images.
+    """Puts masks (1 = kept, 0 = removed; on images soft values mix) on inputs of any modality.
 
     Args:
         features: N features and where they lie.
         removal: what stands in for a removed feature.
-        mean: the black box's mean colour, (3,), in [0, 1].
+        mean: the black box's `neutral`: its mean colour, RGB in [0, 1]; for texts its mask and padding tokens.
+
+    Raises:
+        ValueError: a removal of another modality than the features.
     """
 
-    features: PatchGrid
+    features: Features
     removal: Removal
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if self.features.modality != self.removal.modality:
+            raise ValueError(
+                f"Got removal {self.removal.name!r}, of {self.removal.modality} features, for {self.features}: use "
+                f"{'MaskToken or DropToken' if self.features.modality == 'text' else 'Mean, Black, Blur or Noise'}."
+            )
 
     def fill(self, inputs: Tensor) -> Tensor:
-        """The fill for `inputs` (B, 3, H, W), broadcastable against them."""
+        """The fill for `inputs` (B, ...), broadcastable against them."""
         return self.removal(inputs, torch.tensor(self.mean))
 
     def blank(self, inputs: Tensor) -> Tensor:
-        """The inputs with every feature removed: (B, 3, H, W), or (1, 3, H, W) where the fill is constant."""
-        fill = self.fill(inputs)
-        return fill.expand(fill.shape[0], -1, *inputs.shape[-2:]).contiguous()
+        """The inputs with every feature removed: (B, ...), or (1, ...) where that is the same for all."""
+        some = inputs[:1] if self.removal.constant else inputs
+        return self(some, torch.zeros(len(some), 1, self.features.count(some), device=inputs.device))
 
     def __call__(self, inputs: Tensor, masks: Tensor) -> Tensor:
-        """Inputs (B, 3, H, W) and masks (B, K, N) -> (B * K, 3, H, W), instance by instance."""
+        """Inputs (B, ...) and masks (B, K, N) -> (B * K, ...), instance by instance."""
         if masks.ndim != 3 or masks.shape[0] != inputs.shape[0]:
             raise ValueError(
                 f"Got masks of shape {tuple(masks.shape)} for {inputs.shape[0]} inputs, expected (B, K, N) with "
@@ -49,11 +60,16 @@ class Masker:
         return self.rows(inputs, self.fill(inputs), masks.flatten(0, 1), rows)
 
     def rows(self, inputs: Tensor, fill: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
-        """Masks (R, N) put on ``inputs[rows]`` -> (R, 3, H, W); what the chunked callers use."""
-        size = (inputs.shape[-2], inputs.shape[-1])
-        keep = self.features.expand(masks.to(inputs.dtype), size).unsqueeze(1)
+        """Masks (R, N) put on ``inputs[rows]`` -> (R, ...); what the chunked callers use."""
+        chosen = inputs[rows]
         behind = fill if fill.shape[0] == 1 else fill[rows]
-        return torch.lerp(behind.expand(len(rows), -1, *size), inputs[rows], keep)
+        return self.removal.place(chosen, behind, self.features.keep(masks, chosen))
+
+
+def masker_for(black_box: "BlackBox", features: Features, removal: Removal | None = None) -> Masker:
+    """The masker of a black box; by default features are removed by its mean colour or its mask token."""
+    usual = MaskToken() if features.modality == "text" else Mean()
+    return Masker(features, removal or usual, black_box.neutral)
 
 
 @torch.no_grad()
@@ -71,7 +87,7 @@ def masked_probabilities(
     Args:
         black_box: the box; spends B * K queries.
         masker: features and removal.
-        inputs: (B, 3, H, W), float, RGB in [0, 1].
+        inputs: (B, ...), as the box takes them.
         masks: (B, K, N), bool or float, 1 = kept.
         target: (B,), int64; None returns every class.
         fill: ``masker.fill(inputs)``, for callers who ask more than once about the same inputs.

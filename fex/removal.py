@@ -1,7 +1,7 @@
-"""What stands in for a removed feature of an image. A removal maps inputs to the picture behind the mask.
+"""What stands in for a removed feature. A removal maps inputs to what is behind the mask, and puts both together.
 
-All work on pixels in [0, 1] (method notes §4): `Mean` is 0 after the black box's own normalisation, `Black` is 0
-before it.
+Those of images work on pixels in [0, 1] (method notes §4): `Mean` is 0 after the black box's own normalisation, `Black`
+is 0 before it. Those of texts are in `fex.token_removal`.
 """
 
 from abc import ABC, abstractmethod
@@ -23,19 +23,25 @@ class Removal(ABC):
 
     Attributes:
         name: the word by which results name the removal.
-        constant: True when the fill does not depend on the instance; the blank input is then one query for all.
+        constant: True when the blank input does not depend on the instance; it is then one query for all.
+        modality: kind of features that can be removed so.
     """
 
     name: str
     constant: bool = True
+    modality: str = "image"
 
     @abstractmethod
     def __call__(self, inputs: Tensor, mean: Tensor) -> Tensor:
-        """Fill for `inputs` (B, 3, H, W) in [0, 1]; `mean` (3,) is the black box's mean colour.
+        """Fill for `inputs` (B, ...); `mean` is the black box's `neutral`: its mean colour (3,), for a text its tokens.
 
         Returns:
             A tensor that broadcasts against `inputs`.
         """
+
+    def place(self, inputs: Tensor, fill: Tensor, keep: Tensor) -> Tensor:
+        """Inputs where `keep` is 1, the fill where it is 0; values between mix. Shapes broadcast to the inputs'."""
+        return torch.lerp(fill.expand_as(inputs), inputs, keep)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

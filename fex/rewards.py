@@ -17,17 +17,24 @@ class Reward(ABC):
     uses_blank: bool = False
 
     @abstractmethod
-    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
         """Rewards of masks.
 
         Args:
             scores: f_y of the masked inputs, (B, K), probabilities.
-            masks: (B, K, N), 1 = kept.
+            masks: (B, K, N), 1 = kept; 0 where an entry is no feature.
             blank: f_y of the blank input, (B,); zeros unless `uses_blank`.
+            count: features of each instance, (B,); by default all N.
 
         Returns:
             Rewards (B, K), float32.
         """
+
+
+def _price(masks: Tensor, count: Tensor | None) -> Tensor:
+    """N / (K_m + 1), (B, K)."""
+    total = masks.shape[-1] if count is None else count.unsqueeze(1)
+    return total / (masks.sum(-1) + 1)
 
 
 class PaperRatio(Reward):
@@ -37,8 +44,8 @@ class PaperRatio(Reward):
     mask. `BlankCorrectedRatio` closes that hole.
     """
 
-    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
-        return scores * masks.shape[-1] / (masks.sum(-1) + 1)
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
+        return scores * _price(masks, count)
 
 
 class BlankCorrectedRatio(Reward):
@@ -46,12 +53,12 @@ class BlankCorrectedRatio(Reward):
 
     uses_blank = True
 
-    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
-        return (scores - blank.unsqueeze(1)) * masks.shape[-1] / (masks.sum(-1) + 1)
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
+        return (scores - blank.unsqueeze(1)) * _price(masks, count)
 
 
 class Retained(Reward):
     """f_y(m x) itself: for budgets that fix how much is kept, so that no price is needed."""
 
-    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
         return scores

@@ -26,6 +26,7 @@ class Rollout:
         control: weights of the control variate (B, N), in units of the reward.
         scores: f_y of the masked inputs (B, K).
         rewards: (B, K).
+        valid: which entries are features of the instance (B, N), bool; None where all are.
     """
 
     masks: Tensor
@@ -35,10 +36,12 @@ class Rollout:
     control: Tensor
     scores: Tensor
     rewards: Tensor
+    valid: Tensor | None = None
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """The instances `rows`, int64."""
-        return Rollout(*(getattr(self, field.name)[rows] for field in fields(self)))
+        values = (getattr(self, field.name) for field in fields(self))
+        return Rollout(*(None if value is None else value[rows] for value in values))
 
 
 @torch.no_grad()
@@ -61,7 +64,7 @@ def collect(
     Args:
         black_box: the box.
         masker: features and removal.
-        inputs: (B, 3, H, W) in [0, 1].
+        inputs: (B, ...), as the box takes them.
         target: classes (B,), int64.
         logits: the explainer's logits of the target (B, N).
         noise: of the masks (B, K, N) and of the budgets (B, K), uniform on [0, 1).
@@ -72,18 +75,24 @@ def collect(
         temperature: lambda_en, for a compatible control.
     """
     mask_noise, budget = noise
-    centred = exploration.centre(logits)
+    valid = masker.features.valid(inputs)
+    centred = exploration.centre(logits, valid)
     sampling = exploration(centred, budget)
     masks = policy.sample(sampling, mask_noise)
+    old_log_prob = policy.log_prob(sampling, masks)
+    if valid is not None:  # what is no feature is never removed, and never counted as kept
+        masks = masks * valid.unsqueeze(1)
+        old_log_prob = old_log_prob * valid.unsqueeze(1)
     scores = masked_probabilities(black_box, masker, inputs, masks, target)
     return Rollout(
         masks=masks,
         budget=budget,
-        old_log_prob=policy.log_prob(sampling, masks),
+        old_log_prob=old_log_prob,
         kept=exploration.reference(budget).sigmoid().squeeze(-1),
         control=control(centred, temperature),
         scores=scores,
-        rewards=reward(scores, masks, blank),
+        rewards=reward(scores, masks, blank, None if valid is None else valid.sum(1)),
+        valid=valid,
     )
 
 

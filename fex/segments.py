@@ -1,15 +1,18 @@
 """Segments of one image as features: the same interface as a patch grid, for one picture's own partition."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from fex.features import ImageFeatures
 
 __all__ = ["Segments"]
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
+class Segments(ImageFeatures):
     """A partition of one image's pixels into N segments.
 
     Args:
@@ -26,6 +29,8 @@ class Segments:
 
     labels: Tensor
     num_features: int = field(init=False)
+
+    grid: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype is not torch.int64 or self.labels.numel() == 0:
@@ -58,3 +63,7 @@ class Segments:
         total = pixels.new_zeros(pixels.shape[0], self.num_features)
         total.index_add_(1, flat, pixels.flatten(1))
         return total / torch.bincount(flat, minlength=self.num_features)
+
+    def describe(self) -> str:
+        """Such as "12 segments"."""
+        return f"{self.num_features} segments"

@@ -15,12 +15,14 @@ class Batch(TypedDict, total=False):
     """What every datamodule yields.
 
     Attributes:
-        inputs: images (B, 3, H, W), float32, RGB in [0, 1]; the black box and the explainer normalise themselves.
+        inputs: images (B, 3, H, W), float32, RGB in [0, 1]; the black box and the explainer normalise themselves. Texts
+            are token ids (B, L), int64, padded on the right.
         labels: true classes (B,), int64; absent where the data has none.
-        masks: ground-truth foreground (B, H, W), bool; only segmentation data.
+        masks: ground-truth foreground (B, H, W), bool, of segmentation data; tokens of human rationales (B, L), bool.
+        words: number of the word that each token belongs to (B, L), int64; -1 where there is none. Only texts.
         index: position of each instance in its data set (B,), int64.
         valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
-            image could not be read (B,), bool.
+            input could not be read (B,), bool.
         waveforms: sound of each instance (B, T), float32, in [-1, 1]; only sound data that was asked for it.
         names: file name or place in the data of each instance, a list of B strings; absent for data held in memory.
     """
@@ -28,6 +30,7 @@ class Batch(TypedDict, total=False):
     inputs: Tensor
     labels: Tensor
     masks: Tensor
+    words: Tensor
     index: Tensor
     valid: Tensor
     waveforms: Tensor

@@ -14,11 +14,10 @@ from fex.black_box import BlackBox
 from fex.checks import differences
 from fex.estimators import Noise
 from fex.explainer import explainer_meta
-from fex.features import PatchGrid
-from fex.masking import Masker
+from fex.features import Features
+from fex.masking import masker_for
 from fex.nets import ClassMapNet
-from fex.preprocess import Preprocess
-from fex.removal import Mean, Removal
+from fex.removal import Removal
 from fex.rollout import BlankScores
 from fex.types import Batch
 from lightning_modules.inner_epochs import InnerEpochs
@@ -33,9 +32,9 @@ class AmortizedModule(pl.LightningModule):
 
     Args:
         black_box: what is explained; queried only, and no part of the module's state.
-        features: N features.
+        features: N features; None takes those that the inputs have by themselves, the tokens of a text.
         explainer: the network; built here for the box's classes and these features.
-        removal: what stands in for a removed feature; by default the mean colour.
+        removal: what stands in for a removed feature; by default the mean colour, or the mask token of a text.
         num_masks: masks an instance and step.
         noise: randomness of the masks.
         updates: the optimiser steps of a batch; optimisation is manual.
@@ -56,7 +55,7 @@ class AmortizedModule(pl.LightningModule):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: Features | None,
         explainer: ClassMapNet,
         removal: Removal | None,
         *,
@@ -69,17 +68,20 @@ class AmortizedModule(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        own, (height, width) = explainer.encoder.size, black_box.preprocess.size
-        if own is not None and own != (height, width):
+        own = explainer.encoder.size
+        if own is not None and own != black_box.preprocess.size:
+            height, width = black_box.preprocess.size
             raise ValueError(
                 f"The encoder takes {own[0]} x {own[1]} pixels, the black box {black_box.name!r} {height} x {width}: "
                 f"give the box `preprocess: {{height: {own[0]}, width: {own[1]}}}`, or the encoder "
                 f"`model_args: {{img_size: {height}}}`."
             )
         self.automatic_optimization = False
-        self.black_box, self.features, self.removal = black_box, features, removal or Mean()
-        self.explainer = explainer.build(black_box.num_classes, features)
-        self.masker = Masker(features, self.removal, black_box.mean)
+        self.black_box = black_box
+        self.features: Features = features if features is not None else black_box.features
+        self.explainer = explainer.build(black_box.num_classes, self.features)
+        self.masker = masker_for(black_box, self.features, removal)
+        self.removal = self.masker.removal
         self.num_masks, self.noise, self.seed, self.updates = num_masks, noise, seed, updates
         self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.agreement = MeanMetric()
@@ -87,8 +89,8 @@ class AmortizedModule(pl.LightningModule):
         self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
     @property
-    def preprocess(self) -> Preprocess:
-        """Geometry of the inputs; the datamodule reads it."""
+    def preprocess(self) -> Any:
+        """Geometry of the inputs, or their tokenizer; the datamodule reads it."""
         return self.black_box.preprocess
 
     @property
@@ -110,18 +112,18 @@ class AmortizedModule(pl.LightningModule):
         self.black_box.to(self.device)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
-        """Attribution of the classes `target` (B,): inputs (B, 3, H, W) in [0, 1] -> (B, N)."""
+        """Attribution of the classes `target` (B,): inputs (B, ...) -> (B, N)."""
         return self.explainer.explain(inputs, target)[0]
 
-    def _draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """This rank's rows of the global batch's noise, a function of seed and step alone."""
+    def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
         trainer = self._trainer
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
         world, rank = world_size_of(self), rank_of(self)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows].to(self.device), budgets[rows].to(self.device)
+        return masks[rows, :, :count].to(self.device), budgets[rows].to(self.device)
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -197,7 +199,9 @@ class AmortizedModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), self._meta()
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        unlike = [line for key in ("net", "grid", "class_names") for line in differences(key, found[key], own[key])]
+        found = {"modality": "image", **found}  # older checkpoints are all of images
+        keys = ("net", "modality", "grid", "class_names")
+        unlike = [line for key in keys for line in differences(key, found[key], own[key])]
         if unlike:
             raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
         self.black_box.queries = checkpoint["fex_queries"] // world_size_of(self)

@@ -25,6 +25,7 @@ from fex.removal import Removal
 from fex.rewards import BlankCorrectedRatio, Reward
 from fex.rollout import Rollout, collect
 from fex.types import Batch
+from fex.valid import mean_over, std_over
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, valid_weight
@@ -37,9 +38,9 @@ class FEXModule(AmortizedModule):
 
     Args:
         black_box: what is explained; queried only.
-        features: N features.
+        features: N features; None takes those that the inputs have by themselves, the tokens of a text.
         explainer: the network g with its value head.
-        removal: what stands in for a removed feature.
+        removal: what stands in for a removed feature; by default the mean colour, or the mask token of a text.
         reward: c(m, x).
         num_masks: masks an instance and step (the paper's trajectory length T).
         noise: randomness of the masks.
@@ -70,7 +71,7 @@ class FEXModule(AmortizedModule):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: PatchGrid | None,
         explainer: ExplainerNet,
         removal: Removal | None = None,
         reward: Reward | None = None,
@@ -113,14 +114,16 @@ class FEXModule(AmortizedModule):
 
     def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
-        blank = self._blank(inputs, target) if self.reward.uses_blank else inputs.new_zeros(len(inputs))
+        blank = (
+            self._blank(inputs, target) if self.reward.uses_blank else torch.zeros(len(inputs), device=inputs.device)
+        )
         return collect(
             self.black_box,
             self.masker,
             inputs,
             target,
             logits,
-            self._draw(len(inputs)),
+            self._draw(len(inputs), self.features.count(inputs)),
             exploration=self.exploration,
             control=self.control,
             reward=self.reward,
@@ -176,7 +179,8 @@ class FEXModule(AmortizedModule):
         signs["reward"] = rollout.rewards.mean()
         signs["masked_score"] = rollout.scores.mean()
         signs["clean_score"] = clean.amax(1).mean()
-        signs["kept_share"] = rollout.masks.mean()
-        signs["logit_spread"] = logits.std(1).mean()
+        every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
+        signs["kept_share"] = mean_over(rollout.masks, every).mean()
+        signs["logit_spread"] = std_over(logits, rollout.valid).mean()
         logged = self._log_signs(signs, batch_size)
         self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)

@@ -1,6 +1,7 @@
 """The packaged configs at a size for tests: generated data and weights, two batches, everything in one folder."""
 
 import io
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from PIL import Image
 from fex.backbones import build_timm
 from fex.preprocess import Preprocess
 from fex.resources import resource_dir
+from fex.text_backbone import load_text_net, save_text_black_box
 from fex.weights import save_black_box
 from tests.datamodules.sounds import esc10_folder
+from tests.texts import sentences, text_folder
 
 RUNS = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
 INSTANCES = [name for name in RUNS if name.startswith(("dax_", "iassa_"))]  # no epochs, no checkpoints
@@ -81,10 +84,52 @@ def imagenet_folder(folder: Path) -> Path:
     return root
 
 
+TEXT_MODELS = ("minilm", "minilm_sst2", "textattack/bert-base-uncased-SST-2")
+
+
+def text_model(name: str, folder: Path) -> str:
+    """A small untrained text classifier that stands in for `name`: a folder, or weights of this project."""
+    base = folder / "text"
+    if not base.exists():
+        text_folder(base)
+    if name != "minilm_sst2":
+        return str(base)
+    path = folder / "minilm_sst2.safetensors"
+    if not path.exists():
+        net = load_text_net(str(base), classifier=True).net.requires_grad_()
+        meta = {"base": str(base), "lora_rank": 0, "class_names": ["negative", "positive"], "max_length": 64}
+        save_text_black_box(path, net, meta)
+    return str(path)
+
+
+def sst2_folder(folder: Path) -> Path:
+    """train.tsv, dev.tsv and test.tsv of 16 generated sentences each."""
+    root = folder / "sst2"
+    root.mkdir(exist_ok=True)
+    for seed, name in enumerate(("train", "dev", "test")):
+        rows = [f"{text}\t{int('gem' in text)}" for text in sentences(16, seed)]
+        (root / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *rows]))
+    return root
+
+
+def reviews_folder(folder: Path) -> Path:
+    """train.jsonl, val.jsonl and test.jsonl of 16 generated reviews each."""
+    root = folder / "reviews"
+    root.mkdir(exist_ok=True)
+    for seed, name in enumerate(("train", "val", "test")):
+        rows = [{"text": text, "label": 1, "rationale_spans": [[0, 2]]} for text in sentences(16, seed)]
+        (root / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return root
+
+
 @cache
 def _data(kind: str, folder: Path) -> dict[str, Any]:
     if kind == "datamodules.Scenes":
         return {"num_train": 24, "num_val": 8, "num_test": 8}
+    if kind == "datamodules.SST2":
+        return {"root": str(sst2_folder(folder))}
+    if kind == "datamodules.MovieReviews":
+        return {"root": str(reviews_folder(folder))}
     if kind == "datamodules.ESC10":
         return {"root": str(esc10_folder(folder / "esc10", classes=10)), "num_workers": 0}
     if kind == "datamodules.Folder":
@@ -97,6 +142,10 @@ def _data(kind: str, folder: Path) -> dict[str, Any]:
 def _stand_in(args: dict[str, Any], folder: Path) -> None:
     """Replaces hub and shipped weights by small local ones; those of an installed package stay."""
     name = args.get("weights") or args.get("model")
+    if name in TEXT_MODELS:
+        args["model"] = text_model(name, folder)
+        if "max_length" in args:
+            args["max_length"] = 64
     if name in BOXES:
         args["weights"], args["pretrained"] = str(box_weights(name, folder)), False
 
@@ -109,6 +158,8 @@ def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict
         _stand_in(model["black_box"]["init_args"], folder)
         _stand_in(model["explainer"]["init_args"]["encoder"]["init_args"], folder)
     else:
+        if config["model"]["class_path"].endswith("TextClassifierModule"):
+            _stand_in(model, folder)
         if "model_args" in model:
             model["model_args"] |= SMALL
         model["export"] = str(folder / "run" / "exported.safetensors")

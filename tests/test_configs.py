@@ -9,6 +9,7 @@ import yaml
 from fex import load_explainer
 from fex.black_box import load_black_box
 from fex.cli.train import run
+from fex.metrics.protocols import get_protocol
 from fex.resources import resource_dir
 from tests.shrink import INSTANCES, TRAINING, load, shrink, shrink_instances, written
 
@@ -47,13 +48,19 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
     assert (tmp_path / "run" / "config_test.yaml").is_file()
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == resolved
 
-    if config["model"]["class_path"] == "lightning_modules.ClassifierModule":
+    if config["model"]["class_path"] in (
+        "lightning_modules.ClassifierModule",
+        "lightning_modules.TextClassifierModule",
+    ):
         assert {"val/accuracy", "test/accuracy"} <= set(metrics)
         assert load_black_box(str(tmp_path / "exported.safetensors")).class_names == cli.model.class_names
         return
-    assert {"val/class_agreement", "test/class_agreement", "val/fex/positive_auc", "test/fex/positive_auc/low"} <= set(
-        metrics
-    )
+    scores = next(c for c in config["trainer"]["callbacks"] if "ExplanationScores" in c["class_path"])["init_args"]
+    protocol = scores["protocols"][0]
+    metric = next(iter(get_protocol(protocol).summaries))
+    expected = {"val/class_agreement", "test/class_agreement"}
+    expected |= {f"val/{protocol}/{metric}", f"test/{protocol}/{metric}/low"}
+    assert expected <= set(metrics)
     run(["predict", "--config", path, "--ckpt_path", str(checkpoint)])
     explainer = load_explainer(checkpoint)
     assert explainer.features == cli.model.features

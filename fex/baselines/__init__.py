@@ -9,6 +9,7 @@ from fex.baselines.lime import LIME
 from fex.baselines.occlusion import Occlusion, SlidingWindow
 from fex.baselines.random import CentreGaussian, Random
 from fex.baselines.rise import RISE, SmoothRISE
+from fex.baselines.tokens import TokenGradCAM
 
 __all__ = [
     "LIME",
@@ -29,4 +30,5 @@ __all__ = [
     "SlidingWindow",
     "SmoothGrad",
     "SmoothRISE",
+    "TokenGradCAM",
 ]

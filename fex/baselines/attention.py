@@ -1,6 +1,7 @@
-"""Explainers of vision transformers by their attention: AttLRP and attention rollout (`fex.attention`)."""
+"""Explainers of transformers by their attention: AttLRP and attention rollout (`fex.attention`)."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,35 +10,43 @@ from fex.attention import attention_rollout, read_transformer, relevance_rollout
 from fex.baselines.layer import token_grid
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features
+from fex.tokens import Tokens
 
 __all__ = ["AttLRP", "AttentionRollout"]
 
 
 class _TokenExplainer(MapExplainer):
-    """Maps on the grid of the transformer's tokens; the prefix tokens are left out.
+    """Maps on the grid of the transformer's tokens, without the prefix tokens; scores of the tokens of a text.
 
     Args:
-        black_box: a timm or transformers box of a plain vision transformer.
-        features: the grid of `attribute_features`.
-        internal_batch_size: largest number of images in one pass; all attention maps of them are held at once.
+        black_box: a timm or transformers box of a plain vision transformer, or a `TextBlackBox` of a BERT kind.
+        features: the grid of `attribute_features`, or tokens.
+        internal_batch_size: largest number of instances in one pass; all attention maps of them are held at once.
 
     Raises:
         TypeError: a box that can only be queried.
         ValueError: a network that is no transformer of a known kind.
     """
 
-    def __init__(self, black_box: BlackBox, features: PatchGrid, *, internal_batch_size: int = 32) -> None:
+    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int = 32) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
         self.transformer = read_transformer(self.module)
 
     @abstractmethod
-    def _tokens(self, images: Tensor, target: Tensor) -> Tensor:
-        """Relevance of every token, (b, L)."""
+    def _tokens(self, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None) -> Tensor:
+        """Relevance of every token, (b, L): the network's logits, classes, what keeps padding out of the attention."""
 
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
-        images = inputs.detach().clone().to(self.black_box.device, torch.float32)
-        values = self._tokens(images, target.clone().to(images.device))
+        device = self.black_box.device
+        target = target.clone().to(device)
+        if isinstance(self.features, Tokens):
+            ids = inputs.clone().to(device)
+            padding = (ids == self.features.pad)[:, None, None]
+            bias = torch.zeros(padding.shape, device=device).masked_fill(padding, torch.finfo(torch.float32).min)
+            return self._tokens(lambda: self.black_box.differentiable(ids), target, bias)
+        images = inputs.detach().clone().to(device, torch.float32)
+        values = self._tokens(lambda: self.black_box.differentiable(images), target, None)
         own = self.transformer.head.prefix
         prefix, height, width = token_grid(values.shape[1], (images.shape[-2], images.shape[-1]), (own,))
         return values[:, prefix:].unflatten(1, (height, width))
@@ -46,15 +55,15 @@ class _TokenExplainer(MapExplainer):
 class AttLRP(_TokenExplainer):
     """Relevance of each attention map times its gradient, rolled out over the layers (Chefer et al. 2021).
 
-    Non-negative, relative to the other tokens of the same image.
+    Non-negative, relative to the other tokens of the same input.
     """
 
-    def _tokens(self, images: Tensor, target: Tensor) -> Tensor:
-        return relevance_rollout(self.transformer, lambda: self.black_box.differentiable(images), target)
+    def _tokens(self, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None) -> Tensor:
+        return relevance_rollout(self.transformer, run, target, bias)
 
 
 class AttentionRollout(_TokenExplainer):
     """Attention, averaged over heads and rolled out over the layers (Abnar and Zuidema 2020); blind to the class."""
 
-    def _tokens(self, images: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002
-        return attention_rollout(self.transformer, lambda: self.black_box.differentiable(images))
+    def _tokens(self, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ARG002
+        return attention_rollout(self.transformer, run, bias)

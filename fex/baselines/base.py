@@ -3,14 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.black_box.text import TextInputs
+from fex.features import Features
 
-__all__ = ["FeatureExplainer", "differentiating", "in_parts", "target_probability"]
+__all__ = ["FeatureExplainer", "check_images", "differentiating", "in_parts", "target_probability"]
+
+_BOTH = "RISE, Occlusion, LIME, KernelSHAP and Random explain both"
 
 
 class FeatureExplainer(ABC):
@@ -18,23 +22,48 @@ class FeatureExplainer(ABC):
 
     Args:
         features: where they lie.
+
+    Attributes:
+        modalities: kinds of features that it explains.
+
+    Raises:
+        ValueError: features of another kind.
     """
 
-    def __init__(self, features: PatchGrid) -> None:
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+
+    def __init__(self, features: Features) -> None:
+        if features.modality not in self.modalities:
+            raise ValueError(
+                f"{type(self).__name__} explains {' and '.join(f'{kind}s' for kind in self.modalities)}, got "
+                f"{features.describe()}: {_BOTH}."
+            )
         self.features = features
 
     @abstractmethod
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Scores (B, N), float32, of the features of `inputs` (B, 3, H, W) in [0, 1] for the target class.
+        """Scores (B, N), float32, of the features of `inputs`, as the black box takes them, for the target class.
 
         Args:
-            inputs: images.
+            inputs: images (B, 3, H, W) in [0, 1], or token ids (B, L).
             target: class, one for all or (B,); by default the predicted ones.
         """
 
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The same scores on the pixels they cover: (B, H, W), float32, on the inputs' device."""
-        return self.features.expand(self.attribute_features(inputs, target), (inputs.shape[-2], inputs.shape[-1]))
+        """The same scores on the pixels (B, H, W) or tokens (B, L) they cover, float32, on the inputs' device."""
+        return self.features.on_inputs(self.attribute_features(inputs, target), inputs)
+
+
+def check_images(method: object, black_box: BlackBox) -> None:
+    """Methods of pixels need a box that takes images.
+
+    Raises:
+        ValueError: one that takes texts.
+    """
+    if isinstance(black_box, TextInputs):
+        raise ValueError(
+            f"{type(method).__name__} explains the pixels of images, black box {black_box.name!r} takes texts: {_BOTH}."
+        )
 
 
 @contextmanager
@@ -70,12 +99,13 @@ def target_probability(black_box: BlackBox) -> Callable[[Tensor], Tensor]:
 
 
 def in_parts(method: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, target: Tensor, size: int) -> Tensor:
-    """`method` on at most `size` instances at a time, its maps (b, H, W) put together: (B, H, W), float32.
+    """`method` on at most `size` instances at a time, its maps (b, H, W) or scores (b, L) put together, float32.
 
-    No instances give no maps, of the inputs' height and width: networks and captum refuse empty batches.
+    No instances give no maps, of the inputs' height and width or length: networks and captum refuse empty batches.
     """
     if len(inputs) == 0:
-        return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
+        size = inputs.shape[1:] if inputs.ndim == 2 else inputs.shape[-2:]
+        return inputs.new_zeros(0, *size, dtype=torch.float32)
     maps = [
         method(part, classes).detach().to(inputs.device, torch.float32)
         for part, classes in zip(inputs.split(size), target.split(size), strict=True)

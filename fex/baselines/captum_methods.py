@@ -11,7 +11,7 @@ import captum.attr
 import torch
 from torch import Tensor
 
-from fex.baselines.base import differentiating, in_parts, target_probability
+from fex.baselines.base import check_images, differentiating, in_parts, target_probability
 from fex.black_box.base import BlackBox, resolve_target
 from fex.removal import Mean, Removal
 from fex.seeding import seeded
@@ -28,7 +28,7 @@ class PixelGradient(ABC):
 
     Raises:
         TypeError: a box that can only be queried.
-        ValueError: internal_batch_size below 1.
+        ValueError: internal_batch_size below 1; a box that takes texts.
     """
 
     passes: int = 1  # images that one instance puts through the network
@@ -36,6 +36,7 @@ class PixelGradient(ABC):
     def __init__(self, black_box: BlackBox, *, internal_batch_size: int = 64) -> None:
         if internal_batch_size < 1:
             raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
+        check_images(self, black_box)
         self.module = black_box.module
         self.black_box, self.internal_batch_size = black_box, internal_batch_size
 

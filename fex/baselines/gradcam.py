@@ -68,6 +68,7 @@ class GradCAM(MapExplainer):
         ValueError: no such layer, or none can be found.
     """
 
+    modalities: ClassVar[tuple[str, ...]] = ("image",)
     _package: ClassVar[type[BaseCAM]] = _NativeGradCAM
 
     def __init__(

@@ -1,11 +1,12 @@
 """KernelSHAP (Lundberg and Lee 2017): Shapley values by least squares over masks from the Shapley kernel."""
 
 import torch
+from torch import Tensor
 
 from fex.baselines.queried import LinearInScores
 from fex.black_box.base import BlackBox
 from fex.estimators import Antithetic
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.removal import Removal
 from fex.shapley import centred, coalitions, every_coalition
 
@@ -22,8 +23,8 @@ class KernelSHAP(LinearInScores):
 
     Args:
         black_box: any black box.
-        features: the grid, at least 2 features.
-        removal: fill of what a mask removes; by default the mean colour.
+        features: patches or tokens, at least 2 of them.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
         num_masks: K, queries an instance.
         seed: seed of the masks, which all instances share.
 
@@ -34,7 +35,7 @@ class KernelSHAP(LinearInScores):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: Features,
         removal: Removal | None = None,
         *,
         num_masks: int = 1000,
@@ -43,10 +44,17 @@ class KernelSHAP(LinearInScores):
         count = features.num_features
         if num_masks < 4 or count < 2:
             raise ValueError(f"KernelSHAP needs num_masks >= 4 and at least 2 features, got {num_masks} and {count}.")
-        if count < num_masks.bit_length() and 2**count <= num_masks:
+        self.num_masks, self.seed = num_masks, seed
+        super().__init__(black_box, features, removal)
+
+    def _design(self, count: int) -> tuple[Tensor, Tensor]:
+        ends = torch.stack([torch.zeros(count), torch.ones(count)])
+        if count == 1:  # a text of one token: all of the difference is its own
+            return ends, torch.tensor([[-1.0], [1.0]])
+        if count < self.num_masks.bit_length() and 2**count <= self.num_masks:
             masks, weights = every_coalition(count)
         else:
-            noise = Antithetic()((1, num_masks - 2, count), torch.Generator().manual_seed(seed))
+            noise = Antithetic()((1, self.num_masks - 2, count), torch.Generator().manual_seed(self.seed))
             masks = coalitions(*noise)[0]
             weights = masks.new_ones(len(masks))
         # phi = total / N + psi, sum psi = 0: least squares for psi has no constraint left (`fex.shapley.centred`).
@@ -55,11 +63,4 @@ class KernelSHAP(LinearInScores):
         inverse = torch.linalg.pinv(coefficients * root).T * root  # (K, N)
         blank = -1 / count - (1 - share) @ inverse
         clean = 1 / count - share @ inverse
-        ends = torch.stack([masks.new_zeros(count), masks.new_ones(count)])
-        super().__init__(
-            black_box,
-            features,
-            removal,
-            torch.cat([ends, masks]),
-            torch.cat([torch.stack([blank, clean]), inverse]),
-        )
+        return torch.cat([ends, masks]), torch.cat([torch.stack([blank, clean]), inverse]).float()

@@ -1,10 +1,11 @@
 """LIME (Ribeiro et al. 2016) on the explained features."""
 
 import torch
+from torch import Tensor
 
 from fex.baselines.queried import LinearInScores
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.removal import Removal
 from fex.sampling import hard_masks
 
@@ -21,8 +22,8 @@ class LIME(LinearInScores):
 
     Args:
         black_box: any black box.
-        features: the grid.
-        removal: fill of what a mask removes; by default the mean colour.
+        features: patches or tokens.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
         num_masks: K, queries an instance.
         kernel_width: sigma of the closeness, in units of the cosine distance.
         ridge: penalty of the squared coefficients.
@@ -35,7 +36,7 @@ class LIME(LinearInScores):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: Features,
         removal: Removal | None = None,
         *,
         num_masks: int = 1000,
@@ -47,13 +48,16 @@ class LIME(LinearInScores):
             raise ValueError(
                 f"LIME needs num_masks >= 2, kernel_width > 0 and ridge >= 0, got {num_masks}, {kernel_width}, {ridge}."
             )
-        count = features.num_features
-        sampled = hard_masks(num_masks - 1, count, torch.Generator().manual_seed(seed))
+        self.num_masks, self.kernel_width, self.ridge, self.seed = num_masks, kernel_width, ridge, seed
+        super().__init__(black_box, features, removal)
+
+    def _design(self, count: int) -> tuple[Tensor, Tensor]:
+        sampled = hard_masks(self.num_masks - 1, count, torch.Generator().manual_seed(self.seed))
         masks = torch.cat([sampled.new_ones(1, count), sampled]).double()
         distance = 1 - (masks.sum(1) / count).sqrt()
-        weights = (-distance.square() / kernel_width**2).exp().sqrt().unsqueeze(1)
+        weights = (-distance.square() / self.kernel_width**2).exp().sqrt().unsqueeze(1)
         # An intercept that is not penalised: both sides less their weighted means.
         design = masks - (weights * masks).sum(0) / weights.sum()
-        gram = design.T @ (weights * design) + ridge * torch.eye(count, dtype=torch.float64)
+        gram = design.T @ (weights * design) + self.ridge * torch.eye(count, dtype=torch.float64)
         solution = (torch.linalg.pinv(gram, hermitian=True) @ (weights * design).T).T
-        super().__init__(black_box, features, removal, masks, solution)
+        return masks.float(), solution.float()

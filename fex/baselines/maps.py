@@ -1,31 +1,33 @@
-"""What explainers share that see inside the network, at a grid of its own."""
+"""What explainers share that see inside the network, at a grid of its own, or at the tokens of a text."""
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fex.baselines.base import FeatureExplainer, differentiating, in_parts
-from fex.black_box.base import BlackBox, resolve_target
-from fex.features import PatchGrid
+from fex.baselines.queried import target_classes
+from fex.black_box.base import BlackBox
+from fex.features import Features
 
 __all__ = ["MapExplainer", "upsample"]
 
 
 class MapExplainer(FeatureExplainer):
-    """An explainer whose maps lie on a grid of the network.
+    """An explainer whose maps lie on a grid of the network; of texts, on their tokens.
 
     Args:
         black_box: a box that has a `module`.
-        features: the grid of `attribute_features`.
-        internal_batch_size: largest number of images in one pass.
+        features: the grid of `attribute_features`, or tokens.
+        internal_batch_size: largest number of instances in one pass.
 
     Raises:
         TypeError: a box that can only be queried.
         ValueError: internal_batch_size below 1.
     """
 
-    def __init__(self, black_box: BlackBox, features: PatchGrid, *, internal_batch_size: int = 64) -> None:
+    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int = 64) -> None:
         super().__init__(features)
         if internal_batch_size < 1:
             raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
@@ -34,25 +36,31 @@ class MapExplainer(FeatureExplainer):
 
     @abstractmethod
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Maps (b, h, w) on the network's own grid, of at least one image."""
+        """Maps (b, h, w) on the network's own grid, or scores of tokens (b, L), of at least one instance."""
 
     def _maps(self, inputs: Tensor, target: Tensor | int | None) -> Tensor:
-        clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
-        classes = resolve_target(target, clean)
+        classes = target_classes(self.black_box, inputs, target)
         if len(inputs) == 0:
-            return inputs.new_zeros(0, self.features.height, self.features.width)
+            return torch.zeros(0, *(self.features.grid or inputs.shape[1:]), device=inputs.device)
         with differentiating(self.module):
             return in_parts(self._native, inputs, classes, self.internal_batch_size)
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Scores (B, N): the network's own where its grid is the explained one, else pooled from the pixels."""
-        maps = self._maps(inputs, target)
-        if maps.shape[1:] == (self.features.height, self.features.width):
+        """Scores (B, N): the network's own where its grid is the explained one, else pooled from the pixels.
+
+        Those of texts are the network's own, 0 where there is no feature.
+        """
+        maps, valid = self._maps(inputs, target), self.features.valid(inputs)
+        if valid is not None:
+            return maps * valid
+        if maps.shape[1:] == self.features.grid:
             return maps.flatten(1)
         return self.features.pool(upsample(maps, inputs))
 
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The map, bilinear on the pixels: (B, H, W), float32."""
+        """The map, bilinear on the pixels: (B, H, W), float32; of texts, scores of the tokens (B, L)."""
+        if self.features.modality == "text":
+            return self.attribute_features(inputs, target)
         return upsample(self._maps(inputs, target), inputs)
 
 

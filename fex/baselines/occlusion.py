@@ -1,13 +1,17 @@
-"""Occlusion (Zeiler and Fergus 2014): how much the score falls without a feature, or without a window of pixels."""
+"""Occlusion (Zeiler and Fergus 2014): how much the score falls without a feature, or without a window of pixels.
+
+Of texts it is known as leave one out (Li et al. 2016).
+"""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from fex.baselines.base import check_images
 from fex.baselines.queried import LinearInScores, masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features, PatchGrid
 from fex.masking import Masker
 from fex.removal import Mean, Removal
 
@@ -15,19 +19,20 @@ __all__ = ["Occlusion", "SlidingWindow"]
 
 
 class Occlusion(LinearInScores):
-    """f_y(x) - f_y(x without feature n); spends N + 1 queries an instance.
+    """f_y(x) - f_y(x without feature n); spends N + 1 queries an instance, N its number of features.
 
     Args:
         black_box: any black box.
-        features: the grid.
-        removal: fill of the removed feature; by default the mean colour.
+        features: patches or tokens.
+        removal: fill of the removed feature; by default the mean colour, or the mask token.
     """
 
-    def __init__(self, black_box: BlackBox, features: PatchGrid, removal: Removal | None = None) -> None:
-        count = features.num_features
+    def __init__(self, black_box: BlackBox, features: Features, removal: Removal | None = None) -> None:
+        super().__init__(black_box, features, removal)
+
+    def _design(self, count: int) -> tuple[Tensor, Tensor]:
         one = torch.eye(count)
-        masks, solution = torch.cat([torch.ones(1, count), 1 - one]), torch.cat([torch.ones(1, count), -one])
-        super().__init__(black_box, features, removal, masks, solution)
+        return torch.cat([torch.ones(1, count), 1 - one]), torch.cat([torch.ones(1, count), -one])
 
 
 class SlidingWindow:
@@ -51,6 +56,7 @@ class SlidingWindow:
     ) -> None:
         if not 1 <= stride <= window:
             raise ValueError(f"SlidingWindow needs 1 <= stride <= window, got stride={stride} and window={window}.")
+        check_images(self, black_box)
         self.black_box, self.removal = black_box, removal or Mean()
         self.window, self.stride = window, stride
 

@@ -1,5 +1,6 @@
 """What methods that only query share: sums over masks, weighted by the scores of the masked inputs."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -7,16 +8,17 @@ from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
 from fex.black_box.base import BlackBox, resolve_target
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
-from fex.removal import Mean, Removal
+from fex.features import Features
+from fex.masking import Masker, masked_probabilities, masker_for
+from fex.removal import Removal
 
 __all__ = ["LinearInScores", "masks_at_once", "target_classes", "weighted_scores"]
 
 
 def target_classes(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
     """Classes (B,), int64; only an unnamed target costs a query of the clean input."""
-    clean = black_box(inputs) if target is None else inputs.new_zeros(len(inputs), black_box.num_classes)
+    known = target is not None
+    clean = torch.zeros(len(inputs), black_box.num_classes, device=inputs.device) if known else black_box(inputs)
     return resolve_target(target, clean)
 
 
@@ -33,7 +35,7 @@ def weighted_scores(
     Args:
         black_box: spends B queries a mask.
         masker: features and removal.
-        inputs: (B, 3, H, W).
+        inputs: (B, ...), as the box takes them.
         target: (B,), int64.
         parts: masks (M, N) in [0, 1] with their weights (M, D), together K masks; the same for all instances.
 
@@ -54,28 +56,55 @@ def weighted_scores(
 class LinearInScores(FeatureExplainer):
     """Attributions that are a fixed linear map of the scores of fixed masks: phi_n = sum_k f_y(m_k x) S_kn.
 
-    Least squares with fixed masks and weights is such a map, whatever the input; it is computed once.
+    Least squares with fixed masks and weights is such a map, whatever the input but the number of its features. That
+    of images is computed once; texts of the same number of tokens share one.
 
     Args:
         black_box: any black box.
-        features: N features.
-        removal: fill of what a mask removes; by default the mean colour.
-        masks: (K, N), 1 = kept.
+        features: N features, patches or tokens.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
+
+    Attributes:
+        masks: (K, N) of an input with all N features, 1 = kept.
         solution: S, (K, N).
     """
 
-    def __init__(
-        self, black_box: BlackBox, features: PatchGrid, removal: Removal | None, masks: Tensor, solution: Tensor
-    ) -> None:
+    def __init__(self, black_box: BlackBox, features: Features, removal: Removal | None) -> None:
         super().__init__(features)
-        self.black_box, self.removal = black_box, removal or Mean()
-        self.masker = Masker(features, self.removal, black_box.mean)
-        self.masks, self.solution = masks.float(), solution.float()
+        self.black_box, self.masker = black_box, masker_for(black_box, features, removal)
+        self.removal = self.masker.removal
+        self.masks, self.solution = self._design(features.num_features)
+
+    @abstractmethod
+    def _design(self, count: int) -> tuple[Tensor, Tensor]:
+        """Masks (K, n), 1 = kept, and S (K, n) of an input with n = `count` >= 1 features, float32."""
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Scores (B, N), float32, signed, in units of probability; K queries an instance, and one without a target."""
+        """Scores (B, N), float32, signed, in units of probability; 0 where there is no feature.
+
+        Spends a query a mask, and one more an instance without a target.
+        """
         classes = target_classes(self.black_box, inputs, target)
+        valid = self.features.valid(inputs)
+        if valid is not None:
+            return self._of_each_length(inputs, classes, valid)
         step = masks_at_once(self.black_box, inputs)
         masks, solution = (part.to(inputs.device).split(step) for part in (self.masks, self.solution))
         parts = zip(masks, solution, strict=True)
         return weighted_scores(self.black_box, self.masker, inputs, classes, parts)[0]
+
+    def _of_each_length(self, inputs: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
+        """The same where instances have different numbers of features, `valid` (B, N)."""
+        found = torch.zeros(valid.shape, device=inputs.device)
+        counts = valid.sum(1)
+        for count in counts[counts > 0].unique().tolist():
+            rows = (counts == count).nonzero().squeeze(1)
+            places = valid[rows].nonzero()[:, 1].unflatten(0, (len(rows), count))
+            masks, solution = (part.to(inputs.device) for part in self._design(count))
+            # What is no feature is never removed, whatever its mask says.
+            each = found.new_zeros(len(rows), len(masks), valid.shape[1])
+            each.scatter_(2, places.unsqueeze(1).expand(-1, len(masks), -1), masks.expand(len(rows), -1, -1))
+            with torch.autocast(inputs.device.type, enabled=False):
+                scores = masked_probabilities(self.black_box, self.masker, inputs[rows], each, classes[rows])
+                found[rows.unsqueeze(1), places] = scores @ solution
+        return found

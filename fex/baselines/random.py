@@ -1,34 +1,38 @@
 """Explainers that look at nothing: every table needs them."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
-from fex.features import PatchGrid
-from fex.sampling import pixel_seeds
+from fex.features import Features, PatchGrid
 
 __all__ = ["CentreGaussian", "Random"]
 
 
 class Random(FeatureExplainer):
-    """Uniform scores, a function of the seed and the pixels alone: the same image gets the same map in any batch.
+    """Uniform scores, a function of the seed and the input alone: the same image gets the same map in any batch.
 
-    The target does not change them: two classes of one image get the same map.
+    The target does not change them: two classes of one input get the same map.
 
     Args:
         features: N features.
         seed: another seed, another draw.
     """
 
-    def __init__(self, features: PatchGrid, seed: int = 0) -> None:
+    def __init__(self, features: Features, seed: int = 0) -> None:
         super().__init__(features)
         self.seed = seed
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:  # noqa: ARG002
         """Scores (B, N) in [0, 1)."""
-        scores = torch.empty(len(inputs), self.features.num_features)
-        for row, seed in zip(scores, pixel_seeds(inputs, self.seed), strict=True):
-            row.uniform_(generator=torch.Generator().manual_seed(seed))
+        valid = self.features.valid(inputs)
+        scores = torch.zeros(len(inputs), self.features.count(inputs))
+        for number, seed in enumerate(self.features.seeds(inputs, self.seed)):
+            generator = torch.Generator().manual_seed(seed)
+            own = slice(None) if valid is None else valid[number].cpu()
+            scores[number, own] = torch.rand(len(scores[number, own]), generator=generator)
         return scores.to(inputs.device)
 
 
@@ -39,6 +43,9 @@ class CentreGaussian(FeatureExplainer):
         features: N features.
         sigma: standard deviation, as a share of half the image's side.
     """
+
+    modalities: ClassVar[tuple[str, ...]] = ("image",)
+    features: PatchGrid
 
     def __init__(self, features: PatchGrid, sigma: float = 0.5) -> None:
         super().__init__(features)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from fex.baselines.base import FeatureExplainer
+from fex.baselines.base import FeatureExplainer, check_images
 from fex.baselines.queried import masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker
+from fex.features import Features, PatchGrid
+from fex.masking import Masker, masker_for
 from fex.removal import Mean, Removal
 from fex.sampling import hard_masks, smooth_cells, smooth_masks
 
@@ -28,7 +28,7 @@ def mean_score_of_kept(
     Args:
         black_box: spends B queries a mask.
         masker: features and removal.
-        inputs: (B, 3, H, W).
+        inputs: (B, ...).
         target: (B,), int64.
         masks: tensors (M, N), float in [0, 1], together K masks.
 
@@ -40,14 +40,14 @@ def mean_score_of_kept(
 
 
 class RISE(FeatureExplainer):
-    """RISE as the FEX paper runs it: hard masks on the explained grid.
+    """RISE as the FEX paper runs it: hard masks of the explained features, patches or tokens.
 
     Spends `num_masks` queries an instance, and one more where the target is not given.
 
     Args:
         black_box: any black box.
-        features: the grid.
-        removal: fill of what a mask removes; by default the mean colour.
+        features: patches or tokens.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
         num_masks: K.
         keep_rate: probability of keeping a feature.
         seed: seed of the masks.
@@ -56,7 +56,7 @@ class RISE(FeatureExplainer):
     def __init__(
         self,
         black_box: BlackBox,
-        features: PatchGrid,
+        features: Features,
         removal: Removal | None = None,
         *,
         num_masks: int = 100,
@@ -65,15 +65,21 @@ class RISE(FeatureExplainer):
     ) -> None:
         super().__init__(features)
         self.black_box = black_box
-        self.masker = Masker(features, removal or Mean(), black_box.mean)
+        self.masker = masker_for(black_box, features, removal)
+        self.removal = self.masker.removal
         generator = torch.Generator().manual_seed(seed)
         self.masks = hard_masks(num_masks, features.num_features, generator, keep_rate=keep_rate)
 
     def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Mean probability of the target over the masks that keep each feature: (B, N), in [0, 1]."""
-        classes = target_classes(self.black_box, inputs, target)
-        masks = self.masks.to(inputs.device).split(masks_at_once(self.black_box, inputs))
-        return mean_score_of_kept(self.black_box, self.masker, inputs, classes, masks)
+        """Mean probability of the target over the masks that keep each feature: (B, N), in [0, 1].
+
+        0 where there is no feature; of masks of more features than the inputs have, the first ones count.
+        """
+        classes, valid = target_classes(self.black_box, inputs, target), self.features.valid(inputs)
+        own = self.masks[:, : self.features.count(inputs)].to(inputs.device)
+        masks = own.split(masks_at_once(self.black_box, inputs))
+        scores = mean_score_of_kept(self.black_box, self.masker, inputs, classes, masks)
+        return scores if valid is None else scores * valid
 
 
 class SmoothRISE:
@@ -100,6 +106,7 @@ class SmoothRISE:
         keep_rate: float = 0.5,
         seed: int = 0,
     ) -> None:
+        check_images(self, black_box)
         self.black_box = black_box
         self.removal = removal or Mean()
         generator = torch.Generator().manual_seed(seed)

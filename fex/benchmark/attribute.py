@@ -2,16 +2,16 @@
 
 from torch import Tensor
 
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.types import Explainer
 
 __all__ = ["attributions"]
 
 
 def attributions(
-    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: PatchGrid
+    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: Features
 ) -> tuple[Tensor, Tensor]:
-    """Scores (B, N) of `features` and maps (B, H, W), by one run of the explainer.
+    """Scores (B, N) of `features` and maps (B, H, W) of pixels or (B, L) of tokens, by one run of the explainer.
 
     An explainer that scores features of its own (`attribute_features`) is taken at its word: its scores where the
     grids agree, pooled from its patches where not; its map is bilinear. One of pixels gives its map; its scores are
@@ -20,16 +20,17 @@ def attributions(
     Raises:
         ValueError: a result of another shape.
     """
-    size = (inputs.shape[-2], inputs.shape[-1])
     own = getattr(explainer, "features", None)
     if own is not None and hasattr(explainer, "attribute_features"):
         values = explainer.attribute_features(inputs, target).detach().float()
-        scores = values if own == features else features.pool(own.expand(values, size))
-        return scores, own.smooth(values, size)
+        scores = values if own == features else features.pool(own.on_inputs(values, inputs))
+        return scores, own.maps(values, inputs)
     maps = explainer.attribute(inputs, target).detach().float()
+    texts = features.modality == "text"
+    size = inputs.shape[1:] if texts else inputs.shape[-2:]
     if maps.shape != (len(inputs), *size):
         raise ValueError(
             f"{type(explainer).__name__}.attribute returned shape {tuple(maps.shape)}, expected "
-            f"{(len(inputs), *size)}: one value a pixel."
+            f"{(len(inputs), *size)}: one value a {'token' if texts else 'pixel'}."
         )
     return features.pool(maps), maps

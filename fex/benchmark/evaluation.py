@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocol_scores import ProtocolScores
 
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 def make_rows(
-    method: str, scores: dict[str, ProtocolScores], cost: Cost, features: PatchGrid, *, resamples: int, seed: int
+    method: str, scores: dict[str, ProtocolScores], cost: Cost, features: Features, *, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     """Rows as of `Evaluation`."""
     rows = []

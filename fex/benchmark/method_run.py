@@ -14,7 +14,7 @@ from fex.benchmark.memory import peak_bytes
 from fex.benchmark.speed import wait
 from fex.benchmark.store import Record, ResultStore
 from fex.black_box.base import BlackBox, resolve_target
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.metrics.protocol import Attributed, Explain, Protocol
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.seeding import seeded
@@ -62,7 +62,7 @@ class Setting:
 
     Attributes:
         black_box: what is explained and asked.
-        features: grid of the protocols that remove features.
+        features: those that protocols remove.
         protocols: by name and fingerprint.
         store: where results are kept, or None.
         seed: of ties and the global generators.
@@ -70,7 +70,7 @@ class Setting:
     """
 
     black_box: BlackBox
-    features: PatchGrid
+    features: Features
     protocols: dict[str, Protocol]
     store: Store | None
     seed: int
@@ -85,7 +85,7 @@ class Rows:
         key: fingerprint of all that follows.
         number: instances that came before.
         clean: the box's probabilities (B, C).
-        tensors: inputs, index and, where the data has them, labels and masks.
+        tensors: inputs, index and, where the data has them, labels, masks and words.
     """
 
     key: str
@@ -95,7 +95,7 @@ class Rows:
 
     @property
     def inputs(self) -> Tensor:
-        """Images (B, 3, H, W)."""
+        """Images (B, 3, H, W), or token ids (B, L)."""
         return self.tensors["inputs"]
 
 
@@ -196,6 +196,7 @@ class MethodRun:
         more = rows.tensors
         return Attributed(
             rows.inputs, scores, maps, self.setting.features, rows.clean, more.get("labels"), more.get("masks"),
+            more.get("words"),
             explain=self._explain(self.candidate.explainer),
             explain_box=self._explain_box if self.candidate.rebuild is not None else None,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from fex.benchmark.evaluation import Evaluation, compare
 from fex.benchmark.fingerprint import fingerprint
 from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.metrics.protocol import Protocol
 from fex.metrics.protocols import get_protocol
 from fex.types import Batch, Explainer
@@ -31,7 +31,7 @@ def evaluate_explainers(
     candidates: Sequence[Candidate],
     batches: Iterable[Batch],
     black_box: BlackBox,
-    features: PatchGrid,
+    features: Features,
     protocols: Sequence[Protocol | str],
     *,
     store: Store | None = None,
@@ -52,7 +52,7 @@ def evaluate_explainers(
         candidates: methods, each with a name of its own.
         batches: rows whose `valid` is False are left out; `index` is counted where the data has none.
         black_box: what is explained and asked; the one the explainers hold, for their queries to be counted.
-        features: grid of the protocols that remove features.
+        features: those that protocols remove.
         protocols: protocols or their names.
         store: where results are kept as they come, and taken from where nothing has changed.
         device: where the inputs go; by default the black box's.
@@ -100,7 +100,7 @@ def evaluate_explainer(
     explainer: Explainer,
     batches: Iterable[Batch],
     black_box: BlackBox,
-    features: PatchGrid,
+    features: Features,
     protocols: Sequence[Protocol | str],
     *,
     method: str | None = None,
@@ -115,7 +115,7 @@ def evaluate_explainer(
         explainer: see `Candidate`.
         batches: see `evaluate_explainers`, as the others.
         black_box: what is explained.
-        features: grid of the protocols that remove features.
+        features: those that protocols remove.
         protocols: protocols or their names.
         method: name in the rows; by default the explainer's class.
         device: where the inputs go.
@@ -137,7 +137,7 @@ def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str
     count = len(batch["inputs"])
     keep = batch.get("valid", torch.ones(count, dtype=torch.bool)).cpu()
     rows: dict[str, Tensor] = {"index": torch.arange(seen, seen + count)}
-    rows.update({key: batch[key] for key in ("inputs", "labels", "masks", "index") if key in batch})  # type: ignore[literal-required]
+    rows.update({key: batch[key] for key in ("inputs", "labels", "masks", "words", "index") if key in batch})  # type: ignore[literal-required]
     return {key: value[keep.to(value.device)].to(device) for key, value in rows.items()}
 
 

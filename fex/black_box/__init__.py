@@ -6,6 +6,8 @@ from fex.black_box.http import HttpBlackBox
 from fex.black_box.loading import load_black_box
 from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.scores import check_probabilities, resolve_target
+from fex.black_box.text import TextBlackBox, TextInputs
+from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import TimmBlackBox
 from fex.black_box.transformers import TransformersBlackBox
 
@@ -14,6 +16,9 @@ __all__ = [
     "CallableBlackBox",
     "HttpBlackBox",
     "OnnxBlackBox",
+    "TextBlackBox",
+    "TextCallableBlackBox",
+    "TextInputs",
     "TimmBlackBox",
     "TorchBlackBox",
     "TransformersBlackBox",

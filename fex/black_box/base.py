@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.scores import check_probabilities, resolve_target
+from fex.features import Features
 from fex.preprocess import Preprocess
 
 __all__ = ["BlackBox", "TorchBlackBox", "check_probabilities", "resolve_target"]
@@ -83,6 +84,20 @@ class BlackBox(ABC):
         return self
 
     @property
+    def neutral(self) -> tuple[float, ...]:
+        """What stands for nothing in its inputs, for removals: the mean colour."""
+        return self.mean
+
+    @property
+    def features(self) -> Features:
+        """The features that its inputs have by themselves.
+
+        Raises:
+            ValueError: an image has none; a grid must be chosen.
+        """
+        raise ValueError(f"Black box {self.name!r} takes images, whose features must be chosen: set `features`.")
+
+    @property
     def module(self) -> nn.Module:
         """The network, for the methods that need gradients.
 
@@ -139,7 +154,7 @@ class BlackBox(ABC):
         start = 0
         while start < len(inputs):
             part = inputs[start : start + self.chunk]
-            raw = self._score_or_halve(part.to(self.device, torch.float32))
+            raw = self._score_or_halve(self._moved(part))
             if raw is None:
                 continue
             self.queries += len(part)  # spent, even if what came back is refused
@@ -149,6 +164,10 @@ class BlackBox(ABC):
             scores.append(checked.to(inputs.device))
             start += len(part)
         return torch.cat(scores) if scores else inputs.new_zeros(0, self.num_classes, dtype=torch.float32)
+
+    def _moved(self, part: Tensor) -> Tensor:
+        """A chunk where and as it is scored."""
+        return part.to(self.device, torch.float32)
 
     def _score_or_halve(self, part: Tensor) -> Tensor | None:
         """Scores of one chunk, or None after halving `chunk` because memory ran out."""

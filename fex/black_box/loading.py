@@ -13,9 +13,11 @@ from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.onnx import OnnxBlackBox
+from fex.black_box.text import TextBlackBox
 from fex.black_box.timm import TimmBlackBox
 from fex.black_box.transformers import TransformersBlackBox
 from fex.resources import manifest
+from fex.text_backbone import is_text_weights
 
 __all__ = ["load_black_box"]
 
@@ -53,6 +55,23 @@ def _load_timm(name: str, **options: Any) -> BlackBox:
     return TimmBlackBox(name, pretrained="weights" not in options, **options)
 
 
+def _load_weights(name: str, **options: Any) -> BlackBox:
+    """Weights of this project or timm's; those of this project say which kind of classifier they are."""
+    return TextBlackBox(name, **options) if is_text_weights(name) else TimmBlackBox(weights=name, **options)
+
+
+def _load_transformers(name: str, **options: Any) -> BlackBox:
+    """A classifier of images or of texts, as its config says."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name, revision=options.get("revision") or "main", trust_remote_code=False)
+    except (OSError, ValueError):  # told in full where the model is fetched
+        config = None
+    texts = any(str(a).endswith("SequenceClassification") for a in getattr(config, "architectures", None) or [])
+    return TextBlackBox(name, **options) if texts else TransformersBlackBox(name, **options)
+
+
 @dataclass(frozen=True)
 class _Kind:
     """One kind of name: how the error lists it, how it is told, what builds it."""
@@ -63,17 +82,15 @@ class _Kind:
 
 
 KINDS = (
-    _Kind("a shipped name", _is_shipped, lambda name, **options: TimmBlackBox(weights=name, **options)),
+    _Kind("a shipped name", _is_shipped, _load_weights),
     _Kind("an http:// or https:// address", lambda name: name.startswith(("http://", "https://")), HttpBlackBox),
     _Kind("an .onnx file", lambda name: "://" not in name and name.endswith(".onnx"), OnnxBlackBox),
     _Kind(
         "a weights file (.safetensors written by fex, or any of timm's with model=NAME)",
         lambda name: "://" not in name and name.endswith(WEIGHTS),
-        lambda name, **options: TimmBlackBox(weights=name, **options),
+        _load_weights,
     ),
-    _Kind(
-        "a folder of a transformers classifier", lambda name: _config_key(name) == "model_type", TransformersBlackBox
-    ),
+    _Kind("a folder of a transformers classifier", lambda name: _config_key(name) == "model_type", _load_transformers),
     _Kind(
         "a folder of a timm classifier",
         lambda name: _config_key(name) == "architecture",
@@ -85,7 +102,7 @@ KINDS = (
         CallableBlackBox,
     ),
     _Kind("a timm name", _is_timm, _load_timm),
-    _Kind("an id of the hub (owner/name)", _is_hub_id, TransformersBlackBox),
+    _Kind("an id of the hub (owner/name)", _is_hub_id, _load_transformers),
 )
 
 
@@ -96,8 +113,8 @@ def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
         name_or_path: a shipped name; an http(s) address (with `num_classes` or `class_names`); an .onnx file; a
             weights file; a folder of a transformers or timm classifier; "package.module:function" (that module's code
             runs); a timm name (its pretrained weights, or `weights`); an id of a transformers classifier on the hub.
-        **options: settings of the class that serves it: `TimmBlackBox`, `TransformersBlackBox`, `OnnxBlackBox`,
-            `HttpBlackBox`, `CallableBlackBox`.
+        **options: settings of the class that serves it: `TimmBlackBox`, `TransformersBlackBox`, `TextBlackBox`,
+            `OnnxBlackBox`, `HttpBlackBox`, `CallableBlackBox`.
 
     Returns:
         The black box, on the CPU.
@@ -123,9 +140,8 @@ def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
         )
     entry = manifest().get(name)
     if entry is not None:
-        raise ValueError(
-            f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: use load_explainer."
-        )
+        use = "train a classifier on it" if entry.get("kind") == "backbone" else "use load_explainer"
+        raise ValueError(f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: {use}.")
     shipped = ", ".join(sorted(key for key in manifest() if _is_shipped(key))) or "none"
     raise ValueError(
         f"Found no black box {name!r}. Expected {'; '.join(kind.label for kind in KINDS)}. Shipped names: {shipped}."

@@ -52,7 +52,9 @@ def _parser() -> ArgumentParser:
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
-    run.add_argument("--features", type=PatchGrid, required=True, help="grid of the features.")
+    run.add_argument(
+        "--features", type=PatchGrid | None, default=None, help="grid of the features; texts have their tokens."
+    )
     run.add_argument(
         "--methods",
         type=dict[str, dict],

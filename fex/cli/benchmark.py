@@ -25,6 +25,7 @@ from fex.cli.progress import progress
 from fex.metrics.protocols import get_protocol
 from fex.report.benchmark_markdown import failures, markdown_report
 from fex.report.benchmark_page import write_benchmark_page
+from fex.report.curves import draw_curves
 from fex.report.hparams import write_hparams
 from fex.report.tables import print_table
 
@@ -97,7 +98,7 @@ def _plain(value: Any) -> Any:
 
 
 def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
-    """Scores every method and writes report.json, report.md, report.html and TensorBoard's hparams.
+    """Scores every method and writes report.json, report.md, report.html, curves and TensorBoard's hparams.
 
     Finished batches are kept under `output`/results and used again where nothing they depend on has changed.
 
@@ -119,7 +120,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     if config.device != "cpu":
         black_box.to(config.device)
     key = box_key(_plain(config.black_box), config.device)
-    injected = {"black_box": black_box, "features": objects.features, "seed": config.seed}
+    features = objects.features if objects.features is not None else black_box.features
+    injected = {"black_box": black_box, "features": features, "seed": config.seed}
     candidates, failed = _candidates(methods, injected, key, config.device)
     output = Path(config.output)
     evaluations: list[Evaluation] = []
@@ -130,7 +132,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
                 candidates,
                 data.test_dataloader(),
                 black_box,
-                objects.features,
+                features,
                 config.protocols,
                 store=Store(ResultStore(output / "results"), key) if config.resume else None,
                 limit=config.limit,
@@ -158,6 +160,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **package_versions()},
         "methods": methods,
     }
+    draw_curves({each.method: each.scores for each in evaluations}, output)
     _write(output, report, config, data, {e.method: e.maps for e in evaluations if e.maps is not None})
     return report
 

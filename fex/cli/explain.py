@@ -1,4 +1,4 @@
-"""`fex-explain CHECKPOINT IMAGE_OR_FOLDER...`: explains pictures in one forward pass each.
+"""`fex-explain CHECKPOINT INPUT...`: explains pictures or texts in one forward pass each.
 
 With `--method dax` or `--method iassa` there is no checkpoint: each picture is explained by queries of `--black-box`.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fex.cli.explain_arguments import build_parser, parse_arguments
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
+    from fex.cli.explain_text import TextSummary
     from fex.explainer import AmortizedExplainer
     from fex.explanation import Explanation
     from fex.report.folder import ResultFolder, Written
@@ -107,7 +108,17 @@ def _load(arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     return explainer, box
 
 
-def run(argv: Sequence[str]) -> Summary:
+def _explains_texts(checkpoint: str) -> bool:
+    """Whether it is an explainer of texts; one that cannot be read is told of when it is loaded."""
+    from fex.checkpoint import read_checkpoint
+
+    try:
+        return read_checkpoint(checkpoint)[1].get("modality", "image") == "text"
+    except (OSError, ValueError):
+        return False
+
+
+def run(argv: Sequence[str]) -> "Summary | TextSummary":
     """Does what the command line says.
 
     Raises:
@@ -117,6 +128,13 @@ def run(argv: Sequence[str]) -> Summary:
         OSError: results that cannot be written.
     """
     arguments = parse_arguments(argv)
+    if not arguments.method and _explains_texts(arguments.checkpoint):
+        from fex.cli.explain_text import run_texts
+
+        explainer, box = _load(arguments)
+        return run_texts(explainer, box, arguments)  # type: ignore[arg-type]
+    arguments.inputs = [Path(given) for given in arguments.inputs]
+    arguments.output = arguments.output or Path("explanations")
     missing = [str(path) for path in arguments.inputs if not path.exists()]
     if missing:
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
@@ -142,7 +160,8 @@ def run(argv: Sequence[str]) -> Summary:
             "of images that this run does not explain stay. Give a new --output to keep runs apart.",
             file=sys.stderr,
         )
-    with ResultFolder(arguments.output, formats=arguments.formats, note=note) as results:
+    formats = arguments.formats or ["png", "npz", "json"]
+    with ResultFolder(arguments.output, formats=formats, note=note) as results:
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total)

@@ -12,13 +12,18 @@ sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanati
 all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked. "seconds" is the time
 of a batch divided by its images; the first batches include the library's warm-up.
 
-exit codes: 0 all images explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no image that can be read, output that cannot be written); 130 interrupted.
+Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
+are coloured in the terminal; explanations.jsonl has words, scores and character spans, explanations.csv a line a text,
+gallery.html the coloured texts. Texts that are too long are cut off, and counted, or explained in windows (--window).
+
+exit codes: 0 all inputs explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
+no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted.
 
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
+  fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 2000
 """
 
@@ -33,7 +38,7 @@ def _positive(text: str) -> int:
 def _formats(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise argparse.ArgumentTypeError("got no format, expected some of png, npz, json, html")
+        raise argparse.ArgumentTypeError("got no format, expected some of png, npz, json, html, jsonl, csv")
     return names
 
 
@@ -41,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="fex-explain",
-        description="Explain pictures with a trained explainer: one forward pass an image, folders of any size.",
+        description="Explain pictures or texts with a trained explainer: one forward pass each, inputs of any number.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="shipped name, .ckpt, .safetensors, or a run's folder; with --method the first picture or folder",
     )
-    parser.add_argument("inputs", metavar="IMAGE_OR_FOLDER", nargs="*", type=Path, help="pictures, and folders of them")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="*", help="pictures, and folders of them; or texts, and files of them"
+    )
     parser.add_argument(
         "--method", choices=("dax", "iassa"), help="explain each picture by queries, without a checkpoint"
     )
@@ -58,20 +65,26 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("explanations"), help="folder (default: explanations)")
+    parser.add_argument("--output", type=Path, help="folder (default: explanations; strings are shown alone)")
     parser.add_argument(
         "--formats",
         type=_formats,
-        default="png,npz,json",
         metavar="LIST",
-        help="of png, npz, json, html (default: png,npz,json)",
+        help="of png, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all)",
     )
-    parser.add_argument("--batch-size", type=_positive, default=32, help="images a pass (default: 32)")
+    parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     parser.add_argument(
-        "--black-box", metavar="NAME", help="ask this black box too, once an image: for its own classes and probability"
+        "--black-box", metavar="NAME", help="ask this black box too, once an input: for its own classes and probability"
     )
+    texts = parser.add_argument_group("texts")
+    texts.add_argument("--column", metavar="NAME", help="column of the texts (default: text, sentence ... or the only)")
+    texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
+    texts.add_argument(
+        "--window", metavar="OVERLAP", type=int, nargs="?", const=64,
+        help="explain long texts whole, in windows that overlap by so many tokens (64)",
+    )  # fmt: skip
     return parser
 
 
@@ -81,11 +94,11 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         if arguments.budget is not None:
             parser.error("--budget needs --method dax or --method iassa: a trained explainer asks no queries")
         if not arguments.inputs:
-            parser.error("the following arguments are required: IMAGE_OR_FOLDER")
+            parser.error("the following arguments are required: INPUT")
         return
     if not arguments.black_box:
         parser.error(f"--method {arguments.method} needs --black-box NAME: what it explains")
-    arguments.inputs = [Path(arguments.checkpoint), *arguments.inputs]
+    arguments.inputs = [arguments.checkpoint, *arguments.inputs]
     arguments.checkpoint = arguments.method
 
 

@@ -80,7 +80,7 @@ class Distiller:
         found, seeds = [], pixel_seeds(inputs, self.seed)
         for image, label, seed in zip(inputs.split(1), target.split(1), seeds, strict=True):
             image = image.float()
-            masker = Masker(self.segmenter(image[0]), self.removal, self.black_box.mean)  # type: ignore[arg-type]
+            masker = Masker(self.segmenter(image[0]), self.removal, self.black_box.mean)
             found.append(
                 Perturbations.query(
                     self.black_box,

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from fex.valid import mean_over
+
 __all__ = ["Exploration", "OnPolicy", "RandomBudget", "TwoSidedBudget"]
 
 
@@ -12,8 +14,12 @@ class Exploration(ABC):
     """From the explainer's logits to the logits that masks are drawn from."""
 
     @abstractmethod
-    def centre(self, logits: Tensor) -> Tensor:
-        """The part of the logits (B, N) that the policy gradient moves, (B, N)."""
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The part of the logits (B, N) that the policy gradient moves, (B, N).
+
+        Entries that are no features (`valid` (B, N) is False) become 0: the reference policy, with neither gradient,
+        relative entropy nor control weight.
+        """
 
     @abstractmethod
     def reference(self, noise: Tensor) -> Tensor:
@@ -31,8 +37,8 @@ class Exploration(ABC):
 class OnPolicy(Exploration):
     """The paper's: masks from Bern(g_y(x))."""
 
-    def centre(self, logits: Tensor) -> Tensor:
-        return logits
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        return logits if valid is None else logits * valid
 
     def reference(self, noise: Tensor) -> Tensor:
         return noise.new_zeros(*noise.shape, 1)
@@ -54,8 +60,9 @@ class RandomBudget(Exploration):
             raise ValueError(f"RandomBudget needs low <= high, got {low} and {high}.")
         self.low, self.high = low, high
 
-    def centre(self, logits: Tensor) -> Tensor:
-        return logits - logits.mean(-1, keepdim=True)
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        centred = logits - mean_over(logits, valid).unsqueeze(-1)
+        return centred if valid is None else centred * valid
 
     def reference(self, noise: Tensor) -> Tensor:
         return (self.low + (self.high - self.low) * noise).unsqueeze(-1)

@@ -15,8 +15,8 @@ from fex.rollout import Rollout
 
 __all__ = ["DIVERGENCES", "SURROGATES", "Objective", "PolicyTerms", "Surrogate", "policy_terms"]
 
-# (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range) -> loss of each mask (B, K)
-Surrogate = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+# (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range, valid (B, N) or None) -> loss (B, K)
+Surrogate = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
 
 SURROGATES: dict[str, Surrogate] = {
     "joint": clipped_surrogate_joint,
@@ -73,14 +73,17 @@ def policy_terms(
     """
     reference = exploration.reference(rollout.budget)
     side = exploration.side(rollout.budget)
-    sampling = exploration(exploration.centre(logits), rollout.budget)
+    valid = rollout.valid
+    sampling = exploration(exploration.centre(logits, valid), rollout.budget)
     log_prob = policy.log_prob(sampling, rollout.masks)
+    if valid is not None:
+        log_prob = log_prob * valid.unsqueeze(1)
 
     control = rollout.control.unsqueeze(1)
     linear = (control * (rollout.masks - reference.sigmoid())).sum(-1)
     rest = rollout.rewards - linear
     advantage = side * (rest - baseline(rest, values.detach()))
-    loss = surrogate(log_prob, rollout.old_log_prob, advantage, clip_range)
+    loss = surrogate(log_prob, rollout.old_log_prob, advantage, clip_range, valid)
     loss = loss - side * (control * sampling.sigmoid()).sum(-1)
     return PolicyTerms(
         policy=loss.mean(1),
@@ -159,5 +162,11 @@ class Objective:
         signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
         joint = terms.log_ratio.sum(-1)
         signs["approx_kl"] = policy.approximate_kl(joint).mean()
-        signs["clip_fraction"] = clip_fraction(joint if self.surrogate == "joint" else terms.log_ratio, self.clip_range)
+        decisions = joint if self.surrogate == "joint" else _decisions(terms.log_ratio, rollout.valid)
+        signs["clip_fraction"] = clip_fraction(decisions, self.clip_range)
         return total, signs, terms.predicted
+
+
+def _decisions(log_ratio: Tensor, valid: Tensor | None) -> Tensor:
+    """Log-ratios (B, K, N) of the decisions that were taken: all, or those of features (B, N), one after the other."""
+    return log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]

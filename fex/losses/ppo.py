@@ -12,7 +12,13 @@ def _clipped(ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
     return (ratio * advantage).minimum(ratio.clamp(1 - clip_range, 1 + clip_range) * advantage)
 
 
-def clipped_surrogate_joint(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
+def clipped_surrogate_joint(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantage: Tensor,
+    clip_range: float,
+    valid: Tensor | None = None,  # noqa: ARG001 log-probabilities are 0 there, so their ratios are 1
+) -> Tensor:
     """Minus eq. 21: the ratio of the whole mask is clipped.
 
     Args:
@@ -20,6 +26,7 @@ def clipped_surrogate_joint(log_prob: Tensor, old_log_prob: Tensor, advantage: T
         old_log_prob: the same under the policy that drew the masks, without gradient.
         advantage: (B, K), without gradient.
         clip_range: epsilon of eq. 22.
+        valid: which entries are features (B, N), bool; the log-probabilities of others are 0. None: all are.
 
     Returns:
         Loss of each mask, (B, K).
@@ -29,7 +36,7 @@ def clipped_surrogate_joint(log_prob: Tensor, old_log_prob: Tensor, advantage: T
 
 
 def clipped_surrogate_per_feature(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float, valid: Tensor | None = None
 ) -> Tensor:
     """Each feature's own ratio is clipped, then summed: same gradient as the joint one while the policy has not moved.
 
@@ -37,7 +44,8 @@ def clipped_surrogate_per_feature(
     as in `clipped_surrogate_joint`.
     """
     ratio = (log_prob - old_log_prob).exp()
-    return -_clipped(ratio, advantage.unsqueeze(-1), clip_range).sum(-1)
+    each = _clipped(ratio, advantage.unsqueeze(-1), clip_range)
+    return -(each if valid is None else each * valid.unsqueeze(1)).sum(-1)
 
 
 def clip_fraction(log_ratio: Tensor, clip_range: float) -> Tensor:

@@ -11,11 +11,13 @@ from fex.metrics.protocols import PROTOCOLS, Perturbation, Segmentation, get_pro
 from fex.metrics.saco import SaCo
 from fex.metrics.segmentation import SegmentationScores
 from fex.metrics.sensitivity import Sensitivity
+from fex.metrics.text_protocols import TEXT_PROTOCOLS, Faithfulness, Rationale, TextInsertion
 
 __all__ = [
     "PROTOCOLS",
     "Attributed",
     "ClassDiscrimination",
+    "Faithfulness",
     "Infidelity",
     "ModelRandomisation",
     "DeletionInsertion",
@@ -24,6 +26,7 @@ __all__ = [
     "PerturbationAUC",
     "Protocol",
     "ProtocolScores",
+    "Rationale",
     "SaCo",
     "RegionDeletion",
     "RegionIoU",
@@ -32,5 +35,8 @@ __all__ = [
     "SegmentationScores",
     "Sensitivity",
     "Summary",
+    "TextInsertion",
     "get_protocol",
 ]
+
+PROTOCOLS.update(TEXT_PROTOCOLS)  # here, where both are known; no module of this package is imported without it

@@ -24,6 +24,7 @@ class ClassDiscrimination(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Correlation (B,), NaN where one of the maps is constant; asks the explainer once an instance."""
+        data.check_images(self.name)
         if data.clean.shape[1] < 2:
             raise ValueError(f"Protocol {self.name!r} compares two classes; the black box has one.")
         second = data.clean.topk(2, dim=1).indices

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
+from fex.features import Features
+from fex.masking import masked_probabilities, masker_for
 from fex.metrics.functional.infidelity import scaled_infidelity
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.removal import Mean, Removal
-from fex.sampling import hard_masks, pixel_seeds
+from fex.sampling import hard_masks
 
 __all__ = ["Infidelity"]
 
@@ -37,18 +37,19 @@ class Infidelity(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Infidelity (B,) for the predicted class; spends K queries an instance. Masks depend on pixels and `seed`."""
+        data.check_images(self.name)
         features = data.scores.shape[1]
-        generators = [torch.Generator().manual_seed(each) for each in pixel_seeds(data.inputs, seed)]
+        generators = [torch.Generator().manual_seed(each) for each in data.features.seeds(data.inputs, seed)]
         drawn = [hard_masks(self.num_masks, features, generator, keep_rate=self.keep_rate) for generator in generators]
         masks = torch.stack(drawn).to(data.scores.device)
         target = data.clean.argmax(1)
-        masker = Masker(data.features, self.removal, black_box.mean)
+        masker = masker_for(black_box, data.features, self.removal)
         effects = data.clean.gather(1, target[:, None]) - masked_probabilities(
             black_box, masker, data.inputs, masks, target
         )
         attributed = (1 - masks).double() @ data.scores.double().unsqueeze(2)
         return {"infidelity": scaled_infidelity(attributed.squeeze(2), effects)}
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:
+    def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit."""
-        return {"removal": self.removal.name, "unit": f"{features.height}x{features.width} patches"}
+        return {"removal": self.removal.name, "unit": features.describe()}

@@ -39,6 +39,7 @@ class ModelRandomisation(Protocol):
         Raises:
             TypeError: a box that can only be queried has no weights to shuffle.
         """
+        data.check_images(self.name)
         if data.explain_box is None:
             return {"correlation": torch.full((len(data.inputs),), torch.nan)}
         explain = data.explain_box(shuffled_box(black_box, self.shuffle_seed))

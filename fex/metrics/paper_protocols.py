@@ -87,6 +87,7 @@ class DeletionInsertion(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance and step."""
+        data.check_images(self.name)
         curve = {"fractions": self.fractions, "seed": seed}
         common = (data.inputs, data.maps, data.clean.argmax(1), data.clean)
         return {
@@ -128,6 +129,7 @@ class RegionDeletion(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """The curve (B, S); spends a query an instance and level."""
+        data.check_images(self.name)
         target = data.clean.argmax(1)
         return {
             "deletion_curve": region_deletion_curve(
@@ -155,6 +157,7 @@ class RegionIoU(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """First and second moment of the IoU, (B, 2); no queries."""
+        data.check_images(self.name)
         maps, masks = self._pair(data)
         iou = foreground_iou(confusion(salient_region(maps), masks))
         return {"iou_moments": torch.stack([iou, iou.square()], 1)}
@@ -199,6 +202,7 @@ class RegionScores(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Scores (B,); spends 2 queries an instance and step of the curves."""
+        data.check_images(self.name)
         masks = _masks(self, data)
         counts = confusion(activated_region(data.maps, self.threshold), masks)
         found = self.curves.evaluate(black_box, data, seed=seed)

@@ -14,12 +14,13 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.features import Features
+from fex.metrics.curve import Curve
 
 __all__ = ["Attributed", "Explain", "Protocol", "Summary", "mean_value"]
 
 Explain = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Inputs (B, 3, H, W) and classes (B,) -> scores (B, N) and maps (B, H, W)."""
+"""Inputs (B, ...) and classes (B,) -> scores (B, N) and maps (B, H, W) of pixels, or (B, L) of tokens."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class Attributed:
     """Instances with their attributions; what every protocol evaluates.
 
     Attributes:
-        inputs: (B, 3, H, W), float, RGB in [0, 1].
+        inputs: (B, ...), as the black box takes them.
         scores: attributions (B, N) of the features.
-        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features.
+        maps: attributions (B, H, W) of the pixels: bilinear, where the explainer scores features; of tokens (B, L).
         features: the N features.
         clean: the black box's probabilities (B, C) of the inputs.
         labels: true classes (B,), or None.
-        masks: ground-truth foreground (B, H, W), bool, or None.
+        masks: ground-truth foreground (B, H, W) or rationale (B, L), bool, or None.
+        words: number of each token's word (B, L), int64, -1 where there is none, or None.
         explain: the explainer, for protocols that ask it about other inputs or classes, or None.
         explain_box: the same method built anew around another black box, for protocols that change the box; None
             where the method looks at no box, or cannot be built anew.
@@ -42,12 +44,22 @@ class Attributed:
     inputs: Tensor
     scores: Tensor
     maps: Tensor
-    features: PatchGrid
+    features: Features
     clean: Tensor
     labels: Tensor | None = None
     masks: Tensor | None = None
+    words: Tensor | None = None
     explain: Explain | None = None
     explain_box: Callable[[BlackBox], Explain] | None = None
+
+    def check_images(self, protocol: str) -> None:
+        """For protocols of images.
+
+        Raises:
+            ValueError: these are texts; names the protocol.
+        """
+        if self.features.modality != "image":
+            raise ValueError(f"Protocol {protocol!r} is one of images: use text-insertion, faithfulness or eraser.")
 
     def explainer_for(self, protocol: str) -> Explain:
         """`explain`, where there must be one.
@@ -98,7 +110,11 @@ class Protocol(ABC):
             ValueError: `data` has no labels or masks where the protocol needs them.
         """
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:  # noqa: ARG002
+        """Figures from the components' means over instances, by name; none where the protocol has no steps."""
+        return {}
+
+    def describe(self, features: Features) -> dict[str, str]:  # noqa: ARG002
         """Fill and unit, for the rows of a table."""
         return {"removal": "-", "unit": "-"}
 

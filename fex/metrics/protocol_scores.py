@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fex.metrics.curve import Curve
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval
 from fex.metrics.protocols import Protocol, get_protocol
 
@@ -88,6 +89,11 @@ class ProtocolScores(Metric):
             name: summary.statistic(_present(components[summary.component]).mean(0))
             for name, summary in self.protocol.summaries.items()
         }
+
+    def curves(self) -> dict[str, Curve]:
+        """The protocol's figures, over the instances that have them."""
+        _, components = self.instances()
+        return self.protocol.curves({name: _present(values).mean(0) for name, values in components.items()})
 
     def intervals(self, *, resamples: int = 10_000, seed: int = 0) -> dict[str, tuple[Interval, int]]:
         """Every summary with its bootstrap 95 % interval, and the number of instances that have it."""

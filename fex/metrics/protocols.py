@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker
+from fex.features import Features, PatchGrid
+from fex.masking import masker_for
 from fex.metrics.class_discrimination import ClassDiscrimination
+from fex.metrics.curve import Curve
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -74,6 +75,12 @@ class Perturbation(Protocol):
             "negative_auc": Summary("negative_curve", self.auc),
         }
 
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
+        """Both, over the share that is removed."""
+        return {
+            name: Curve("share removed", self.measure, list(self.fractions), v.tolist()) for name, v in means.items()
+        }
+
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance for each share above 0. Ties are broken by `seed`."""
         target = data.labels
@@ -81,12 +88,13 @@ class Perturbation(Protocol):
             target = data.clean.argmax(1)
         elif target is None:
             raise ValueError(f"Protocol {self.name!r} scores the true label; the data has no labels.")
+        data.check_images(self.name)
         pixels = PatchGrid(data.inputs.shape[-2], data.inputs.shape[-1])
         features, scores = (data.features, data.scores) if self.unit == "features" else (pixels, data.maps.flatten(1))
         curve = partial(
             perturbation_curve,
             black_box,
-            Masker(features, self.removal, black_box.mean),
+            masker_for(black_box, features, self.removal),
             data.inputs,
             scores,
             fractions=self.fractions,
@@ -100,9 +108,9 @@ class Perturbation(Protocol):
             "negative_curve": curve(order="least_important_first"),
         }
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:
+    def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit."""
-        unit = f"{features.height}x{features.width} patches" if self.unit == "features" else "pixels"
+        unit = features.describe() if self.unit == "features" else "pixels"
         return {"removal": self.removal.name, "unit": unit}
 
 
@@ -132,6 +140,7 @@ class Segmentation(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, 4) and scores (B,); no queries."""
+        data.check_images(self.name)
         if data.masks is None:
             raise ValueError(f"Protocol {self.name!r} compares maps with ground-truth masks; the data has no masks.")
         return {
@@ -141,7 +150,7 @@ class Segmentation(Protocol):
             "pointing_game": pointing_game(data.maps, data.masks, self.tolerance),
         }
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
+    def describe(self, features: Features) -> dict[str, str]:  # noqa: ARG002
         """Nothing is removed."""
         return {"removal": "-", "unit": "pixels"}
 

@@ -7,13 +7,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
+from fex.features import Features
+from fex.masking import masked_probabilities, masker_for
 from fex.metrics.functional.perturbation import rank_features
 from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.removal import Mean, Removal
-from fex.sampling import pixel_seeds
 
 __all__ = ["SaCo"]
 
@@ -35,14 +34,15 @@ class SaCo(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Coefficient (B,) of the predicted class; spends G queries an instance. Ties are broken by `seed`."""
+        data.check_images(self.name)
         count = min(self.groups, data.scores.shape[1])
-        ranks = rank_features(data.scores, pixel_seeds(data.inputs, seed))
+        ranks = rank_features(data.scores, data.features.seeds(data.inputs, seed))
         target = data.clean.argmax(1)
-        masker = Masker(data.features, self.removal, black_box.mean)
+        masker = masker_for(black_box, data.features, self.removal)
         masked = masked_probabilities(black_box, masker, data.inputs, group_masks(ranks, count), target)
         effects = data.clean.gather(1, target[:, None]) - masked
         return {"coefficient": salience_coefficient(group_means(data.scores, ranks, count), effects)}
 
-    def describe(self, features: PatchGrid) -> dict[str, str]:
+    def describe(self, features: Features) -> dict[str, str]:
         """Fill and unit."""
         return {"removal": self.removal.name, "unit": f"{min(self.groups, features.num_features)} groups of patches"}

@@ -10,7 +10,6 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.metrics.functional.sensitivity import largest_relative_change
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
-from fex.sampling import pixel_seeds
 
 __all__ = ["Sensitivity"]
 
@@ -34,9 +33,10 @@ class Sensitivity(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Largest change (B,) for the predicted class; asks the explainer K times an instance."""
+        data.check_images(self.name)
         explain = data.explainer_for(self.name)
         target = data.clean.argmax(1)
-        seeds = pixel_seeds(data.inputs, seed)
+        seeds = data.features.seeds(data.inputs, seed)
         generators = [torch.Generator().manual_seed(each) for each in seeds]
         changed = []
         for _ in range(self.draws):

@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from fex.features import PatchGrid
+from fex.features import Features
 from fex.nets.class_maps import ClassMapNet, Encoded
-from fex.nets.encoder import Encoder, EncoderOutput
+from fex.nets.encoder import BaseEncoder, Encoder, EncoderOutput
 from fex.nets.explainer import ExplainerNet
 from fex.nets.pyramid import PyramidEncoder
 from fex.nets.shapley import ShapleyNet
+from fex.nets.text import TextEncoder
 from fex.nets.unet import UNetEncoder
 from fex.nets.vit import ViTEncoder
+from fex.resources import manifest
 
 __all__ = [
+    "BaseEncoder",
     "ClassMapNet",
     "Encoded",
     "Encoder",
@@ -19,6 +22,7 @@ __all__ = [
     "ExplainerNet",
     "PyramidEncoder",
     "ShapleyNet",
+    "TextEncoder",
     "UNetEncoder",
     "ViTEncoder",
     "rebuild",
@@ -26,10 +30,10 @@ __all__ = [
 
 # A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
 _NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
-_ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder)}
+_ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder)}
 
 
-def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> ClassMapNet:
+def rebuild(config: dict[str, Any], num_classes: int, features: Features) -> ClassMapNet:
     """The network that `ClassMapNet.init_args` described, untrained.
 
     Raises:
@@ -53,7 +57,9 @@ def rebuild(config: dict[str, Any], num_classes: int, features: PatchGrid) -> Cl
     arguments = encoder["init_args"]
     name = str(arguments.get("model", arguments.get("backbone", "")))
     fetching = sorted({"pretrained", "weights"} & set(arguments))
-    if fetching or ":" in name or "/" in name:
+    # Adapters of a text encoder stand on weights that come with this package (or one it names), checked by sha256.
+    foreign = kind is TextEncoder and name != "" and name not in manifest()
+    if fetching or ":" in name or "/" in name or foreign:
         raise ValueError(
             f"The checkpoint asks for files or downloads (model {name!r}, {fetching}), expected the name of an "
             "architecture alone: it was not written by fex."

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fex.features import PatchGrid
-from fex.nets.encoder import Encoder
+from fex.features import Features
+from fex.nets.encoder import BaseEncoder
 
 __all__ = ["ClassMapNet", "Encoded"]
 
@@ -22,12 +22,14 @@ class Encoded(NamedTuple):
         shared: the part of the maps that all classes share (B, N).
         level: one number a class (B, C): in FEX the part of the logits that all features share.
         trunk: pooled features (B, D').
+        valid: which tokens are features (B, N), bool; None where all are.
     """
 
     tokens: Tensor
     shared: Tensor
     level: Tensor
     trunk: Tensor
+    valid: Tensor | None = None
 
 
 class ClassMapNet(nn.Module):
@@ -46,7 +48,7 @@ class ClassMapNet(nn.Module):
 
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
-    def __init__(self, encoder: Encoder, hidden: int = 128) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:
         super().__init__()
         self.encoder, self.hidden = encoder, hidden
         self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
@@ -54,7 +56,7 @@ class ClassMapNet(nn.Module):
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.num_classes = 0
 
-    def build(self: Net, num_classes: int, features: PatchGrid) -> Net:
+    def build(self: Net, num_classes: int, features: Features) -> Net:
         """Adds the layers whose size depends on the black box (C) and the features (N)."""
         if num_classes < 1:
             raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
@@ -92,7 +94,7 @@ class ClassMapNet(nn.Module):
         """Adds what else depends on the number of classes."""
 
     def explain(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> attribution (B, N) of `target` (B,), and class logits (B, C).
+        """One pass: inputs (B, ...) -> attribution (B, N) of `target` (B,), and class logits (B, C).
 
         Without a target, the class is the one that the explainer itself predicts.
         """
@@ -109,16 +111,18 @@ class ClassMapNet(nn.Module):
         }
 
     def encode(self, inputs: Tensor) -> Encoded:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> `Encoded`, float32."""
-        found = self.encoder(inputs, (self.features.height, self.features.width))
+        """One pass: inputs (B, 3, H, W) in [0, 1], or token ids (B, L) -> `Encoded`, float32."""
+        found = self.encoder(inputs, self.features.grid)
         with torch.autocast(inputs.device.type, enabled=False):
             tokens, trunk = self.token(found.tokens), self.trunk(found.pooled)
             level, shared = self.level(trunk), self.shared(tokens).squeeze(-1)
-            if found.classes is not None and found.local is not None:
+            if found.classes is not None:
+                self._check_classes(found.classes.shape[1])
                 level = level + found.classes.log_softmax(1)
+            if found.local is not None:
                 local = found.local - found.local.mean(1, keepdim=True)
                 tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
-            return Encoded(tokens, shared, level, trunk)
+            return Encoded(tokens, shared, level, trunk, self.features.valid(inputs))
 
     def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Scores of the classes `target` (B,) alone, without level, (B, N): no tensor with axes of C and N is made."""

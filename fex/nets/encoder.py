@@ -74,53 +74,77 @@ def freeze_unused(module: nn.Module, run: Callable[[], Tensor]) -> None:
         parameter.grad = None
 
 
-class Encoder(nn.Module):
-    """Base of the encoders.
+class BaseEncoder(nn.Module):
+    """Base of the encoders of any modality.
 
     Dropout is off and batch statistics stay fixed at all times: the rollout and the update must see one policy, or
     the ratio between them is noise.
 
     Args:
+        dim: D.
+        init_args: plain data that builds it again, without pretrained weights.
         frozen: train only what stands on top of the encoder.
 
     Attributes:
         dim: D.
         size: (H, W) of its inputs in pixels; None if it takes any.
-        mean, std: normalisation of its inputs, as buffers.
         init_args: plain data that builds it again, without pretrained weights.
     """
 
     size: tuple[int, int] | None = None
+
+    def __init__(self, dim: int, init_args: dict[str, Any], *, frozen: bool) -> None:
+        super().__init__()
+        self.dim, self.frozen, self.init_args = dim, frozen, init_args
+
+    def train(self, mode: bool = True) -> "BaseEncoder":  # noqa: FBT001, FBT002 torch's signature
+        """Stays in evaluation mode."""
+        return super().train(mode=False)
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, grid: tuple[int, int] | None) -> EncoderOutput:
+        """Inputs (B, ...), as datamodules give them -> float32 `EncoderOutput`, one token a feature."""
+
+    @property
+    def class_weight(self) -> Tensor | None:
+        """Weights (C, E) that read `EncoderOutput.local`; None for an encoder without a classifier."""
+        return None
+
+
+class Encoder(BaseEncoder):
+    """Base of the encoders of images.
+
+    Args:
+        dim: D.
+        mean: normalisation of its inputs, RGB in [0, 1].
+        std: the same.
+        init_args: see `BaseEncoder`.
+        frozen: see there.
+
+    Attributes:
+        mean, std: as buffers.
+    """
+
     mean: Tensor
     std: Tensor
 
     def __init__(
         self, dim: int, mean: tuple[float, ...], std: tuple[float, ...], init_args: dict[str, Any], *, frozen: bool
     ) -> None:
-        super().__init__()
-        self.dim, self.frozen, self.init_args = dim, frozen, init_args
+        super().__init__(dim, init_args, frozen=frozen)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-
-    def train(self, mode: bool = True) -> "Encoder":  # noqa: FBT001, FBT002 torch's signature
-        """Stays in evaluation mode."""
-        return super().train(mode=False)
 
     @abstractmethod
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput | tuple[Tensor, Tensor]:
         """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) on `grid`, pooled (B, D); classes and local if known."""
 
-    def forward(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
+    def forward(self, inputs: Tensor, grid: tuple[int, int] | None) -> EncoderOutput:
         """Inputs (B, 3, H, W) in [0, 1] -> float32 `EncoderOutput` on `grid`."""
         context: AbstractContextManager[Any] = torch.no_grad() if self.frozen else nullcontext()
         with context:
             found = EncoderOutput(*self.encode((inputs - self.mean) / self.std, grid))
         return EncoderOutput(*(part if part is None else part.float() for part in found))
-
-    @property
-    def class_weight(self) -> Tensor | None:
-        """Weights (C, E) that read `EncoderOutput.local`; None for an encoder without a classifier."""
-        return None
 
 
 def linear_classifier(net: nn.Module) -> nn.Linear:

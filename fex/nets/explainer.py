@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fex.nets.class_maps import ClassMapNet, Encoded
-from fex.nets.encoder import Encoder
+from fex.nets.encoder import BaseEncoder
+from fex.valid import mean_over
 
 __all__ = ["ExplainerNet"]
 
@@ -17,9 +18,14 @@ __all__ = ["ExplainerNet"]
 CHUNK = 2**22
 
 
-def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor) -> Tensor:
-    """Mean over features of log sigmoid: (B, N, D'), (B, N), (B, c), (c, D') -> (B, c)."""
-    return F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1)).mean(1)
+def _mean_log_rate(tokens: Tensor, shared: Tensor, level: Tensor, weight: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over features of log sigmoid: (B, N, D'), (B, N), (B, c), (c, D'), (B, N) -> (B, c)."""
+    rates = F.logsigmoid(tokens @ weight.T + shared.unsqueeze(-1) + level.unsqueeze(1))
+    if valid is None:
+        return rates.mean(1)
+    means = mean_over(rates.transpose(1, 2), valid.unsqueeze(1))
+    # Of a text without tokens only the levels speak.
+    return torch.where(valid.any(1, keepdim=True), means, F.logsigmoid(level))
 
 
 class ExplainerNet(ClassMapNet):
@@ -39,7 +45,7 @@ class ExplainerNet(ClassMapNet):
 
     gate_start = 0.2
 
-    def __init__(self, encoder: Encoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
         if not 0 < keep_rate < 1:
             raise ValueError(f"keep_rate must lie strictly between 0 and 1, got {keep_rate}.")
         if value_degree < 0:
@@ -64,8 +70,9 @@ class ExplainerNet(ClassMapNet):
             return self.target_scores(encoded, target) + encoded.level.gather(1, target.unsqueeze(1))
 
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Keep probabilities lambda = g_y(x) of the classes `target` (B,): (B, N), in [0, 1]."""
-        return self.target_logits(encoded, target).sigmoid()
+        """Keep probabilities lambda = g_y(x) of the classes `target` (B,): (B, N), in [0, 1]; 0 where none is."""
+        rates = self.target_logits(encoded, target).sigmoid()
+        return rates if encoded.valid is None else rates * encoded.valid
 
     def class_logits(self, encoded: Encoded) -> Tensor:
         """The mean log rates, whose softmax eq. 24 aligns with f(x): (B, C)."""
@@ -73,14 +80,14 @@ class ExplainerNet(ClassMapNet):
 
     def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
-        tokens, shared, levels, _ = encoded
+        tokens, shared, levels, _, valid = encoded
         weights = self.class_weight
         step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
         with torch.autocast(tokens.device.type, enabled=False):
             if step >= self.num_classes:
-                return _mean_log_rate(tokens, shared, levels, weights)
+                return _mean_log_rate(tokens, shared, levels, weights, valid)
             parts = [
-                checkpoint(_mean_log_rate, tokens, shared, level, weight, use_reentrant=False)
+                checkpoint(_mean_log_rate, tokens, shared, level, weight, valid, use_reentrant=False)
                 for level, weight in zip(levels.split(step, 1), weights.split(step), strict=True)
             ]
             return torch.cat(parts, 1)
@@ -94,7 +101,7 @@ class ExplainerNet(ClassMapNet):
             return (basis * chosen.unsqueeze(1)).sum(-1)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One pass: inputs (B, 3, H, W) in [0, 1] -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
+        """One pass: inputs (B, ...) -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
 
         Without a target, the class is the one with the largest mean log rate (the explainer's own prediction).
         """

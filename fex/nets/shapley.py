@@ -26,6 +26,8 @@ class ShapleyNet(ClassMapNet):
     gate_start = 0.01
 
     def _add_heads(self) -> None:
+        if self.features.modality != "image":
+            raise ValueError(f"ShapleyNet explains images, got {self.features.modality} features: use ExplainerNet.")
         self.total_out = nn.Linear(self.hidden, self.num_classes)
         nn.init.zeros_(self.total_out.weight)
         nn.init.zeros_(self.total_out.bias)

@@ -5,6 +5,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+from fex.lora import add_lora
 from fex.nets.encoder import Encoder, EncoderOutput, linear_classifier, load_backbone, to_grid
 
 __all__ = ["ViTEncoder"]
@@ -69,7 +70,7 @@ class ViTEncoder(Encoder):
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:
-            net = _with_lora(net, lora_rank)
+            net = add_lora(net, lora_rank)
         self.net = net
         self.eval()
 
@@ -93,16 +94,3 @@ class ViTEncoder(Encoder):
     def class_weight(self) -> Tensor | None:
         """See `Encoder`."""
         return linear_classifier(self.net).weight if self.class_head else None
-
-
-def _with_lora(net: Any, rank: int) -> Any:
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ImportError('lora_rank needs peft: pip install "fex-explain[text]".') from error
-    # Whole names: `proj` alone would also find the convolution of the patch embedding.
-    names = [name for name, part in net.named_modules() if name.startswith("blocks.") and isinstance(part, nn.Linear)]
-    if not names:
-        raise ValueError(f"lora_rank found no linear layers in the blocks of {type(net).__name__}: leave it at 0.")
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
-    return inject_adapter_in_model(config, net)

@@ -13,6 +13,11 @@ __all__ = ["DIRECTIONS", "LEGEND", "Cell", "cells", "markdown_table", "pivot", "
 
 # Which way a score is better; the others are counts or have no direction.
 DIRECTIONS = {
+    "f1": "↑",
+    "micro_f1": "↑",
+    "macro_f1": "↑",
+    "comprehensiveness": "↑",
+    "sufficiency": "↓",
     "positive_auc": "↓",
     "negative_auc": "↑",
     "deletion": "↓",

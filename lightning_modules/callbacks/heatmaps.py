@@ -35,6 +35,8 @@ class HeatMaps(pl.Callback):
         if batch_idx or not loggers or not trainer.is_global_zero:
             return
         features = pl_module.features
+        if features.grid is None:
+            raise ValueError("HeatMaps draws images, this run explains texts: take the callback out of the config.")
         grids = outputs["attribution"].float().unflatten(1, (features.height, features.width)).cpu().numpy()
         grids, target = grids[: self.count], outputs["clean"].argmax(1).tolist()
         names = [pl_module.class_names[index] for index in target[: self.count]]

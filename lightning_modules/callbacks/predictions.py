@@ -1,5 +1,6 @@
 """Writes what `predict` finds as it comes, like `fex-explain` does."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,6 +13,8 @@ from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 
 __all__ = ["PredictionWriter"]
+
+log = logging.getLogger("lightning_modules")
 
 
 class PredictionWriter(pl.Callback):
@@ -36,6 +39,9 @@ class PredictionWriter(pl.Callback):
         """
         if not isinstance(pl_module, AmortizedModule):
             raise TypeError(f"PredictionWriter writes attributions; {type(pl_module).__name__} predicts none.")
+        if pl_module.features.modality != "image":
+            log.warning("Predictions of texts are not written: `fex-explain` on the checkpoint writes them.")
+            return
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         if trainer.world_size > 1:
             folder /= f"rank{trainer.global_rank}"

@@ -41,15 +41,15 @@ class ExplanationScores(pl.Callback):
             return
         self.seen += len(batch["inputs"])
         inputs, attribution = batch["inputs"], outputs["attribution"].float()
-        size = (inputs.shape[-2], inputs.shape[-1])
         data = Attributed(
             inputs,
             attribution,
-            module.features.smooth(attribution, size),
+            module.features.maps(attribution, inputs),
             module.features,
             outputs["clean"],
             batch.get("labels"),
             batch.get("masks"),
+            batch.get("words"),
         )
         for name, scores in self.scores.items():
             components = get_protocol(name).evaluate(module.black_box, data, seed=self.seed)
@@ -71,7 +71,7 @@ class ExplanationScores(pl.Callback):
             self._log_curves(trainer, name, scores)
             for metric, value in scores.compute().items():
                 pl_module.log(
-                    f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith("auc"), rank_zero_only=True
+                    f"val/{name}/{metric}", value.float(), prog_bar=metric.endswith(("auc", "f1")), rank_zero_only=True
                 )
 
     def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:

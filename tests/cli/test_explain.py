@@ -366,7 +366,7 @@ def test_a_method_explains_pictures_by_queries(method, tmp_path, box_file, capsy
     [
         (["--method", "dax", "a.png"], "--method dax needs --black-box NAME"),
         (["x.ckpt", "a.png", "--budget", "5"], "--budget needs --method dax or --method iassa"),
-        (["x.ckpt"], "required: IMAGE_OR_FOLDER"),
+        (["x.ckpt"], "required: INPUT"),
         (["--method", "dax", "--black-box", "x", "a.png", "--budget", "0"], "expected at least 1"),
     ],
 )

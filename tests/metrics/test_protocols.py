@@ -91,7 +91,7 @@ def test_errors():
     with pytest.raises(ValueError, match="'seg' compares maps with ground-truth masks; the data has no masks"):
         get_protocol("seg").evaluate(box, data)
     with pytest.raises(
-        ValueError, match="Got protocol 'roar', expected one of .*chefer, chefer_predicted, .*fex, .*seg"
+        ValueError, match="Got protocol 'roar', expected one of .*chefer, chefer_predicted, .*eraser, .*fex, .*seg"
     ):
         get_protocol("roar")
 

@@ -30,6 +30,14 @@ from fex.metrics.functional.segmentation import (
     two_class_average_precision,
 )
 from fex.metrics.functional.sensitivity import largest_relative_change
+from fex.metrics.functional.text import (
+    agreement_counts,
+    mean_macro_f1,
+    mean_set_f1,
+    rationale_counts,
+    share_masks,
+    top_masks,
+)
 
 __all__ = [
     "top_activated",
@@ -41,6 +49,7 @@ __all__ = [
     "insertion_curve",
     "deletion_curve",
     "Interval",
+    "agreement_counts",
     "average_precision",
     "bootstrap_interval",
     "class_correlation",
@@ -51,15 +60,20 @@ __all__ = [
     "largest_relative_change",
     "mean_auc",
     "mean_iou",
+    "mean_macro_f1",
+    "mean_set_f1",
     "normalise_maps",
     "paired_difference",
     "perturbation_curve",
     "pixel_accuracy",
     "pointing_game",
     "rank_features",
+    "rationale_counts",
     "removal_masks",
     "salience_coefficient",
     "scaled_infidelity",
+    "share_masks",
+    "top_masks",
     "trapezoid_auc",
     "two_class_average_precision",
 ]

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox, resolve_target
 from fex.masking import Masker, masked_probabilities
-from fex.sampling import pixel_seeds
 
 __all__ = ["Measure", "Order", "mean_auc", "perturbation_curve", "rank_features", "removal_masks", "trapezoid_auc"]
 
@@ -16,7 +15,7 @@ Order = Literal["most_important_first", "least_important_first"]
 Measure = Literal["agreement", "probability"]
 
 
-def rank_features(scores: Tensor, seeds: Sequence[int]) -> Tensor:
+def rank_features(scores: Tensor, seeds: Sequence[int], valid: Tensor | None = None) -> Tensor:
     """Rank of each feature, 0 = most important; ties are broken at random, by each instance's own seed.
 
     Ties in the order of the grid would make a constant map remove the picture from the top down; so it removes at
@@ -24,7 +23,8 @@ def rank_features(scores: Tensor, seeds: Sequence[int]) -> Tensor:
 
     Args:
         scores: (B, N), any float; compared as float32.
-        seeds: B seeds (`fex.sampling.pixel_seeds`).
+        seeds: B seeds (`Features.seeds`).
+        valid: which entries are features (B, N), bool; others come last, and what they are does not matter. None: all.
 
     Returns:
         Ranks (B, N), int64, a permutation of 0 ... N - 1 in each row.
@@ -41,15 +41,26 @@ def rank_features(scores: Tensor, seeds: Sequence[int]) -> Tensor:
     nan = scores.isnan().any(1)
     if bool(nan.any()):
         raise ValueError(f"Attributions are NaN in {int(nan.sum())} of {len(scores)} instances: they have no order.")
-    count = scores.shape[1]
     shuffle = torch.empty(scores.shape, dtype=torch.int64)
-    for row, seed in zip(shuffle, seeds, strict=True):
-        torch.randperm(count, generator=torch.Generator().manual_seed(seed), out=row)
+    for number, (row, seed) in enumerate(zip(shuffle, seeds, strict=True)):
+        own, rest = _places(scores.shape[1], None if valid is None else valid[number].cpu())
+        draw = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
+        torch.cat([own[draw], rest], out=row)
     shuffle = shuffle.to(scores.device)
+    count = scores.shape[1]
+    if valid is not None:
+        scores = scores.float().masked_fill(~valid, -torch.inf)
     order = scores.float().gather(1, shuffle).argsort(dim=1, descending=True, stable=True)
     order = shuffle.gather(1, order)
     places = torch.arange(count, device=scores.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _places(count: int, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Indices of the features, and of the other entries."""
+    if valid is None:
+        return torch.arange(count), torch.arange(0)
+    return valid.nonzero()[:, 0], (~valid).nonzero()[:, 0]
 
 
 def removal_masks(ranks: Tensor, fractions: Sequence[float], order: Order) -> Tensor:
@@ -111,14 +122,15 @@ def perturbation_curve(
     """
     if measure not in ("agreement", "probability"):
         raise ValueError(f"Got measure {measure!r}, expected 'agreement' or 'probability'.")
-    if scores.shape != (len(inputs), masker.features.num_features):
+    count = masker.features.count(inputs)
+    if scores.shape != (len(inputs), count):
         raise ValueError(
-            f"Got scores of shape {tuple(scores.shape)}, expected ({len(inputs)}, {masker.features.num_features}): "
+            f"Got scores of shape {tuple(scores.shape)}, expected ({len(inputs)}, {count}): "
             "one row an input, one column a feature of the masker."
         )
     clean = black_box(inputs) if clean is None else clean
     classes = resolve_target(target, clean)
-    masks = removal_masks(rank_features(scores, pixel_seeds(inputs, seed)), fractions, order)
+    masks = removal_masks(rank_features(scores, masker.features.seeds(inputs, seed)), fractions, order)
     # Shares so small that they remove nothing are the clean point, already known.
     touched = ~masks.all(dim=(0, 2))
     points = clean.unsqueeze(1).repeat(1, len(fractions), 1)  # (B, S, C)

@@ -1,0 +1,52 @@
+"""GradCAM of text classifiers, on their hidden states."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fex.baselines.maps import MapExplainer
+from fex.black_box.base import BlackBox
+from fex.black_box.text import TextBlackBox
+from fex.tokens import Tokens
+
+__all__ = ["TokenGradCAM"]
+
+
+class TokenGradCAM(MapExplainer):
+    """GradCAM (Selvaraju et al. 2017) over tokens: hidden states weighted by the mean gradient of the target's logit.
+
+    score_n = max(0, sum_d A_nd mean_m dy/dA_md), A the hidden states that enter one layer. By default that is the last
+    one: after it, only the class token reaches the prediction. Gradient passes are no queries; only an unnamed target
+    costs one query an instance.
+
+    Args:
+        black_box: a box with a network.
+        features: the tokens.
+        layer: index into the hidden states; 0 are the embeddings, -2 what enters the last layer.
+        internal_batch_size: largest number of texts in one backward pass.
+
+    Raises:
+        TypeError: a box that can only be queried.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("text",)
+    black_box: TextBlackBox
+
+    def __init__(
+        self, black_box: BlackBox, features: Tokens, *, layer: int = -2, internal_batch_size: int = 32
+    ) -> None:
+        super().__init__(black_box, features, internal_batch_size=internal_batch_size)
+        self.layer = layer
+
+    def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
+        ids = inputs.clone().to(self.black_box.device)
+        # Gradients to the embeddings, so that those to every hidden state are kept.
+        embedded = self.black_box.embed(ids).detach().clone().requires_grad_()
+        output = self.black_box.outputs(ids, inputs_embeds=embedded, output_hidden_states=True)
+        hidden = output.hidden_states[self.layer]
+        chosen = output.logits.gather(1, target.to(ids.device).unsqueeze(1)).sum()
+        (gradient,) = torch.autograd.grad(chosen, hidden)
+        valid = self.features.valid(ids).unsqueeze(-1)
+        weights = (gradient * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp_min(1)
+        return ((hidden * weights).sum(-1).clamp_min(0) * valid.squeeze(-1)).detach()

@@ -1,0 +1,138 @@
+"""`fex-explain` on texts: strings, and files of texts of any size."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fex.text_files import TEXT_SUFFIXES, TextRecord, read_records
+
+if TYPE_CHECKING:
+    from fex.text_explainer import AmortizedTextExplainer
+
+__all__ = ["TextSummary", "run_texts"]
+
+SHOWN = 20  # texts in the terminal
+
+
+@dataclass
+class TextSummary:
+    """What a run did.
+
+    Attributes:
+        explained: texts with results.
+        skipped: texts without.
+        truncated: texts that were cut off.
+        tokens_cut: tokens that were left out in them.
+        named: the first few of the skipped, with reasons.
+        seconds: wall time after loading.
+        output: folder of the results; None where there is none.
+    """
+
+    explained: int = 0
+    skipped: int = 0
+    truncated: int = 0
+    tokens_cut: int = 0
+    named: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    output: Path | None = None
+
+    def __str__(self) -> str:
+        rate = (self.explained + self.skipped) / self.seconds if self.seconds else 0.0
+        unit = "text" if self.explained == 1 else "texts"
+        text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} texts/s)"
+        if self.truncated:
+            text += (
+                f"\n{self.truncated:,} texts were longer than the explainer reads: their last {self.tokens_cut:,} "
+                "tokens were cut off (--window explains them whole)"
+            )
+        if self.skipped:
+            where = "" if self.output is None else f" (all in {self.output / 'skipped.csv'})"
+            text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
+            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+        return text if self.output is None else f"{text}\nresults: {self.output}"
+
+
+def _records(inputs: list[str], arguments: argparse.Namespace) -> Iterator[TextRecord]:
+    """Rows of the files and the strings, in the order given."""
+    number = 0
+    for given in inputs:
+        if _is_file(given):
+            yield from read_records(given, column=arguments.column, pair_column=arguments.pair_column)
+        else:
+            number += 1
+            yield TextRecord(f"text {number}", given)
+
+
+def _is_file(given: str) -> bool:
+    """Whether an argument is a file of texts; a name with such a suffix that is not there is a mistake, not a text.
+
+    Raises:
+        FileNotFoundError: a file that is not there.
+    """
+    if not given.lower().endswith(TEXT_SUFFIXES):
+        return False
+    if any(character.isspace() for character in given) and not Path(given).is_file():
+        return False  # "see notes.txt" is a sentence
+    if not Path(given).is_file():
+        raise FileNotFoundError(f"Found no file at {given}.")
+    return True
+
+
+def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace) -> TextSummary:
+    """Explains the strings and files of a command line.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such column or format; nothing that can be explained.
+        OSError: results that cannot be written.
+    """
+    from rich.console import Console
+
+    from fex.report.text import terminal_text
+    from fex.report.text_folder import TEXT_FORMATS, TextResultFolder
+    from fex.text_streaming import explain_records
+
+    files = any(_is_file(given) for given in arguments.inputs)
+    output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
+    formats = arguments.formats or list(TEXT_FORMATS)
+    note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
+    summary, console = TextSummary(output=output), Console()
+    start = time.perf_counter()
+    stream = explain_records(
+        explainer,
+        _records(arguments.inputs, arguments),
+        target=arguments.target,
+        top_k=arguments.top_k,
+        batch_size=arguments.batch_size,
+        window=arguments.window,
+        black_box=box,
+    )
+    results = None if output is None else TextResultFolder(output, formats=formats, note=note)
+    try:
+        for record, found in stream:
+            if isinstance(found, str):
+                summary.skipped += 1
+                if len(summary.named) < 3:
+                    summary.named.append((record.name, found))
+                if results is not None:
+                    results.skip(record.name, found)
+                continue
+            summary.explained += 1
+            summary.truncated += found[0].cut > 0
+            summary.tokens_cut += found[0].cut
+            if results is not None:
+                results.add(found)
+            if summary.explained <= SHOWN:
+                for explanation in found:
+                    console.print(terminal_text(explanation))
+            elif summary.explained == SHOWN + 1:
+                print("... (the others are in the results alone)", file=sys.stderr)
+    finally:
+        if results is not None:
+            results.__exit__(None, None, None)
+        summary.seconds = time.perf_counter() - start
+    return summary

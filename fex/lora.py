@@ -1,0 +1,54 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021) through `peft`: put in for training, merged away for use."""
+
+from typing import Any
+
+from torch import nn
+
+__all__ = ["add_lora", "linear_names", "merge_lora"]
+
+
+def linear_names(net: nn.Module) -> list[str]:
+    """Linear layers of a network's blocks: those in a numbered layer, so neither poolers nor heads."""
+    return [
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear) and any(part.isdecimal() for part in name.split("."))
+    ]
+
+
+def add_lora(net: Any, rank: int) -> Any:
+    """Freezes a network and gives the linear layers of its blocks trainable updates of rank `rank`, 0 at the start.
+
+    Args:
+        net: changed in place.
+        rank: of the updates; they are scaled by 2.
+
+    Raises:
+        ImportError: peft is not installed.
+        ValueError: a rank below 1, or a network without such layers.
+    """
+    if rank < 1:
+        raise ValueError(f"The rank of LoRA must be at least 1, got {rank}.")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError('LoRA needs peft: pip install "fex-explain[text]".') from error
+    names = linear_names(net)
+    if not names:
+        raise ValueError(f"LoRA found no linear layers in the blocks of {type(net).__name__}: leave lora_rank at 0.")
+    net.requires_grad_(requires_grad=False)
+    # Whole names: `proj` alone would also find the convolution of a patch embedding.
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
+    return inject_adapter_in_model(config, net)
+
+
+def merge_lora(net: Any) -> Any:
+    """Adds the updates to the weights and takes the adapters out, in place: as fast as without them."""
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if hasattr(child, "merge") and hasattr(child, "get_base_layer"):
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
+    if hasattr(net, "peft_config"):  # or the next adapters would be taken for further ones
+        del net.peft_config
+    return net

@@ -1,0 +1,94 @@
+"""A folder of results for texts: one JSON line a text, a table, coloured pages; written as they come."""
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from fex.report.html import Gallery
+from fex.report.text import text_card
+from fex.text_explanation import TextExplanation
+
+__all__ = ["TEXT_FORMATS", "TextResultFolder"]
+
+TEXT_FORMATS = ("html", "jsonl", "csv")
+COLUMNS = (
+    "source", "rank", "class_index", "class", "probability", "probability_of", "top_words", "words", "tokens_cut",
+    "windows", "seconds",
+)  # fmt: skip
+_TOP = 5
+
+
+class TextResultFolder:
+    """Writes results under one folder, in the order they are added.
+
+    explanations.jsonl has words, scores and character spans; explanations.csv a line for each text and class;
+    gallery.html the coloured texts in pages; skipped.csv what could not be explained.
+
+    Args:
+        folder: made if missing.
+        formats: of `TEXT_FORMATS`.
+        note: line under the heading of the pages.
+
+    Raises:
+        ValueError: an unknown format.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, *, formats: Sequence[str] = TEXT_FORMATS, note: str = "") -> None:
+        unknown = sorted(set(formats) - set(TEXT_FORMATS))
+        if unknown:
+            raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(TEXT_FORMATS)}.")
+        self.folder, self.formats = Path(folder), tuple(formats)
+        self.gallery = Gallery(self.folder, title="Explanations", note=note)
+        self._stack = ExitStack()
+        self._skips: Any = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lines = self._open("explanations.jsonl") if "jsonl" in formats else None
+            self._table = self._csv("explanations.csv", COLUMNS) if "csv" in formats else None
+        except OSError as error:
+            raise OSError(
+                f"Could not write to {self.folder} ({error.strerror or error}): choose a folder that is writable."
+            ) from error
+        (self.folder / "skipped.csv").unlink(missing_ok=True)  # of an earlier run
+
+    def _open(self, name: str) -> TextIO:
+        file = (self.folder / name).open("w", newline="", encoding="utf-8", errors="replace")
+        return self._stack.enter_context(file)
+
+    def _csv(self, name: str, columns: Sequence[str]) -> Any:
+        writer = csv.writer(self._open(name))
+        writer.writerow(columns)
+        return writer
+
+    def __enter__(self) -> "TextResultFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            self.gallery.close()
+
+    def add(self, explanations: Sequence[TextExplanation]) -> None:
+        """Adds the explanations of one text."""
+        for rank, explanation in enumerate(explanations, 1):
+            if self._lines is not None:
+                self._lines.write(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
+            if self._table is not None:
+                top = " ".join(word.word for word in explanation.top(_TOP))
+                self._table.writerow(
+                    [explanation.source, rank, explanation.target, explanation.target_name,
+                     f"{explanation.probability:.6f}", explanation.probability_of, top,
+                     len(explanation.word_scores()), explanation.cut, explanation.windows,
+                     f"{explanation.seconds:.6f}"]
+                )  # fmt: skip
+        if "html" in self.formats:
+            self.gallery.add(text_card(explanations))
+
+    def skip(self, name: str, reason: str) -> None:
+        """Notes a text that could not be explained in skipped.csv."""
+        if self._skips is None:
+            self._skips = self._csv("skipped.csv", ("source", "reason"))
+        self._skips.writerow((name, reason))

@@ -1,0 +1,201 @@
+"""Transformers networks for texts: from the hub, a folder, a package, or weights that this project wrote."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from fex.lora import add_lora, merge_lora
+from fex.resources import manifest, shipped_path
+from fex.tokenizer import TextPreprocess
+from fex.weights import load_weights, save_weights
+
+__all__ = [
+    "TextNet",
+    "build_text_net",
+    "is_text_weights",
+    "load_text_net",
+    "load_tokenizer",
+    "plain_config",
+    "save_text_black_box",
+]
+
+# Of a config: what would fetch or run code, and what names places of one machine.
+_DROPPED = (
+    "auto_map", "quantization_config", "_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype",
+    "_attn_implementation", "attn_implementation", "_attn_implementation_internal", "_commit_hash",
+)  # fmt: skip
+
+
+class TextNet(NamedTuple):
+    """A network and what it takes.
+
+    Attributes:
+        net: a transformers model.
+        preprocess: its tokenizer.
+        class_names: of its classes.
+        missing: names of tensors that the weights lack, and that are therefore random.
+    """
+
+    net: nn.Module
+    preprocess: TextPreprocess
+    class_names: list[str]
+    missing: list[str]
+
+
+def plain_config(net: Any) -> dict[str, Any]:
+    """The config of a transformers network as plain data that builds it again, without files or code."""
+    return {key: value for key, value in net.config.to_dict().items() if key not in _DROPPED}
+
+
+def build_text_net(config: dict[str, Any], *, classifier: bool) -> nn.Module:
+    """The network of a `plain_config`, untrained.
+
+    Raises:
+        ValueError: a kind of network that this version of transformers does not know.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    given = {key: value for key, value in config.items() if key not in _DROPPED}
+    kind = AutoModelForSequenceClassification if classifier else AutoModel
+    return kind.from_config(AutoConfig.for_model(given.pop("model_type"), **given), trust_remote_code=False)
+
+
+def is_text_weights(name: str | Path) -> bool:
+    """Whether a shipped name or a .safetensors file holds a text classifier written by `save_text_black_box`."""
+    entry = manifest().get(str(name))
+    if entry is not None:
+        return entry.get("modality") == "text" and entry["kind"] == "black_box"
+    path = Path(name)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        return load_weights(path)[1].get("modality") == "text"
+    except ValueError:
+        return False
+
+
+def _folder(model: str) -> str:
+    """The folder of a backbone that comes with a package, else the name itself."""
+    entry = manifest().get(model)
+    if entry is None or entry["kind"] != "backbone":
+        return model
+    path = shipped_path(model)
+    assert path is not None
+    return str(path.parent)
+
+
+def load_tokenizer(model: str, *, revision: str | None = None, max_length: int | None = None) -> TextPreprocess:
+    """The tokenizer of a shipped backbone, a local folder or a model on the hub."""
+    return TextPreprocess.from_pretrained(_folder(model), revision=revision, max_length=max_length)
+
+
+def _fetch(kind: Any, model: str, revision: str | None, **options: Any) -> tuple[nn.Module, list[str]]:
+    try:
+        net, report = kind.from_pretrained(
+            model, revision=revision or "main", trust_remote_code=False, output_loading_info=True, **options
+        )
+    except OSError as error:
+        if Path(model).is_dir():
+            raise OSError(
+                f"{model} is no folder of a transformers model ({error}): expected config.json, tokenizer.json and "
+                "model.safetensors, as `save_pretrained` writes them."
+            ) from error
+        raise OSError(
+            f"Could not get {model!r} from the hub ({error}). Without a network, give a local folder with config.json, "
+            "tokenizer.json and the weights."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{model!r} is no text model that transformers can build ({str(error).splitlines()[0]})."
+        ) from error
+    other_shape = {entry[0] for entry in report["mismatched_keys"]}
+    return net.eval(), sorted(other_shape.union(report["missing_keys"]))
+
+
+def load_text_net(
+    model: str,
+    *,
+    classifier: bool,
+    num_classes: int | None = None,
+    revision: str | None = None,
+    max_length: int | None = None,
+) -> TextNet:
+    """A transformers network for texts with its tokenizer, on the CPU, in evaluation mode.
+
+    Args:
+        model: shipped name or .safetensors of a trained black box; shipped name of a backbone; local folder; hub id.
+        classifier: with the head of a sequence classifier, or without.
+        num_classes: C of a new head; by default that of the model's config.
+        revision: on the hub.
+        max_length: most tokens; by default the model's own limit.
+
+    Raises:
+        OSError: neither a folder nor a model that the hub gives.
+        ValueError: no text model; weights that do not fit.
+    """
+    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    if is_text_weights(model):
+        return _load_written(model, classifier=classifier, max_length=max_length)
+    logging.disable_progress_bar()
+    kind = AutoModelForSequenceClassification if classifier else AutoModel
+    options = {}
+    if classifier and num_classes is not None:
+        options = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    folder = _folder(model)
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # tensors that are missing are told by this function's callers
+    try:
+        net, missing = _fetch(kind, folder, revision, **options)
+    finally:
+        logging.set_verbosity(before)
+    config: Any = net.config
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        longest -= 2  # their positions begin after the padding's
+    preprocess = TextPreprocess.from_pretrained(folder, revision=revision, max_length=max_length, longest=longest)
+    preprocess.pair_types = (getattr(config, "type_vocab_size", 0) or 0) > 1
+    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    if classifier and config.pad_token_id is None:
+        config.pad_token_id = preprocess.pad  # classifiers of decoders look for the last token before it
+    return TextNet(net, preprocess, names, missing)
+
+
+def save_text_black_box(path: str | Path, net: nn.Module, meta: dict[str, Any]) -> None:
+    """Writes what was trained of a text classifier, so that `load_text_net(path)` restores it upon its base.
+
+    Args:
+        path: file ending in .safetensors.
+        net: the classifier; its trainable tensors are written, all of them where it has no LoRA.
+        meta: base (shipped backbone, folder or hub id), lora_rank, class_names, max_length.
+    """
+    trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    tensors = {name: tensor for name, tensor in net.state_dict().items() if name in trained or not meta["lora_rank"]}
+    save_weights(path, tensors, {"kind": "black_box", "modality": "text", **meta})
+
+
+def _load_written(model: str, *, classifier: bool, max_length: int | None) -> TextNet:
+    path = shipped_path(model) or Path(model)
+    tensors, meta = load_weights(path)
+    base = load_text_net(
+        meta["base"], classifier=True, num_classes=len(meta["class_names"]), max_length=max_length or meta["max_length"]
+    )
+    net = add_lora(base.net, meta["lora_rank"]) if meta["lora_rank"] else base.net
+    unknown = sorted(set(tensors) - set(net.state_dict()))
+    lacking = sorted(name for name in base.missing if name not in tensors)
+    if unknown or lacking:
+        raise ValueError(
+            f"The weights of {model} do not fit their base {meta['base']!r}: {len(unknown)} are unknown there, "
+            f"{len(lacking)} are missing (first: {(unknown + lacking)[0]}). Give the base they were trained on."
+        )
+    try:
+        net.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"The weights of {model} do not fit their base {meta['base']!r}: {error}") from error
+    net = merge_lora(net).eval()
+    config: Any = net.config
+    config.id2label = dict(enumerate(meta["class_names"]))
+    config.label2id = {name: index for index, name in enumerate(meta["class_names"])}
+    return TextNet(net if classifier else net.base_model, base.preprocess, list(meta["class_names"]), [])
