@@ -148,7 +148,7 @@ def test_batches_of_like_length_hold_every_row_once_on_any_number_of_processes()
 
 
 def review(**changes):
-    row = {"id": "r1", "label": 1, "text": "the film\nis n't a mess", "rationale_spans": [[2, 4], [5, 6]]}
+    row = {"id": "r1", "label": 1, "text": "the film\nis n't a mess", "rationale_spans": [[2, 4], [3, 3], [5, 6]]}
     return json.dumps({**row, **changes})
 
 
