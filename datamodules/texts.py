@@ -2,6 +2,7 @@
 
 import glob
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ class TextTable(NamedTuple):
         return TextTable(some(self.texts), some(self.labels), some(self.rationales), some(self.names), self.broken)
 
 
-class TextDataModule(DataModule):
+class TextDataModule(DataModule, ABC):
     """Base of the text datamodules: subclasses give `read`.
 
     Batches hold texts of like length. Rows that cannot be read, or that have no token, are counted, named and left
@@ -78,6 +79,7 @@ class TextDataModule(DataModule):
         self.class_names, self.val_fraction = class_names, val_fraction
         self.num_train, self.num_test = num_train, num_test
 
+    @abstractmethod
     def read(self, split: str) -> TextTable | None:
         """The rows of "train", "val" or "test"; None where there is no such part.
 
@@ -85,7 +87,6 @@ class TextDataModule(DataModule):
             FileNotFoundError: nothing there.
             ValueError: columns or labels that do not fit.
         """
-        raise NotImplementedError
 
     def _classes(self) -> list[str] | None:
         module = self.trainer.lightning_module if self.trainer is not None else None

@@ -5,6 +5,7 @@ classes: the probability of class 1 is a known function of the brightnesses, cla
 with black removal, the brightnesses *are* the mask (1 = kept), so every quantity can be enumerated.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -39,9 +40,9 @@ class ToyBox(BlackBox):
         """Mean brightness of each patch: (B, 3, H, W) -> (B, N)."""
         return self.grid.pool(inputs.float().mean(1))
 
+    @abstractmethod
     def brightness_to_probability(self, brightness: Tensor) -> Tensor:
         """Probability of class 1, (B,), from the brightnesses (B, N)."""
-        raise NotImplementedError
 
     def _score(self, inputs: Tensor) -> Tensor:
         one = self.brightness_to_probability(self.brightness(inputs))

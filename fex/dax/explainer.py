@@ -1,6 +1,7 @@
 """DAX: distillation-aided explanations (Bhattacharya et al. 2024). One call for images and spectrograms."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ def predicted_or(black_box: BlackBox, inputs: Tensor, target: Tensor | int | Non
     return resolve_target(target, clean)
 
 
-class Distiller:
+class Distiller(ABC):
     """What DAX and its hybrids share: perturb, ask, fit. The budget is spent here and nowhere else.
 
     Args:
@@ -139,11 +140,11 @@ class Distiller:
             for row, one in enumerate(instances)
         ]
 
+    @abstractmethod
     def _fit(
         self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
     ) -> tuple[Tensor, list[list[Epoch]]]:
         """Maps (I, H, W) and what happened by epoch."""
-        raise NotImplementedError
 
 
 class DAX(Distiller):

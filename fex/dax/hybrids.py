@@ -1,5 +1,6 @@
 """Table V: the student alone, distilled without a mask, explained by RISE or LIME. Its queries cost nothing."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -63,9 +64,9 @@ class _StudentOnly(Distiller):
             histories.append(fitted[0].epochs)
         return torch.stack(maps), histories
 
+    @abstractmethod
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
         """Map (H, W) of one student."""
-        raise NotImplementedError
 
 
 class StudentRISE(_StudentOnly):

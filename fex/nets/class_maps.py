@@ -83,6 +83,12 @@ class ClassMapNet(nn.Module):
                 "class_head: false, or take a backbone with the black box's classes."
             )
 
+    def _weight_of(self, target: Tensor) -> Tensor:
+        """Rows `target` (B,) of `class_weight`, (B, D'), without making all of them."""
+        known = self.encoder.class_weight
+        own = self.weight[target]
+        return own if known is None else torch.cat([own, known[target].to(own.dtype)], 1)
+
     @property
     def class_weight(self) -> Tensor:
         """Weights (C, D') that read `Encoded.tokens`: the learnt ones, and those of the backbone's own classifier."""
@@ -127,7 +133,7 @@ class ClassMapNet(nn.Module):
     def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Scores of the classes `target` (B,) alone, without level, (B, N): no tensor with axes of C and N is made."""
         with torch.autocast(target.device.type, enabled=False):
-            return torch.einsum("bnd,bd->bn", encoded.tokens, self.class_weight[target]) + encoded.shared
+            return torch.einsum("bnd,bd->bn", encoded.tokens, self._weight_of(target)) + encoded.shared
 
     @abstractmethod
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ class ClassCorrelation(pl.Callback):
 
     The rank correlation, over an image's features, between the attributions of the black box's first and second class,
     averaged over the images: 1 for an explainer that ignores the class. What the KL term of the paper (eq. 24) is for.
-    One more explainer pass an image, no queries: it reads the `clean` scores (B, C) that the module's steps return.
+    One more explainer pass an image, no queries: it reads what the module's steps return, `clean` (B, C) and the
+    `attribution` (B, N) of its first class.
     Images of one constant map have no order and are left out.
     """
 
@@ -27,9 +28,9 @@ class ClassCorrelation(pl.Callback):
         self.mean = MeanMetric().to(module.device)
 
     def _add(self, module: Any, outputs: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> None:
-        first, second = outputs["clean"].topk(2, dim=1).indices.unbind(1)
-        maps = [module.explainer.explain(batch["inputs"], target)[0].float() for target in (first, second)]
-        correlation = class_correlation(*maps)
+        second = outputs["clean"].topk(2, dim=1).indices[:, 1]
+        other = module.explainer.explain(batch["inputs"], second)[0]
+        correlation = class_correlation(outputs["attribution"].float(), other.float())
         known = batch["valid"] & correlation.isfinite()
         self.mean.update(correlation.nan_to_num(), known.float())
 
