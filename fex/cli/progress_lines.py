@@ -21,6 +21,7 @@ class ProgressLines(ProgressBar):
         self.seconds, self.enabled = seconds, True
         self._told = self._began = 0.0
         self._first: int | None = None
+        self._batches: float = 0
 
     def disable(self) -> None:
         """Lightning's hook: all processes but the first are silent."""
@@ -58,12 +59,17 @@ class ProgressLines(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Tells if it is time."""
+        if self._first is None:
+            # Once an epoch: Lightning's own total is what remains when `max_steps` ends the training, and shrinks.
+            self._batches = trainer.num_training_batches
+            if trainer.max_steps > 0 and trainer.accumulate_grad_batches == 1:
+                self._batches = min(self._batches, batch_idx + 1 + trainer.max_steps - trainer.global_step)
         numbers = self.get_metrics(trainer, pl_module)
         numbers.pop("v_num", None)
         what = f"epoch {trainer.current_epoch + 1}"
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             what += f" of {trainer.max_epochs}"
-        self._tell(what, batch_idx + 1, self.total_train_batches, numbers)
+        self._tell(what, batch_idx + 1, self._batches, numbers)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
