@@ -60,7 +60,8 @@ def rows(loader):
     return [
         (round(float(picture[0, 0, 0]) * 255), int(label))
         for batch in loader
-        for picture, label in zip(batch["inputs"], batch["labels"], strict=True)
+        for picture, label, valid in zip(batch["inputs"], batch["labels"], batch["valid"], strict=True)
+        if valid  # the last batch is filled up
     ]
 
 
@@ -74,11 +75,11 @@ def test_forms(form, tmp_path, monkeypatch):
         root = hub(monkeypatch)
     else:
         root = parquet(tmp_path, "img" if form == "img" else "image", wrapped=form != "bytes")
-    data = CIFAR10(root, num_val=2, batch_size=3, preprocess=SIZE)
+    data = CIFAR10(root, num_val=3, batch_size=3, preprocess=SIZE)
     data.setup("fit")
     data.setup("test")
-    assert sorted(rows(data.train_dataloader())) == [(10 * i, i) for i in range(10)]
-    assert rows(data.val_dataloader()) == [(100, 0), (110, 1)]
+    assert sorted(rows(data.train_dataloader())) == [(10 * i, i) for i in range(9)]
+    assert rows(data.val_dataloader()) == [(90, 9), (100, 0), (110, 1)]
     assert rows(data.test_dataloader()) == [(10 * i, i) for i in range(5)]
     batch = next(iter(data.test_dataloader()))
     assert batch["inputs"].shape == (3, 3, 32, 32)
