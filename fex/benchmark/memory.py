@@ -186,7 +186,7 @@ def folder_memory(explainer: AmortizedExplainer, count: int, *, formats: str = "
 
     Args:
         explainer: what explains; written to a file and loaded by the process.
-        count: pictures; 2,000 take a minute, the claim is about 100,000.
+        count: pictures; 100,000 take some seven minutes on two cores.
         formats: what is written for each picture.
         target: bound of the ratio.
 
