@@ -37,6 +37,11 @@ class TokenizedText:
     parts: list[int]
     cut: int = 0
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there is anything beside special tokens."""
+        return max(self.parts, default=-1) >= 0
+
 
 class TextPreprocess:
     """A fast tokenizer with fixed ids, as the black box uses it.
