@@ -21,7 +21,8 @@ class BaseExplanation(ABC):
         target: index of the explained class.
         target_name: its name.
         probability: of the explained class, in [0, 1].
-        probability_of: whose estimate that is: the explainer's own, or the black box's answer.
+        probability_of: whose estimate that is: the explainer's own, which sums to 1 over the classes even where those
+            of the black box are not exclusive, or the black box's answer.
         method: explainer's name.
         removal: what removed features were replaced by in its making.
         black_box: name of what is explained.

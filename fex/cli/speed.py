@@ -97,7 +97,7 @@ def _padding(data: str | None, folder: Path) -> list[Figure]:
     settings = yaml.safe_load(config_path("fex_minilm_sst2.yaml").read_text())["data"]
     module, _, name = settings["class_path"].rpartition(".")
     if data is None:
-        lines = ["sentence\tlabel", *(f"{text}\t0" for text in made_up_sentences(20_000))]
+        lines = ["sentence\tlabel", *(f"{text}\t0" for text in made_up_sentences(10_000))]
         (folder / "train.tsv").write_text("\n".join(lines))
     tokenizer = text_tokenizer(folder / "tokenizer")
     options = {**settings["init_args"], "root": data or str(folder), "preprocess": tokenizer}

@@ -14,6 +14,7 @@ __all__ = ["terminal_text", "text_card", "write_text_page"]
 
 _ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"}  # pages have none
 
 
 def strengths(words: Sequence[Word]) -> list[float]:
@@ -46,13 +47,13 @@ def _words_html(explanation: TextExplanation) -> str:
         if part != last:
             found.append("<hr>")
             last = part
+        shown = escape(characters.translate(_CONTROLS))
         if word is None:
-            found.append(escape(characters))
+            found.append(shown)
         else:
             colour = f"rgb({_ACCENT[0]} {_ACCENT[1]} {_ACCENT[2]} / {strength * 0.85:.2f})"
             found.append(
-                f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">'
-                f"{escape(characters)}</span>"
+                f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">{shown}</span>'
             )
     # dir=auto: right-to-left texts are shown from the right
     return f'<p dir="auto" style="white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere">{"".join(found)}</p>'
