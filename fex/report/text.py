@@ -14,7 +14,8 @@ __all__ = ["terminal_text", "text_card", "write_text_page"]
 
 _ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"}  # pages have none
+# What a page cannot hold: control characters, halves of characters.
+_UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
 
 
 def strengths(words: Sequence[Word]) -> list[float]:
@@ -47,7 +48,7 @@ def _words_html(explanation: TextExplanation) -> str:
         if part != last:
             found.append("<hr>")
             last = part
-        shown = escape(characters.translate(_CONTROLS))
+        shown = escape(characters.translate(_UNFIT))
         if word is None:
             found.append(shown)
         else:
@@ -66,7 +67,7 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
         explanations: of one text, at least one.
     """
     first = explanations[0]
-    name = escape(first.source or "text")
+    name = escape((first.source or "text").translate(_UNFIT))
     note = f" <span>· {first.cut:,} tokens beyond the limit were cut off</span>" if first.cut else ""
     figures = "".join(
         f'<figure style="max-width:none;flex-basis:100%"><figcaption>{escape(e.target_name)} <span>p = '
