@@ -107,7 +107,7 @@ class DataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             position=self._position if shuffle else None,
-            lengths=getattr(data, "lengths", None),
+            lengths=getattr(data, "lengths", None) if stage != "predict" else None,  # results in the order given
         )
         return table_loader(data, sampler, self.num_workers)
 

@@ -26,6 +26,7 @@ class TextRows:
         labels: classes; None where there are none.
         rationales: for lists of words, [start, end) spans of words that a human marked; None where there are none.
         names: what each row is called in messages.
+        keep_texts: hold the texts too, and put them and the names into the batches: results are written from them.
 
     Attributes:
         lengths: tokens of each row, special ones included (n,), int64.
@@ -41,8 +42,11 @@ class TextRows:
         labels: Sequence[int] | None = None,
         rationales: Sequence[Sequence[tuple[int, int]]] | None = None,
         names: Sequence[str] | None = None,
+        *,
+        keep_texts: bool = False,
     ) -> None:
         self.preprocess, self.names = preprocess, names
+        self.texts = texts if keep_texts else None
         self.labels = None if labels is None else torch.tensor(labels, dtype=torch.int64)
         self.skips = Skips(len(texts), "a text")
         self.truncated = self.tokens_cut = 0
@@ -54,7 +58,7 @@ class TextRows:
                 lengths.append(len(found.ids))
                 self.truncated += found.cut > 0
                 self.tokens_cut += found.cut
-                if max(found.parts) < 0:
+                if not found.has_tokens:
                     self.skips.row(row, self.name(row), ValueError("it has no tokens"))
                 if rationales is not None:
                     chosen = {word for start, end in rationales[row] for word in range(start, end)}
@@ -76,7 +80,7 @@ class TextRows:
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
 
     def batch(self, indices: Tensor) -> Batch:
-        """Rows (B,) int64 -> inputs (B, L), words (B, L), labels and, where there are any, masks (B, L)."""
+        """Rows (B,) int64 -> inputs (B, L), words (B, L), and labels, masks (B, L), texts where there are any."""
         rows = indices.tolist()
         inputs = self._rows(self._ids, rows, self.preprocess.pad).long()
         batch: dict[str, Any] = {
@@ -88,6 +92,9 @@ class TextRows:
             batch["labels"] = self.labels[indices]
         if self._marked is not None:
             batch["masks"] = self._rows(self._marked, rows, 0)
+        if self.texts is not None:
+            batch["texts"] = [self.texts[row] for row in rows]
+            batch["names"] = [self.name(row) for row in rows]
         return batch  # type: ignore[return-value]
 
 

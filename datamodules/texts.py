@@ -109,7 +109,14 @@ class TextDataModule(DataModule, ABC):
         return found
 
     def _rows(self, table: TextTable, stage: str) -> TextRows:
-        rows = TextRows(table.texts, self.preprocess, self._numbered(table), table.rationales, table.names)
+        rows = TextRows(
+            table.texts,
+            self.preprocess,
+            self._numbered(table),
+            table.rationales,
+            table.names,
+            keep_texts=stage == "predict",
+        )
         for name, reason in table.broken[:5]:
             log.warning("Skipped a text that cannot be read: %s (%s).", name, reason)
         if table.broken:
@@ -136,10 +143,10 @@ class TextDataModule(DataModule, ABC):
                     raise ValueError(f"{type(self).__name__} has no training texts.")
                 self.datasets["train"] = self._rows(_first(train, self.num_train), "train")
             self.datasets["val"] = self._rows(val, "val")
-        if stage in ("test", "predict") and "test" not in self.datasets:
+        if stage in ("test", "predict") and stage not in self.datasets:
             test = self.read("test")
             if test is not None:
-                self.datasets["test"] = self._rows(_first(test, self.num_test), "test")
+                self.datasets[stage] = self._rows(_first(test, self.num_test), stage)
 
 
 def _first(table: TextTable, count: int | None) -> TextTable:

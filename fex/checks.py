@@ -1,11 +1,14 @@
 """Checks of what an explainer is given: errors instead of silent wrong numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["as_targets", "check_inputs", "differences"]
+from fex.tokenizer import Text, TokenizedText
+
+__all__ = ["as_targets", "check_choice", "check_inputs", "check_tokens", "differences"]
 
 
 def check_inputs(inputs: Tensor, size: tuple[int, int]) -> None:
@@ -29,6 +32,18 @@ def check_inputs(inputs: Tensor, size: tuple[int, int]) -> None:
         )
 
 
+def check_choice(target: str | int | None, top_k: int, num_classes: int) -> None:
+    """Either a class is named, or the `top_k` likeliest are explained.
+
+    Raises:
+        ValueError: both, or more classes than there are.
+    """
+    if target is not None and top_k != 1:
+        raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
+    if not 1 <= top_k <= num_classes:
+        raise ValueError(f"top_k must lie in 1 ... {num_classes}, the number of classes; got {top_k}.")
+
+
 def as_targets(target: Tensor | int, rows: int, num_classes: int) -> Tensor:
     """One class for all, one each (B,), or K each (B, K) -> (B, K), int64.
 
@@ -44,6 +59,16 @@ def as_targets(target: Tensor | int, rows: int, num_classes: int) -> Tensor:
     if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < num_classes):
         raise ValueError(f"Target {chosen.flatten().tolist()} is outside the {num_classes} classes.")
     return chosen
+
+
+def check_tokens(text: Text, rows: Sequence[TokenizedText]) -> None:
+    """A text, as one row or as several windows, must have tokens.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not any(row.has_tokens for row in rows):
+        raise ValueError(f"The text {text!r:.80} has no tokens to explain: give one with visible characters.")
 
 
 def differences(name: str, there: Any, here: Any) -> list[str]:

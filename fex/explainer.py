@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.checkpoint import export_explainer, read_checkpoint
-from fex.checks import as_targets, check_inputs
+from fex.checks import as_targets, check_choice, check_inputs
 from fex.class_names import class_index
 from fex.explanation import Explanation
 from fex.features import Features, PatchGrid
@@ -20,7 +20,7 @@ from fex.preprocess import Preprocess
 from fex.removal import Removal
 from fex.weights import load_state
 
-__all__ = ["AmortizedExplainer", "explainer_meta", "export_explainer", "load_explainer"]
+__all__ = ["AmortizedExplainer", "build_explainer", "explainer_meta", "export_explainer", "load_explainer"]
 
 
 def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, method: str = "FEX") -> dict[str, Any]:
@@ -164,8 +164,7 @@ class AmortizedExplainer:
             ValueError: unknown class, `target` along with `top_k`, a picture that cannot be read, inputs of another
                 shape or range, a black box of other inputs or classes.
         """
-        if target is not None and top_k != 1:
-            raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
+        check_choice(target, top_k, len(self.class_names))
         inputs, names = as_inputs(image, self.preprocess)
         sources = names if sources is None else sources
         chosen = None if target is None else torch.tensor(self.target_index(target)).expand(len(inputs), 1)
@@ -223,17 +222,30 @@ def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
         FileNotFoundError: nothing there; lists the shipped names.
         ValueError: not a checkpoint of an explainer, or one that does not fit.
     """
-    tensors, meta = read_checkpoint(name_or_path)
+    return build_explainer(*read_checkpoint(name_or_path), source=str(name_or_path))
+
+
+def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source: str) -> AmortizedExplainer:
+    """The explainer of what `read_checkpoint` gave.
+
+    Args:
+        tensors: weights.
+        meta: description.
+        source: what errors call it.
+
+    Raises:
+        ValueError: weights or a description that do not fit.
+    """
     try:
         if meta.get("modality", "image") == "text":
             from fex.text_explainer import build_text_explainer
 
-            return build_text_explainer(tensors, meta, source=str(name_or_path))
+            return build_text_explainer(tensors, meta, source=source)
         net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
-        load_state(net, tensors, source=str(name_or_path))
+        load_state(net, tensors, source=source)
         return AmortizedExplainer(net, meta)
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"The description of the explainer in {name_or_path} is damaged or of another version of fex "
+            f"The description of the explainer in {source} is damaged or of another version of fex "
             f"({type(error).__name__}: {error}): give a checkpoint written by this version."
         ) from error

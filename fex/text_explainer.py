@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.checks import check_choice, check_tokens
 from fex.explainer import AmortizedExplainer
 from fex.nets import rebuild
 from fex.nets.text import TextEncoder
@@ -116,8 +117,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
             ValueError: unknown class, `target` along with `top_k`, a text without any token, a black box of other
                 inputs or classes.
         """
-        if target is not None and top_k != 1:
-            raise ValueError(f"Got target {target!r} and top_k={top_k}: give one of the two.")
+        check_choice(target, top_k, len(self.class_names))
         texts = [text] if isinstance(text, str | tuple) else list(text)
         if black_box is not None:
             self._check_box(black_box)
@@ -127,8 +127,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
         else:
             pieces = [self.preprocess.windows(one, window) for one in texts]  # type: ignore[arg-type]
         for one, rows in zip(texts, pieces, strict=True):
-            if not any(part >= 0 for row in rows for part in row.parts):
-                raise ValueError(f"The text {one!r:.80} has no tokens to explain: give one with visible characters.")
+            check_tokens(one, rows)
         chosen = None if target is None else self.target_index(target)
         found = self._explained(pieces, chosen, self._top(top_k), black_box, batch_size)
         seconds = (time.perf_counter() - start) / max(1, len(texts))

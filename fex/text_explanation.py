@@ -1,19 +1,17 @@
 """The explanation of one text: which words count, for which class, by which method, at what cost."""
 
 import csv
-import json
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from fex.atomic import replacing
-from fex.tokenizer import Text
+from fex.explanation_base import BaseExplanation
+from fex.tokenizer import Text, TokenizedText
 
 __all__ = ["TextExplanation", "Word"]
-
-SUFFIXES = (".html", ".json", ".csv")
 
 
 class Word(NamedTuple):
@@ -35,8 +33,11 @@ class Word(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class TextExplanation:
+class TextExplanation(BaseExplanation):
     """Attribution of the tokens of one text, or pair of texts, for one class.
+
+    It is saved as ``.html`` (a self-contained page with coloured words), ``.json`` (see `to_dict`) or ``.csv``, one
+    line a word: word, score, start, end, part.
 
     Args:
         text: the text, a pair of texts, or a list of words (which are put together by spaces).
@@ -46,16 +47,7 @@ class TextExplanation:
         parts: 0 or 1, the text of a pair that each token belongs to.
         cut: tokens that did not fit and were not looked at.
         windows: passes that were needed; more than 1 for long texts in windows.
-        target: index of the explained class.
-        target_name: its name.
-        probability: of the explained class, in [0, 1].
-        probability_of: whose estimate that is: the explainer's own, or the black box's answer.
-        method: explainer's name.
-        removal: what removed tokens were replaced by in its making.
-        black_box: name of what is explained.
-        queries: black-box queries spent on it.
-        seconds: wall time of it; a batch's time divided by its texts.
-        source: name of the text.
+        **named: see `BaseExplanation`.
 
     Raises:
         ValueError: scores that are not one a token, or not finite.
@@ -68,26 +60,35 @@ class TextExplanation:
     parts: list[int] = field(repr=False)
     cut: int
     windows: int
-    target: int
-    target_name: str
-    probability: float
-    probability_of: Literal["explainer", "black box"]
-    method: str
-    removal: str
-    black_box: str
-    queries: int = 0
-    seconds: float = 0.0
-    source: str = ""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".html", ".json", ".csv")
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.spans),):
             raise ValueError(f"Got scores of shape {tuple(self.scores.shape)} for {len(self.spans)} tokens.")
-        if not bool(self.scores.isfinite().all()):
-            raise ValueError(
-                f"The attribution of {self.source or 'the text'} for class {self.target_name!r} is not finite: the "
-                "explainer's weights are broken; check the checkpoint."
-            )
-        object.__setattr__(self, "scores", self.scores.detach().float().cpu())
+        self._own("scores", self.scores)
+
+    @classmethod
+    def of_tokens(cls, text: Text, row: TokenizedText, scores: Tensor, **named: Any) -> "TextExplanation":
+        """The explanation of a text that was read in one pass.
+
+        Args:
+            text: the text.
+            row: its tokens.
+            scores: of its tokens, special ones included, and perhaps of padding after them (L,).
+            **named: see `BaseExplanation`.
+        """
+        own = [place for place, part in enumerate(row.parts) if part >= 0]
+        return cls(
+            text=text,
+            scores=scores[own],
+            spans=[row.spans[place] for place in own],
+            words=[row.words[place] for place in own],
+            parts=[row.parts[place] for place in own],
+            cut=row.cut,
+            windows=1,
+            **named,
+        )
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -128,11 +129,8 @@ class TextExplanation:
     def to_dict(self) -> dict[str, Any]:
         """Plain data: words with scores and character spans, and the rest."""
         return {
-            "source": self.source,
+            **self._meta(),
             "text": self.texts[0] if len(self.texts) == 1 else list(self.texts),
-            "target": {"index": self.target, "name": self.target_name},
-            "probability": self.probability,
-            "probability_of": self.probability_of,
             "words": [
                 {"word": w.word, "score": float(f"{w.score:.7g}"), "start": w.start, "end": w.end}
                 | ({"part": w.part} if len(self.texts) > 1 else {})
@@ -141,11 +139,6 @@ class TextExplanation:
             "aggregation": "max of the tokens",
             "tokens_cut": self.cut,
             "windows": self.windows,
-            "method": self.method,
-            "black_box": self.black_box,
-            "removal": self.removal,
-            "queries": self.queries,
-            "seconds": self.seconds,
         }
 
     def _repr_html_(self) -> str:
@@ -154,31 +147,14 @@ class TextExplanation:
 
         return text_card([self]).html
 
-    def save(self, path: str | Path) -> Path:
-        """Writes it in the format of the suffix; the file appears whole or not at all.
+    def _write_page(self, path: Path) -> None:
+        from fex.report.text import write_text_page
 
-        - ``.html``: a self-contained page with coloured words.
-        - ``.json``: see `to_dict`.
-        - ``.csv``: one line a word: word, score, start, end, part.
+        write_text_page(path, [[self]])
 
-        Raises:
-            ValueError: another suffix.
-            OSError: the place cannot be written; names it.
-        """
-        path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise ValueError(f"Cannot save an explanation as {path.name!r}: end the name in one of {SUFFIXES}.")
-        if suffix == ".html":
-            from fex.report.text import write_text_page
-
-            write_text_page(path, [[self]])
-            return path
-        with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            if suffix == ".json":
-                file.write(json.dumps(self.to_dict(), ensure_ascii=False))
-            else:
-                writer = csv.writer(file)
-                writer.writerow(Word._fields)
-                writer.writerows(self.word_scores())
-        return path
+    def _encoded(self, suffix: str) -> bytes:  # noqa: ARG002 a table is all that is left
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(Word._fields)
+        writer.writerows(self.word_scores())
+        return table.getvalue().encode("utf-8", "replace")

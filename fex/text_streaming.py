@@ -65,8 +65,8 @@ def _reason(explainer: AmortizedTextExplainer, record: TextRecord) -> str:
     if record.text is None:
         return record.error
     head = record.text if isinstance(record.text, tuple) else record.text[:1000]
-    if max(explainer.preprocess(head).parts) >= 0:
+    if explainer.preprocess(head).has_tokens:
         return ""
     # A long run of spaces may come before the first word.
-    found = max(explainer.preprocess(record.text).parts) >= 0
+    found = explainer.preprocess(record.text).has_tokens
     return "" if found else "the text has no tokens: it is empty, or of characters that cannot be seen"

@@ -1,7 +1,6 @@
 """From a text to the token ids the black box expects, and back to characters; plain data, so checkpoints carry it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,33 +8,13 @@ import torch
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from fex.tokenized import Text, TokenizedText, encodable, tokenized
 from fex.tokens import Tokens
 
 __all__ = ["Text", "TextPreprocess", "TokenizedText"]
 
-# A text, a pair of texts, or a text that is split into words already.
-Text = str | tuple[str, str] | list[str]
 USUAL_LENGTH = 512  # where a model does not tell its own
 LONGEST = 100_000  # "no limit" is written as 1e30 by some tokenizers
-
-
-@dataclass(frozen=True)
-class TokenizedText:
-    """One text as token ids, each with its place in the text.
-
-    Attributes:
-        ids: (L,), int64, special tokens included.
-        spans: character span [start, end) of each token in its own text; (0, 0) of special tokens.
-        words: number of the word that each token belongs to, counted over both texts of a pair; -1 of special tokens.
-        parts: 0 or 1, the text of a pair that each token belongs to; -1 of special tokens.
-        cut: tokens that did not fit and were left out.
-    """
-
-    ids: Tensor
-    spans: list[tuple[int, int]]
-    words: list[int]
-    parts: list[int]
-    cut: int = 0
 
 
 class TextPreprocess:
@@ -177,13 +156,12 @@ class TextPreprocess:
         if any(listed) and not all(listed):
             raise TypeError("Got texts and lists of words together, expected either.")
         found = []
-        for text, encoding in zip(
-            texts, self._fast.encode_batch(list(texts), is_pretokenized=any(listed)), strict=True
-        ):
+        encodings = self._fast.encode_batch([encodable(text) for text in texts], is_pretokenized=any(listed))
+        for text, encoding in zip(texts, encodings, strict=True):
             cut = 0
             if encoding.overflowing:
                 cut = len(self._encode(self._whole, text).ids) - len(encoding.ids)
-            found.append(_tokenized(encoding, cut))
+            found.append(tokenized(encoding, cut))
         return found
 
     def windows(self, text: str | list[str], overlap: int) -> list[TokenizedText]:
@@ -200,10 +178,11 @@ class TextPreprocess:
         if not 0 <= overlap < room:
             raise ValueError(f"Windows of {room} tokens can overlap by 0 ... {room - 1}, got {overlap}.")
         first = self._encode(self._built(self.max_length, overlap), text)
-        return [_tokenized(encoding, 0) for encoding in (first, *first.overflowing)]
+        return [tokenized(encoding, 0) for encoding in (first, *first.overflowing)]
 
     @staticmethod
     def _encode(fast: Tokenizer, text: Text) -> Encoding:
+        text = encodable(text)
         if isinstance(text, tuple):
             return fast.encode(*text)
         return fast.encode(text, is_pretokenized=isinstance(text, list))
@@ -232,12 +211,3 @@ class TextPreprocess:
             "special": list(self.special),
             "pair_types": self.pair_types,
         }
-
-
-def _tokenized(encoding: Encoding, cut: int) -> TokenizedText:
-    parts = [-1 if part is None else part for part in encoding.sequence_ids]
-    words = [-1 if part < 0 or word is None else word for part, word in zip(parts, encoding.word_ids, strict=True)]
-    if max(parts, default=0) > 0:  # the second text's words go on where the first's end
-        first = 1 + max((word for word, part in zip(words, parts, strict=True) if part == 0), default=-1)
-        words = [word + first if part == 1 else word for word, part in zip(words, parts, strict=True)]
-    return TokenizedText(torch.tensor(encoding.ids), list(encoding.offsets), words, parts, cut)

@@ -8,6 +8,8 @@ from typing import Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
+from fex.tokenizer import Text
+
 __all__ = ["Batch", "Explainer"]
 
 
@@ -24,6 +26,7 @@ class Batch(TypedDict, total=False):
         valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
             input could not be read (B,), bool.
         waveforms: sound of each instance (B, T), float32, in [-1, 1]; only sound data that was asked for it.
+        texts: the B texts, pairs or lists of words themselves, where they are to be explained and written.
         names: file name or place in the data of each instance, a list of B strings; absent for data held in memory.
     """
 
@@ -34,6 +37,7 @@ class Batch(TypedDict, total=False):
     index: Tensor
     valid: Tensor
     waveforms: Tensor
+    texts: list[Text]
     names: list[str]
 
 

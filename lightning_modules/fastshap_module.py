@@ -7,6 +7,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
+from fex.black_box.scores import class_shares
 from fex.estimators import Antithetic, Noise
 from fex.features import PatchGrid
 from fex.losses import kl_black_box_to_explainer, shapley_loss
@@ -113,12 +114,13 @@ class FastSHAPModule(AmortizedModule):
         if self.classes == "predicted":
             target = clean.argmax(1)
             values = tuple(value[torch.arange(len(target)), ..., target].unsqueeze(-1) for value in values)
+        shares = class_shares(clean, multi_label=self.black_box.multi_label)
         terms = {
             "shapley_loss": (1.0, shapley_loss(values[0], share, *values[1:])),
             "total_loss": (self.total_weight, (self.explainer.totals(encoded) - (clean - blank)).square().sum(1)),
             "class_loss": (
                 self.class_weight,
-                kl_black_box_to_explainer(self.explainer.class_logits(encoded), clean),
+                kl_black_box_to_explainer(self.explainer.class_logits(encoded), shares),
             ),
         }
         total = sum((factor * loss * weight).sum() for factor, loss in terms.values())

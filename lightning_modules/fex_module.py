@@ -7,6 +7,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
+from fex.black_box.scores import class_shares
 from fex.estimators import (
     Baseline,
     Control,
@@ -139,7 +140,7 @@ class FEXModule(AmortizedModule):
     def _loss(
         self, output: tuple[Encoded, Tensor], rollout: Rollout, clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 25 on one (mini)batch; `weight` (B,) as `valid_weight` gives it."""
+        """Eq. 25 on one (mini)batch; rows of `clean` sum to 1, `weight` (B,) is as `valid_weight` gives it."""
         encoded, logits = output
         total, signs, predicted = self.objective(
             logits,
@@ -157,7 +158,7 @@ class FEXModule(AmortizedModule):
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
         inputs, valid = batch["inputs"], batch["valid"]
         clean = self.black_box(inputs)
-        target = clean.argmax(1)
+        target, shares = clean.argmax(1), class_shares(clean, multi_label=self.black_box.multi_label)
         reuse = self.updates.minibatches == 1
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
@@ -167,7 +168,7 @@ class FEXModule(AmortizedModule):
             # The first update is of the rollout's own pass, where that saw the same rows.
             found = output if reuse and update == 0 else self._encode(inputs[rows], target[rows])
             weight = valid_weight(self, valid[rows])
-            return self._loss(found, rollout[rows], clean[rows], target[rows], weight)
+            return self._loss(found, rollout[rows], shares[rows], target[rows], weight)
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from fex.nets import Encoder, ExplainerNet
 from fex.preprocess import Preprocess
 from fex.removal import Mean
 from fex.resources import manifest
+from fex.tokens import model_arguments
+from fex.types import Explainer
 from fex.weights import save_black_box
 
 __all__ = [
@@ -40,10 +43,10 @@ class Figure:
 
     Attributes:
         name: of the quantity.
-        value: a ratio, or bytes where `unit` says so.
+        value: a ratio, or what `unit` says.
         target: bound of the value; None where the value is only told.
         bound: which side of the target is right.
-        unit: "x" for ratios, "MB" for 10^6 bytes.
+        unit: "x" for ratios, "%" for shares, "MB" for 10^6 bytes.
         parts: what the value was computed from, plain data; times in seconds as of `spread`.
         shapes: sizes of what was measured, plain data.
     """
@@ -146,22 +149,24 @@ def make_explainer(encoder: Encoder, black_box: BlackBox, features: PatchGrid) -
     return AmortizedExplainer(net, explainer_meta(net, black_box, Mean()))
 
 
-def one_pass(name: str, explainer: AmortizedExplainer, inputs: Tensor, *, repeats: int, target: float = 1.2) -> Figure:
-    """`attribute` of a batch (B, 3, H, W), against a forward pass of the explainer's backbone alone.
+def _backbone_pass(explainer: AmortizedExplainer, inputs: Tensor) -> Callable[[], object]:
+    """A forward pass of the explainer's backbone alone, on inputs that are prepared already.
 
-    The backbone gets the batch normalised and in its own memory format already, in the same precision.
+    Pictures are normalised and in the backbone's own memory format, texts have their attention masks.
     """
-    encoder = explainer.net.encoder
-    backbone = encoder.net
-    inputs = inputs.to(explainer.device)
+    encoder: Any = explainer.net.encoder
+    if explainer.features.modality == "text":
+        arguments = {"input_ids": inputs, **model_arguments(inputs, encoder.pad, encoder.separator)}
+        return torch.inference_mode()(lambda: encoder.net(**arguments))
     prepared = (inputs - encoder.mean) / encoder.std
     prepared = prepared.contiguous(memory_format=getattr(encoder, "memory_format", torch.contiguous_format))
+    return torch.inference_mode()(lambda: encoder.net(prepared))
 
-    @torch.inference_mode()
-    def forward() -> Tensor:
-        return backbone(prepared)
 
-    functions = {"explanation": lambda: explainer.attribute(inputs), "backbone": forward}
+def one_pass(name: str, explainer: AmortizedExplainer, inputs: Tensor, *, repeats: int, target: float = 1.2) -> Figure:
+    """`attribute` of a batch (B, ...), against a forward pass of the explainer's backbone alone, in one precision."""
+    inputs = inputs.to(explainer.device)
+    functions = {"explanation": lambda: explainer.attribute(inputs), "backbone": _backbone_pass(explainer, inputs)}
     samples = time_in_turn(functions, repeats, device=explainer.device)
     return ratio(
         name,
@@ -169,7 +174,7 @@ def one_pass(name: str, explainer: AmortizedExplainer, inputs: Tensor, *, repeat
         {"backbone": (1, samples["backbone"])},
         target=target,
         label="explanation",
-        shapes={"inputs": list(inputs.shape), "features": explainer.features.num_features},
+        shapes={"inputs": list(inputs.shape), "features": explainer.features.count(inputs)},
     )
 
 
@@ -182,21 +187,22 @@ def speedups(
     queries: int = 100,
     target: float = 30.0,
 ) -> list[Figure]:
-    """How many times faster an explanation is than RISE and Integrated Gradients at `queries` queries each.
+    """How many times faster an explanation is than RISE, and of images than Integrated Gradients, at `queries` each.
 
-    All explain the same batch (B, 3, H, W) and class, so that ratios of batches are ratios of images.
+    All explain the same batch (B, ...) and class, so that ratios of batches are ratios of instances.
     """
     inputs = inputs.to(explainer.device)
     classes = black_box(inputs).argmax(1)
-    slow = {
-        "rise": RISE(black_box, explainer.features, num_masks=queries),
-        "ig": IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk),
-    }
+    rise = RISE(black_box, explainer.features, num_masks=queries)
+    slow: dict[str, Explainer] = {"rise_text": rise}
+    if explainer.features.modality == "image":
+        ig = IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk)
+        slow = {"rise": rise, "ig": ig}
     functions: dict[str, Callable[[], object]] = {"explanation": lambda: explainer.attribute(inputs, classes)}
-    functions["rise"] = lambda: slow["rise"].attribute(inputs, classes)
-    functions["ig"] = lambda: slow["ig"].attribute(inputs, classes)
+    for name, method in slow.items():
+        functions[name] = partial(method.attribute, inputs, classes)
     samples = time_in_turn(functions, repeats, device=explainer.device, warm_up=1)
-    shapes = {"inputs": list(inputs.shape), "features": explainer.features.num_features, "queries": queries}
+    shapes = {"inputs": list(inputs.shape), "features": explainer.features.count(inputs), "queries": queries}
     return [
         ratio(
             f"speedup_{name}",

@@ -82,26 +82,21 @@ def _cost(
 
 
 def _curves(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Mean curves over instances, where a protocol has them."""
-    found = []
-    for evaluation in evaluations:
-        for name, scores in evaluation.scores.items():
-            fractions = getattr(scores.protocol, "fractions", ())
-            _, components = scores.instances()
-            for curve, values in components.items():
-                if values.ndim != 2 or values.shape[1] != len(fractions):
-                    continue
-                found.append(
-                    {
-                        "method": evaluation.method,
-                        "protocol": name,
-                        "curve": curve,
-                        "measure": getattr(scores.protocol, "measure", "score"),
-                        "fractions": list(fractions),
-                        "mean": values.nanmean(0).tolist(),
-                    }
-                )
-    return found
+    """The figures of protocols that have them."""
+    return [
+        {
+            "method": evaluation.method,
+            "protocol": protocol,
+            "curve": name,
+            "x_name": curve.x_name,
+            "y_name": curve.y_name,
+            "x": curve.x,
+            "mean": curve.y,
+        }
+        for evaluation in evaluations
+        for protocol, scores in evaluation.scores.items()
+        for name, curve in scores.curves().items()
+    ]
 
 
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ _RUN_EXAMPLES = """
   fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'"""
 _SPEED_EXAMPLES = """
   fex-bench speed --json speed.json
-  fex-bench speed --only '[folder_memory]' --images 100000"""
+  fex-bench speed --only '[folder_memory]' --images 100000
+  fex-bench speed --only '[padding_waste]' --data /data/sst2"""
 
 
 class _Parser(ShortErrors, ArgumentParser):
@@ -85,6 +86,9 @@ def _parser() -> ArgumentParser:
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
     speed.add_argument("--repeats", type=PositiveInt, default=15, help="measurements of each time.")
     speed.add_argument("--images", type=PositiveInt, default=2000, help="pictures in the folder that is explained.")
+    speed.add_argument(
+        "--data", type=str | None, default=None, help="SST-2's folder, for padding_waste (default: made-up lengths)."
+    )
     speed.add_argument("--only", type=list[str] | None, default=None, help="only these figures.")
     speed.add_argument("--threads", type=PositiveInt | None, default=None)
     commands.add_subcommand("speed", speed, help="speed and memory of the framework")
@@ -101,7 +105,9 @@ def run(argv: list[str]) -> dict[str, Any]:
     if config.subcommand == "speed":
         from fex.cli.speed import run_speed
 
-        return run_speed(settings.json, repeats=settings.repeats, images=settings.images, only=settings.only)
+        return run_speed(
+            settings.json, repeats=settings.repeats, images=settings.images, data=settings.data, only=settings.only
+        )
     return run_benchmark(settings, parser.instantiate_classes(config).run)
 
 

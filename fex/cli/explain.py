@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fex.cli.explain_arguments import build_parser, parse_arguments
+from fex.cli.explain_arguments import build_parser, parse_arguments, refuse_text_flags
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
     from fex.cli.explain_text import TextSummary
@@ -84,13 +84,13 @@ def _unused(name: str, taken: set[str]) -> str:
     return chosen
 
 
-def _load(arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
+def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     import torch
 
-    from fex.explainer import load_explainer
+    from fex.explainer import build_explainer
 
     name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    explainer = load_explainer(arguments.checkpoint)
+    explainer = build_explainer(*checkpoint, source=arguments.checkpoint)
     if arguments.target is not None:
         explainer.target_index(arguments.target)  # an unknown class is told before anything is read or written
     elif arguments.top_k > len(explainer.class_names):
@@ -108,16 +108,6 @@ def _load(arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     return explainer, box
 
 
-def _explains_texts(checkpoint: str) -> bool:
-    """Whether it is an explainer of texts; one that cannot be read is told of when it is loaded."""
-    from fex.checkpoint import read_checkpoint
-
-    try:
-        return read_checkpoint(checkpoint)[1].get("modality", "image") == "text"
-    except (OSError, ValueError):
-        return False
-
-
 def run(argv: Sequence[str]) -> "Summary | TextSummary":
     """Does what the command line says.
 
@@ -127,12 +117,18 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         ValueError: unknown class, unfit checkpoint, no images.
         OSError: results that cannot be written.
     """
-    arguments = parse_arguments(argv)
-    if not arguments.method and _explains_texts(arguments.checkpoint):
-        from fex.cli.explain_text import run_texts
+    arguments, checkpoint = parse_arguments(argv), None
+    if not arguments.method:
+        from fex.checkpoint import read_checkpoint
 
-        explainer, box = _load(arguments)
-        return run_texts(explainer, box, arguments)  # type: ignore[arg-type]
+        checkpoint = read_checkpoint(arguments.checkpoint)
+        if checkpoint[1].get("modality", "image") == "text":
+            from fex.cli.explain_text import check_texts, run_texts
+
+            check_texts(arguments)
+            explainer, box = _load(checkpoint, arguments)
+            return run_texts(explainer, box, arguments)  # type: ignore[arg-type]
+        refuse_text_flags(arguments)
     arguments.inputs = [Path(given) for given in arguments.inputs]
     arguments.output = arguments.output or Path("explanations")
     missing = [str(path) for path in arguments.inputs if not path.exists()]
@@ -143,12 +139,12 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     total = sum(1 for _ in _find(arguments.inputs, arguments.output))
     if total == 0:
         raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
-    if arguments.method:
+    if checkpoint is None:
         from fex.cli.explain_instances import load_method
 
         explainer, box = load_method(arguments), None
     else:
-        explainer, box = _load(arguments)
+        explainer, box = _load(checkpoint, arguments)
 
     from fex.report.folder import ResultFolder
 

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build_parser", "parse_arguments"]
+__all__ = ["build_parser", "parse_arguments", "refuse_text_flags"]
+
+TEXT_FLAGS = ("column", "pair_column", "window")
 
 _EPILOG = """
 For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
@@ -73,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of png, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all)",
     )
     parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
-    parser.add_argument("--num-workers", type=_positive, help="threads that read and that write (default: the cores)")
+    parser.add_argument("--num-workers", type=_positive, help="threads for files of pictures (default: the cores)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     parser.add_argument(
         "--black-box", metavar="NAME", help="ask this black box too, once an input: for its own classes and probability"
@@ -88,6 +90,23 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _text_flags(arguments: argparse.Namespace) -> list[str]:
+    """Those of the flags for texts that were given."""
+    return [f"--{name.replace('_', '-')}" for name in TEXT_FLAGS if getattr(arguments, name) is not None]
+
+
+def refuse_text_flags(arguments: argparse.Namespace) -> None:
+    """For explainers of pictures.
+
+    Raises:
+        ValueError: a flag that says how texts are read; names it.
+    """
+    if given := _text_flags(arguments):
+        raise ValueError(
+            f"{', '.join(given)}: only for texts, and {arguments.checkpoint} explains pictures. Leave it out."
+        )
+
+
 def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """With --method the first positional argument is a picture; without it --budget means nothing."""
     if arguments.method is None:
@@ -96,6 +115,8 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return
+    if given := _text_flags(arguments):
+        parser.error(f"{', '.join(given)}: only for explainers of texts; --method {arguments.method} explains pictures")
     if not arguments.black_box:
         parser.error(f"--method {arguments.method} needs --black-box NAME: what it explains")
     arguments.inputs = [arguments.checkpoint, *arguments.inputs]

@@ -13,7 +13,7 @@ from fex.text_files import TEXT_SUFFIXES, TextRecord, read_records
 if TYPE_CHECKING:
     from fex.text_explainer import AmortizedTextExplainer
 
-__all__ = ["TextSummary", "run_texts"]
+__all__ = ["TextSummary", "check_texts", "run_texts"]
 
 SHOWN = 20  # texts in the terminal
 
@@ -82,6 +82,24 @@ def _is_file(given: str) -> bool:
     return True
 
 
+def check_texts(arguments: argparse.Namespace) -> None:
+    """What can be told before anything is loaded.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: flags that do not fit the inputs.
+    """
+    files = [given for given in arguments.inputs if _is_file(given)]
+    tables = [given for given in files if not given.lower().endswith(".txt")]
+    for flag, name in (("--column", arguments.column), ("--pair-column", arguments.pair_column)):
+        if name is not None and not tables:
+            raise ValueError(f"{flag} {name}: none of the inputs has columns; give a .csv, .tsv or .jsonl file.")
+    if arguments.window is not None and arguments.pair_column is not None:
+        raise ValueError("--window with --pair-column: pairs of texts are explained whole or cut off; leave one out.")
+    if arguments.window is not None and arguments.window < 0:
+        raise ValueError(f"--window is {arguments.window}: windows overlap by 0 tokens or more.")
+
+
 def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace) -> TextSummary:
     """Explains the strings and files of a command line.
 
@@ -96,7 +114,7 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
     from fex.report.text_folder import TEXT_FORMATS, TextResultFolder
     from fex.text_streaming import explain_records
 
-    files = any(_is_file(given) for given in arguments.inputs)
+    files = any(map(_is_file, arguments.inputs))
     output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
     formats = arguments.formats or list(TEXT_FORMATS)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"

@@ -1,5 +1,6 @@
-"""`fex-bench speed`: what a training step, an explanation and a folder of pictures cost, in ratios."""
+"""`fex-bench speed`: what a training step, an explanation, a folder and batches of texts cost, in ratios."""
 
+import importlib
 import json
 import platform
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import timm
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -20,10 +22,18 @@ from fex.benchmark.instances import attention_memory, dax_memory, dax_overhead, 
 from fex.benchmark.memory import check_count, class_head_memory, folder_memory, memory_ratios
 from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, speedups, weights_or_random
-from fex.black_box import TimmBlackBox
+from fex.benchmark.text_speed import (
+    made_up_sentences,
+    make_text_explainer,
+    padding_waste,
+    text_tokenizer,
+    text_weights_or_random,
+)
+from fex.black_box import TextBlackBox, TimmBlackBox
 from fex.cli.step_cost import step_memory, step_overhead
 from fex.features import PatchGrid
-from fex.nets import ExplainerNet, PyramidEncoder, ViTEncoder
+from fex.nets import ExplainerNet, PyramidEncoder, TextEncoder, ViTEncoder
+from fex.resources import config_path
 
 __all__ = ["FIGURES", "run_speed"]
 
@@ -61,6 +71,41 @@ def _harness(repeats: int, folder: Path) -> list[Figure]:
     return [harness_overhead(explainer, box, _pictures(64, 32), folder, repeats=repeats)]
 
 
+def _text_explainer(folder: Path) -> tuple[Any, TextBlackBox]:
+    weights = text_weights_or_random("minilm_sst2", folder)
+    box = TextBlackBox(weights)
+    return make_text_explainer(TextEncoder(weights, class_head=True), box), box
+
+
+def _one_pass_text(repeats: int, folder: Path) -> list[Figure]:
+    explainer, box = _text_explainer(folder)
+    return [one_pass("one_pass_text", explainer, _sentences(box, 32), repeats=repeats)]
+
+
+def _speedup_text(repeats: int, folder: Path) -> list[Figure]:
+    explainer, box = _text_explainer(folder)
+    return speedups(explainer, box, _sentences(box, 8), repeats=repeats)
+
+
+def _sentences(box: TextBlackBox, count: int) -> Tensor:
+    """Of 24 words each, about what the whole sentences of SST-2 have as tokens."""
+    return box.tokenize(made_up_sentences(count, words=24))
+
+
+def _padding(data: str | None, folder: Path) -> list[Figure]:
+    """Batches of the text run's own datamodule, on its data or on as many made-up sentences as a few pools hold."""
+    settings = yaml.safe_load(config_path("fex_minilm_sst2.yaml").read_text())["data"]
+    module, _, name = settings["class_path"].rpartition(".")
+    if data is None:
+        lines = ["sentence\tlabel", *(f"{text}\t0" for text in made_up_sentences(10_000))]
+        (folder / "train.tsv").write_text("\n".join(lines))
+    tokenizer = text_tokenizer(folder / "tokenizer")
+    options = {**settings["init_args"], "root": data or str(folder), "preprocess": tokenizer}
+    texts = getattr(importlib.import_module(module), name)(**options)
+    texts.setup("fit")
+    return [padding_waste(texts.train_dataloader(), tokenizer.pad)]
+
+
 def _class_heads(repeats: int, folder: Path) -> list[Figure]:  # noqa: ARG001
     encoder = ViTEncoder("conv_vit_tiny", model_args={"img_size": 32})
     figures = []
@@ -86,7 +131,9 @@ FIGURES: dict[str, Callable[[int, Path], list[Figure]]] = {
     ],
     "one_pass_vit": _one_pass_vit,
     "one_pass_cnn": _one_pass_cnn,
+    "one_pass_text": _one_pass_text,
     "speedup": _speedups,
+    "speedup_text": _speedup_text,
     "memory": _memory,
     "harness": _harness,
     "step_memory": lambda _repeats, _folder: [step_memory("fex_vit_cifar10.yaml")],
@@ -123,7 +170,12 @@ def _part(item: tuple[str, Any]) -> str:
 
 
 def run_speed(
-    path: str | Path | None = None, *, repeats: int = 15, images: int = 2000, only: Sequence[str] | None = None
+    path: str | Path | None = None,
+    *,
+    repeats: int = 15,
+    images: int = 2000,
+    data: str | None = None,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measures, prints the table, and writes `path` (JSON) where given; returns what is in it.
 
@@ -131,12 +183,17 @@ def run_speed(
         path: of the JSON file.
         repeats: measurements of each time.
         images: pictures of `folder_memory`.
+        data: folder with SST-2's train.tsv for `padding_waste`; by default made-up sentences of like lengths.
         only: which figures; by default all.
 
     Raises:
         ValueError: a figure that does not exist, or too few images for `folder_memory`.
     """
-    steps = {**FIGURES, "folder_memory": lambda _repeats, folder: _folder(images, folder)}
+    steps = {
+        **FIGURES,
+        "padding_waste": lambda _repeats, folder: _padding(data, folder),
+        "folder_memory": lambda _repeats, folder: _folder(images, folder),
+    }
     unknown = sorted(set(only or ()) - set(steps))
     if unknown:
         raise ValueError(f"fex-bench speed knows no {', '.join(unknown)}; it measures {', '.join(steps)}.")

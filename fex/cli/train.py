@@ -92,7 +92,7 @@ class FexCLI(LightningCLI):
             config["return_predictions"] = False
             callbacks = _as_list(config["trainer"].get("callbacks"))
             if not any(callback.get("class_path", "").endswith("PredictionWriter") for callback in callbacks):
-                writer = Namespace(class_path=PREDICTION_WRITER, init_args=Namespace(formats=["png", "npz", "json"]))
+                writer = Namespace(class_path=PREDICTION_WRITER, init_args=Namespace(formats=None))
                 config["trainer"]["callbacks"] = [*callbacks, writer]
         if self.subcommand != "fit":  # config.yaml beside a run stays the one it was trained with
             self.save_config_kwargs["config_filename"] = f"config_{self.subcommand}.yaml"

@@ -134,7 +134,7 @@ class Objective:
             values: the value net's output (B, K), with gradient.
             class_log_rates: of all classes (B, C), with gradient; not read where `kl_weight` is 0.
             rollout: masks and rewards.
-            clean: the black box's probabilities (B, C).
+            clean: the black box's distribution over classes (B, C).
             weight: of each instance (B,); sums to 1 over the batch of one process (over those of several, on
                 average), 0 for rows without a readable input.
 

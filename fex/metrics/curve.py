@@ -1,8 +1,11 @@
 """A line of a figure."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Curve"]
+from torch import Tensor
+
+__all__ = ["Curve", "shares_curves"]
 
 
 class Curve(NamedTuple):
@@ -19,3 +22,8 @@ class Curve(NamedTuple):
     y_name: str
     x: list[float]
     y: list[float]
+
+
+def shares_curves(means: Mapping[str, Tensor], shares: Sequence[float], names: tuple[str, str]) -> dict[str, Curve]:
+    """Curves by name, values (S,) over S shares; `names` are those of the two axes."""
+    return {name: Curve(*names, list(shares), values.tolist()) for name, values in means.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
+from fex.metrics.curve import Curve, shares_curves
 from fex.metrics.functional.deletion import deletion_curve, insertion_curve, region_deletion_curve
 from fex.metrics.functional.perturbation import trapezoid_auc
 from fex.metrics.functional.regions import (
@@ -85,6 +86,10 @@ class DeletionInsertion(Protocol):
             "insertion_auc": Summary("insertion_curve", self.auc),
         }
 
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
+        """Both, over the share of the pixels."""
+        return shares_curves(means, self.fractions, ("share removed or inserted", "probability"))
+
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance and step."""
         data.check_images(self.name)
@@ -113,11 +118,6 @@ class RegionDeletion(Protocol):
     levels: tuple[float, ...] = _steps(10)
 
     @property
-    def fractions(self) -> tuple[float, ...]:
-        """The levels, under the name by which curves are drawn."""
-        return self.levels
-
-    @property
     def components(self) -> Mapping[str, int]:
         """The curve."""
         return {"deletion_curve": len(self.levels)}
@@ -126,6 +126,10 @@ class RegionDeletion(Protocol):
     def summaries(self) -> Mapping[str, Summary]:
         """One number."""
         return {"deletion_auc": Summary("deletion_curve", partial(trapezoid_auc, fractions=self.levels))}
+
+    def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
+        """Accuracy over the share of the region."""
+        return shares_curves(means, self.levels, ("share removed", "accuracy"))
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """The curve (B, S); spends a query an instance and level."""
@@ -183,11 +187,11 @@ class RegionScores(Protocol):
 
     Attributes:
         threshold: of the map scaled to [0, 1], for F1 and IoU.
-        curves: deletion and insertion.
+        perturbed: deletion and insertion.
     """
 
     threshold: float = 0.3
-    curves: DeletionInsertion = field(default_factory=partial(DeletionInsertion, "", steps=28))
+    perturbed: DeletionInsertion = field(default_factory=partial(DeletionInsertion, "", steps=28))
     values: ClassVar[tuple[str, ...]] = ("f1", "iou", "pointing_game", "deletion", "insertion")
 
     @property
@@ -205,13 +209,13 @@ class RegionScores(Protocol):
         data.check_images(self.name)
         masks = _masks(self, data)
         counts = confusion(activated_region(data.maps, self.threshold), masks)
-        found = self.curves.evaluate(black_box, data, seed=seed)
+        found = self.perturbed.evaluate(black_box, data, seed=seed)
         each = (
             f1_score(counts),
             foreground_iou(counts),
             pointing_game(data.maps, masks),
-            self.curves.auc(found["deletion_curve"]),
-            self.curves.auc(found["insertion_curve"]),
+            self.perturbed.auc(found["deletion_curve"]),
+            self.perturbed.auc(found["insertion_curve"]),
         )
         active = top_activated(data.maps)
         image = dict(zip(self.values, each, strict=True))
@@ -219,7 +223,7 @@ class RegionScores(Protocol):
 
     def describe(self, features: PatchGrid) -> dict[str, str]:
         """Of the curves."""
-        return self.curves.describe(features)
+        return self.perturbed.describe(features)
 
 
 PROTOCOLS.update(

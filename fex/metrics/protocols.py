@@ -15,7 +15,7 @@ from fex.black_box.base import BlackBox
 from fex.features import Features, PatchGrid
 from fex.masking import masker_for
 from fex.metrics.class_discrimination import ClassDiscrimination
-from fex.metrics.curve import Curve
+from fex.metrics.curve import Curve, shares_curves
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
 from fex.metrics.functional.segmentation import (
     average_precision,
@@ -77,9 +77,7 @@ class Perturbation(Protocol):
 
     def curves(self, means: Mapping[str, Tensor]) -> dict[str, Curve]:
         """Both, over the share that is removed."""
-        return {
-            name: Curve("share removed", self.measure, list(self.fractions), v.tolist()) for name, v in means.items()
-        }
+        return shares_curves(means, self.fractions, ("share removed", self.measure))
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance for each share above 0. Ties are broken by `seed`."""

@@ -103,13 +103,14 @@ def _charts(curves: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
     for protocol, curve in dict.fromkeys((entry["protocol"], entry["curve"]) for entry in curves):
         own = {e["method"]: e for e in curves if (e["protocol"], e["curve"]) == (protocol, curve)}
         first = next(iter(own.values()))
-        empty = [None] * len(first["fractions"])
+        empty = [None] * len(first["x"])
         series = {name: own[name]["mean"] if name in own else empty for name in methods}  # same colours in all charts
         name = ORDERS.get(curve, curve.replace("_", " "))
         charts.append(
-            line_chart(series, first["fractions"], title=f"{protocol}: {name}", x_label="share removed",
-                       y_label=first["measure"])
-        )  # fmt: skip
+            line_chart(
+                series, first["x"], title=f"{protocol}: {name}", x_label=first["x_name"], y_label=first["y_name"]
+            )
+        )
     return f'<h2>Curves</h2><p class="key">{"".join(keys)}</p><div class="charts">{"".join(charts)}</div>\n'
 
 

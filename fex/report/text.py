@@ -14,6 +14,8 @@ __all__ = ["terminal_text", "text_card", "write_text_page"]
 
 _ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
+# What a page cannot hold: control characters, halves of characters.
+_UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
 
 
 def strengths(words: Sequence[Word]) -> list[float]:
@@ -46,13 +48,13 @@ def _words_html(explanation: TextExplanation) -> str:
         if part != last:
             found.append("<hr>")
             last = part
+        shown = escape(characters.translate(_UNFIT))
         if word is None:
-            found.append(escape(characters))
+            found.append(shown)
         else:
             colour = f"rgb({_ACCENT[0]} {_ACCENT[1]} {_ACCENT[2]} / {strength * 0.85:.2f})"
             found.append(
-                f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">'
-                f"{escape(characters)}</span>"
+                f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">{shown}</span>'
             )
     # dir=auto: right-to-left texts are shown from the right
     return f'<p dir="auto" style="white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere">{"".join(found)}</p>'
@@ -65,7 +67,7 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
         explanations: of one text, at least one.
     """
     first = explanations[0]
-    name = escape(first.source or "text")
+    name = escape((first.source or "text").translate(_UNFIT))
     note = f" <span>· {first.cut:,} tokens beyond the limit were cut off</span>" if first.cut else ""
     figures = "".join(
         f'<figure style="max-width:none;flex-basis:100%"><figcaption>{escape(e.target_name)} <span>p = '

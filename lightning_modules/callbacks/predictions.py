@@ -1,6 +1,5 @@
 """Writes what `predict` finds as it comes, like `fex-explain` does."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,27 +8,28 @@ import lightning.pytorch as pl
 
 from fex.explanation import Explanation, printable
 from fex.report.folder import ResultFolder
+from fex.report.text_folder import TextResultFolder
+from fex.text_explanation import TextExplanation
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 
 __all__ = ["PredictionWriter"]
 
-log = logging.getLogger("lightning_modules")
-
 
 class PredictionWriter(pl.Callback):
-    """Pictures, arrays, a table and a gallery of all predictions, in constant memory.
+    """Explanations of all predictions, in constant memory: files for each picture, lines for each text, a gallery.
 
     They go to `predictions/` beside the saved configuration of the run; of several processes, each to its own
     `rank<R>` there.
 
     Args:
-        formats: files for each explanation, of png, html, npz and json.
+        formats: of pictures, files for each: png, html, npz and json (all but html by default); of texts jsonl (words,
+            scores, character spans), csv and html (all by default).
     """
 
-    def __init__(self, formats: Sequence[str] = ("png", "npz", "json")) -> None:
-        self.formats = tuple(formats)
-        self._results: ResultFolder | None = None
+    def __init__(self, formats: Sequence[str] | None = None) -> None:
+        self.formats = formats
+        self._results: ResultFolder | TextResultFolder | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the folder.
@@ -39,43 +39,57 @@ class PredictionWriter(pl.Callback):
         """
         if not isinstance(pl_module, AmortizedModule):
             raise TypeError(f"PredictionWriter writes attributions; {type(pl_module).__name__} predicts none.")
-        if pl_module.features.modality != "image":
-            log.warning("Predictions of texts are not written: `fex-explain` on the checkpoint writes them.")
-            return
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         if trainer.world_size > 1:
             folder /= f"rank{trainer.global_rank}"
-        note = f"FEX explains {pl_module.black_box.name} · {pl_module.removal.name} removal"
-        self._results = ResultFolder(folder, formats=self.formats, note=note)
+        options: dict[str, Any] = {} if self.formats is None else {"formats": tuple(self.formats)}
+        note = f"{pl_module.method} explains {pl_module.black_box.name} · {pl_module.removal.name} removal"
+        kind = TextResultFolder if pl_module.features.modality == "text" else ResultFolder
+        self._results = kind(folder, note=note, **options)
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Writes one batch, but for pictures that could not be read and rows that pad."""
-        results, valid = self._results, batch["valid"].tolist()
-        if results is None:
-            return
+        """Writes one batch, but for inputs that could not be read and rows that pad.
+
+        Raises:
+            ValueError: texts of a datamodule that does not hand them on.
+        """
+        results, rows = self._results, batch["valid"].nonzero().flatten().tolist()
         names = batch.get("names") or [f"{index:08d}" for index in batch["index"].tolist()]
-        for place, row in enumerate(row for row, readable in enumerate(valid) if readable):
-            name = names[row]
-            target = int(outputs["target"][place])
-            explanation = Explanation(
-                attribution=outputs["attribution"][place],
-                features=pl_module.features,
-                size=pl_module.preprocess.size,
-                target=target,
-                target_name=pl_module.class_names[target],
-                probability=float(outputs["probability"][place]),
-                probability_of="explainer",
-                method="FEX",
-                removal=pl_module.removal.name,
-                black_box=pl_module.black_box.name,
-                source=printable(name),
-                image=batch["inputs"][row].float().cpu(),
-            )
-            # A name must not lead out of the folder.
-            path = PurePath(*(part for part in PurePath(name).parts if part not in ("..", "/")))
-            results.add(results.write(path, [explanation]))
+        named = [self._named(pl_module, outputs, place, names[row]) for place, row in enumerate(rows)]
+        if isinstance(results, TextResultFolder):
+            if "texts" not in batch:
+                raise ValueError(
+                    "PredictionWriter needs the texts themselves, as `texts` of each batch: give the datamodule's "
+                    "TextRows `keep_texts=True` for prediction."
+                )
+            texts = [batch["texts"][row] for row in rows]
+            read = pl_module.preprocess.many(texts)
+            for text, tokens, scores, fields in zip(texts, read, outputs["attribution"], named, strict=True):
+                results.add([TextExplanation.of_tokens(text, tokens, scores, **fields)])
+        elif results is not None:
+            size = pl_module.preprocess.size
+            for row, values, fields in zip(rows, outputs["attribution"], named, strict=True):
+                picture = batch["inputs"][row].float().cpu()
+                # A name must not lead out of the folder.
+                path = PurePath(*(part for part in PurePath(names[row]).parts if part not in ("..", "/")))
+                explanation = Explanation(values, pl_module.features, size, picture, **fields)
+                results.add(results.write(path, [explanation]))
+
+    @staticmethod
+    def _named(pl_module: Any, outputs: Any, place: int, name: str) -> dict[str, Any]:
+        target = int(outputs["target"][place])
+        return {
+            "target": target,
+            "target_name": pl_module.class_names[target],
+            "probability": float(outputs["probability"][place]),
+            "probability_of": "explainer",
+            "method": pl_module.method,
+            "removal": pl_module.removal.name,
+            "black_box": pl_module.black_box.name,
+            "source": printable(name),
+        }
 
     def _close(self) -> None:
         if self._results is not None:

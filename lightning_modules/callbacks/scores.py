@@ -75,19 +75,18 @@ class ExplanationScores(pl.Callback):
                 )
 
     def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:
-        """Perturbation curves as TensorBoard scalars over the share removed, in percent."""
+        """The protocol's figures as TensorBoard scalars: over shares in percent, or over counts."""
         with scores.sync_context():
-            _, components = scores.instances()
+            curves = scores.curves()
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        fractions = getattr(scores.protocol, "fractions", ())
-        for component, values in components.items():
-            if values.ndim == 2 and values.shape[1] == len(fractions):
-                for logger in loggers:
-                    for share, value in zip(fractions, values.nanmean(0).tolist(), strict=True):
-                        tag = f"curves/{name}/{component}/step_{trainer.global_step}"
-                        logger.experiment.add_scalar(tag, value, round(100 * share))
+        for component, curve in curves.items():
+            unit = 100 if max(curve.x) <= 1 else 1
+            tag = f"curves/{name}/{component}/step_{trainer.global_step}"
+            for logger in loggers:
+                for position, value in zip(curve.x, curve.y, strict=True):
+                    logger.experiment.add_scalar(tag, value, round(unit * position))
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""

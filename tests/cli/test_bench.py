@@ -73,7 +73,7 @@ def test_report_has_the_rows_and_says_what_failed(ran):
     assert {"torch", "python"} <= set(report["versions"])
     assert {entry["evaluation_removal"] for entry in report["removal_matrix"]} == {"mean", "black"}
     curve = report["curves"][0]
-    assert len(curve["mean"]) == len(curve["fractions"]) == 10
+    assert len(curve["mean"]) == len(curve["x"]) == 10
 
 
 def test_every_form_of_the_report_is_there(ran):

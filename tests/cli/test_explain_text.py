@@ -1,12 +1,15 @@
 """`fex-explain` on texts."""
 
 import csv
+import gc
 import json
+import tracemalloc
 
 import pytest
 import torch
 
 from fex.cli.explain import main, run
+from fex.report.text_folder import TextResultFolder
 from fex.text_files import TextRecord
 from fex.text_streaming import explain_records
 from tests.text.test_training import explainer
@@ -76,12 +79,115 @@ def test_windows_and_targets(checkpoint, tmp_path):
         (["a gem", "--target", "maybe"], "Unknown class 'maybe'"),
         (["a gem", "--top-k", "3"], "--top-k is 3, the explainer has 2 classes"),
         (["a gem", "--output", "x", "--formats", "png"], "Unknown format png"),
+        (["a gem", "--column", "text"], "--column text: none of the inputs has columns"),
+        (["a gem", "lines.txt", "--pair-column", "b"], "--pair-column b: none of the inputs has columns"),
+        (["two.csv"], "two.csv does not say which column holds the texts; it has ['first', 'second']"),
+        (["two.csv", "--column", "text"], "two.csv has no column 'text'; it has ['first', 'second']"),
+        (["two.csv", "--column", "first", "--pair-column", "third"], "two.csv has no column 'third'"),
+        (["two.csv", "--column", "first", "--pair-column", "second", "--window"], "--window with --pair-column"),
+        (["a gem", "--window", "-1"], "--window is -1"),
+        (["a gem", "--window", "30"], "can overlap by 0 ... 29, got 30"),
+        (["empty.csv"], "empty.csv is empty: expected a header"),
     ],
 )
 def test_mistakes_are_told(checkpoint, arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.csv").write_text("first,second\na,b\n")
+    (tmp_path / "lines.txt").write_text("a gem\n")
+    (tmp_path / "empty.csv").touch()
     assert main([checkpoint, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+# What the terminal is given; how many tokens are features, or why there is no explanation.
+ODD = {
+    "empty": ("", "has no tokens"),
+    "spaces": (" \t ", "has no tokens"),
+    "NUL bytes alone": ("\x00\x00", "has no tokens"),
+    "NUL bytes within": ("a\x00 gem", 2),
+    "unknown characters": ("ᚠᚢᚦ ᛋᛏ", 2),
+    "emoji": ("a gem 😀👍🏽", 3),
+    "right to left": ("هذا فيلم جميل", 3),
+    "Chinese": ("电影很好看", 5),
+    "half a character": ("a \udcff gem", 2),
+    "control words": ("a [SEP] [MASK] gem", 8),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_texts_are_explained_or_counted(name, checkpoint, capsys, tmp_path):
+    text, expected = ODD[name]
+    code = main([checkpoint, text, "a gem", "--output", str(tmp_path / "out")])
+    found = [json.loads(line) for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()]
+    shown = capsys.readouterr().out
+    if isinstance(expected, str):
+        assert code == 1
+        assert "skipped 1 that could not be explained" in shown
+        assert expected in shown
+        assert [row["source"] for row in found] == ["text 2"]
+    else:
+        assert code == 0
+        assert len(found) == 2
+        assert len(found[0]["words"]) == expected
+        assert "explained 2 texts" in shown
+    assert "\x00" not in (tmp_path / "out" / "gallery.html").read_text()
+
+
+def test_only_texts_without_tokens(checkpoint, capsys):
+    assert main([checkpoint, "", "  "]) == 2
+    assert "none of the" in capsys.readouterr().err
+
+
+def test_a_hundred_thousand_words_are_cut_off_or_explained_whole(checkpoint, tmp_path, capsys):
+    (tmp_path / "long.txt").write_text("a gem " * 50_000)
+    assert main([checkpoint, str(tmp_path / "long.txt"), "--output", str(tmp_path / "out")]) == 0
+    assert "their last 99,970 tokens were cut off (--window explains them whole)" in capsys.readouterr().out
+
+
+def test_columns_and_pairs(checkpoint, tmp_path):
+    (tmp_path / "in.jsonl").write_text(
+        '{"q": "a gem", "a": "so odd", "id": 1}\n{"q": "a mess"}\n{"q": "the plot", "a": "x"}\n'
+    )
+    out = tmp_path / "out"
+    arguments = ["--column", "q", "--pair-column", "a", "--output", str(out)]
+    summary = run([checkpoint, str(tmp_path / "in.jsonl"), *arguments])
+    assert (summary.explained, summary.skipped) == (2, 1)
+    first, _ = [json.loads(line) for line in (out / "explanations.jsonl").read_text().splitlines()]
+    assert first["text"] == ["a gem", "so odd"]
+    assert [(word["word"], word["part"]) for word in first["words"]] == [("a", 0), ("gem", 0), ("so", 1), ("odd", 1)]
+    assert "no text in 'a', but NoneType" in summary.named[0][1]
+
+
+def test_the_checkpoint_is_read_once(checkpoint, monkeypatch):
+    reads, load = [], torch.load
+    monkeypatch.setattr("fex.checkpoint.torch.load", lambda *a, **k: reads.append(1) or load(*a, **k))
+    assert main([checkpoint, "a gem"]) == 0
+    assert len(reads) == 1
+
+
+def test_memory_does_not_grow_with_the_rows(checkpoint, tmp_path, monkeypatch):
+    """A file of any size is never held: after each pool of rows, as much is in memory as after the one before."""
+    pool, pools = 2 * 64, 7
+    with (tmp_path / "in.csv").open("w") as file:
+        file.write("text\n" + "a gem so odd\n" * (pool * pools))
+    seen, count, add = [], iter(range(1, 1 + pool * pools)), TextResultFolder.add
+
+    def watch(self, explanations):
+        add(self, explanations)
+        if next(count) % pool == 0:
+            gc.collect()
+            seen.append(tracemalloc.get_traced_memory()[0])
+
+    monkeypatch.setattr(TextResultFolder, "add", watch)
+    arguments = ["--output", str(tmp_path / "out"), "--batch-size", "2", "--formats", "jsonl,csv"]
+    tracemalloc.start()
+    try:
+        summary = run([checkpoint, str(tmp_path / "in.csv"), *arguments])
+    finally:
+        tracemalloc.stop()
+    assert summary.explained == pool * pools
+    assert len(seen) == pools
+    assert seen[-1] - seen[1] < 200 * pool * (pools - 2)  # bytes; an explanation that is held takes more than 1,000
 
 
 def test_a_stream_is_taken_a_pool_at_a_time_and_in_order():

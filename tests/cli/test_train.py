@@ -1,6 +1,7 @@
 """`fex-train`: packaged configs by name, flags, short errors, what is left beside the run, progress lines."""
 
 import csv
+import json
 import warnings
 from pathlib import Path
 
@@ -214,3 +215,34 @@ def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
     assert [float(row["top_attribution"]) for row in rows[: len(logits)]] == pytest.approx(
         logits.sigmoid().amax(1).tolist(), abs=1e-4
     )
+
+
+def test_predict_writes_texts_in_the_order_given(tmp_path):
+    """Words, scores and character spans of every text that has tokens, as the explainer itself gives them."""
+    pytest.importorskip("peft")
+    config = shrink(load("fex_minilm_sst2"), tmp_path)
+    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
+    config["trainer"]["limit_predict_batches"] = 1.0
+    texts = ["the film is a gem and so very odd", "a mess", "", "films!", "so dull"]
+    (tmp_path / "mine.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    options = {"test": str(tmp_path / "mine.csv"), "batch_size": 2}
+    config["data"] = {"class_path": "datamodules.Texts", "init_args": options}
+    done = run(["predict", "--config", written(config, tmp_path / "small.yaml"), "--trainer.precision", "32-true"])
+    folder = tmp_path / "run" / "predictions"
+    lines = [json.loads(line) for line in (folder / "explanations.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == [text for text in texts if text]
+    assert [line["source"] for line in lines] == [f"mine.csv:{number}" for number in (2, 3, 5, 6)]
+    assert done.datamodule.skipped == {"predict": 1}
+    for line in lines:
+        ids = done.model.preprocess(line["text"]).ids[None]
+        with torch.no_grad():
+            scores, rates = done.model.explainer.explain(ids)
+        assert line["target"]["index"] == int(rates.argmax())
+        assert line["probability"] == pytest.approx(float(rates.softmax(1).max()), abs=1e-4)
+        assert line["method"] == "FEX"
+        assert all(line["text"][word["start"] : word["end"]] == word["word"] for word in line["words"])
+        best = max(line["words"], key=lambda word: word["score"])
+        assert best["score"] == pytest.approx(float(scores[0, 1:-1].max()), abs=1e-4)
+    with (folder / "explanations.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    assert (folder / "gallery.html").read_text().count("<article") == 4

@@ -3,7 +3,7 @@ import torch
 
 from fex.baselines import Random
 from fex.features import PatchGrid
-from fex.metrics import Attributed, ProtocolScores, get_protocol
+from fex.metrics import PROTOCOLS, Attributed, ProtocolScores, get_protocol
 from fex.metrics.functional import average_precision, bootstrap_interval, foreground, mean_iou
 from tests.toys import LinearBox, PatchBox, white
 
@@ -115,3 +115,19 @@ def test_another_removal_is_part_of_the_name():
 def test_protocols_say_what_they_remove():
     assert get_protocol("fex").describe(GRID) == {"removal": "mean", "unit": "10x10 patches"}
     assert get_protocol("chefer").describe(GRID) == {"removal": "black", "unit": "pixels"}
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_every_protocol_has_figures_of_its_steps_or_none(name):
+    protocol = get_protocol(name)
+    classes = 2
+    means = {
+        component: torch.rand(()) if width == 1 else torch.rand(width or 3 * classes * len(protocol.counts))
+        for component, width in protocol.components.items()
+    }
+    figures = protocol.curves(means)
+    stepped = {"fex", "chefer", "chefer_predicted", "rise", "dax", "text-insertion", "text-insertion-long"}
+    assert bool(figures) == (name in stepped)
+    for curve in figures.values():
+        assert len(curve.x) == len(curve.y) > 1
+        assert list(curve.x) == sorted(curve.x)

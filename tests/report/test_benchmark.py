@@ -20,7 +20,13 @@ def row(method, value, **more):
 
 
 def report(**changes):
-    curve = {"protocol": "fex", "curve": "positive_curve", "measure": "agreement", "fractions": [0.0, 0.5]}
+    curve = {
+        "protocol": "fex",
+        "curve": "positive_curve",
+        "y_name": "agreement",
+        "x_name": "share removed",
+        "x": [0.0, 0.5],
+    }
     matrix = {"protocol": "fex", "metric": "positive_auc", "explainer_removal": "mean", "ci95": [0, 1]}
     return {
         "rows": [
@@ -69,6 +75,26 @@ def test_page_is_sortable_self_contained_and_escaped():
     assert page.count("<polyline") == 2 + 1  # C has no curve, and keeps its place among the colours
     with pytest.raises(ValueError, match=r"Got 1 images, 0 titles and maps \{\}, expected as many of each"):
         benchmark_page(report(), images=[torch.rand(3, 8, 8)])
+
+
+def test_figures_over_counts_have_an_axis_of_counts():
+    """Figure 3 of the paper: F1 over the number of tokens that came back."""
+    curve = {"protocol": "text-insertion", "curve": "f1", "y_name": "F1", "x_name": "tokens inserted"}
+    lines = [{"method": name, "x": [1, 2, 20], "mean": [0.5, 0.75, 1.0], **curve} for name in ("A & <b>", "B")]
+    page = benchmark_page(report(curves=lines))
+    assert "text-insertion: f1" in page
+    assert ">tokens inserted</text>" in page
+    assert ">F1</text>" in page
+    assert {f">{tick}</text>" for tick in (0, 4, 8, 12, 16, 20)} <= set(re.findall(r">\d+</text>", page))
+    chart = re.search(r'<svg viewBox="0 0 460.*?</svg>', page, re.DOTALL).group()
+    (first, *_, last), _ = (
+        [float(point.split(",")[0]) for point in e.attrib["points"].split()]
+        for e in ET.fromstring(chart).iter()
+        if e.tag.endswith("polyline") and e.attrib["points"]
+    )
+    left, right = (float(x) for x in re.search(r'd="M([\d.]+) [\d.]+H([\d.]+)"', chart).groups())
+    assert last == pytest.approx(right, abs=0.1)
+    assert first == pytest.approx(left + (right - left) / 20, abs=0.1)
 
 
 def test_lines_go_through_their_points():

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from datasets import Dataset
 
 from datamodules import SST2, MovieReviews, Texts
 from datamodules.order import ShardedBatchSampler
@@ -164,6 +165,49 @@ def test_reviews_carry_their_rationales(tmp_path, caplog):
     assert "3 rows of the test data could not be read" in caplog.text
     with pytest.raises(FileNotFoundError, match="Found no reviews"):
         MovieReviews(str(tmp_path), preprocess=preprocess()).setup("fit")
+
+
+def hub(monkeypatch, **columns):
+    """What `load_dataset` gives for one split; the calls it got."""
+    calls = []
+
+    def load_dataset(name, config=None, split=None):
+        calls.append((name, config, split))
+        if split == "nothing":
+            raise ValueError("Unknown split 'nothing'")
+        return Dataset.from_dict(columns)
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    return calls
+
+
+def test_data_sets_of_the_hub(monkeypatch):
+    calls = hub(monkeypatch, sentence=["a gem", "a mess"], answer=["so", "odd"], label=[1, 0])
+    options = {"name": "user/data", "config_name": "c", "label_column": "label", "preprocess": preprocess()}
+    found = Texts("train", "validation", pair_column="answer", **options).read("train")
+    assert (found.texts, found.labels) == ([("a gem", "so"), ("a mess", "odd")], [1, 0])
+    single = Texts("train", "validation", **options)
+    single.setup("fit")
+    assert calls[1:] == [("user/data", "c", "train"), ("user/data", "c", "validation")]
+    assert single.datasets["train"].labels.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="Cannot load the split 'nothing' of 'user/data'"):
+        Texts("nothing", **options).read("train")
+    with pytest.raises(ValueError, match=r"user/data \(train\) has no column 'review'"):
+        Texts("train", text_column="review", **options).read("train")
+
+
+def test_labels_that_the_hub_keeps_back_are_none(monkeypatch):
+    hub(monkeypatch, sentence=["a gem", "a mess"], label=[-1, -1])
+    assert SST2(preprocess=preprocess()).read("test").labels is None
+
+
+def test_reviews_of_the_hub_find_their_evidence(monkeypatch):
+    hub(
+        monkeypatch, review=["the film is\na gem , a gem"], label=[1], evidences=[["a gem", "is\na", "not there", ""]]
+    )  # fmt: skip
+    found = MovieReviews(preprocess=preprocess()).read("val")
+    assert found.rationales == [[(3, 5), (2, 4)]]
+    assert found.texts[0][slice(*found.rationales[0][0])] == ["a", "gem"]
 
 
 @pytest.mark.data

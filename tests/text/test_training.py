@@ -30,21 +30,21 @@ class Sentences(DataModule):
         self.datasets = {"train": TextRows(sentences(512), self.preprocess)}
 
 
-def module(**options):
+def module(box=None, **options):
     settings = {
         "reward": Retained(), "num_masks": 6, "noise": Antithetic(), "exploration": TwoSidedBudget(-2, 2),
         "control": CompatibleControl(), "entropy_weight": 0.1, "kl_weight": 0.1,
         "optimizer": lambda parameters: torch.optim.AdamW(parameters, 3e-3),
     }  # fmt: skip
     net = ExplainerNet(small_encoder(), hidden=16, value_degree=2)
-    return FEXModule(WordBox(), None, net, **{**settings, **options})
+    return FEXModule(box or WordBox(), None, net, **{**settings, **options})
 
 
-def fit(trained, **options):
+def fit(trained, data=None, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     quiet |= {"enable_checkpointing": False, "limit_val_batches": 0, "use_distributed_sampler": False}
     trainer = pl.Trainer(**quiet, **options)
-    trainer.fit(trained, datamodule=Sentences(batch_size=32))
+    trainer.fit(trained, datamodule=data or Sentences(batch_size=32))
     return trainer
 
 

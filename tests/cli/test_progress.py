@@ -1,0 +1,30 @@
+"""Progress of a long run, with a terminal and without."""
+
+from fex.cli.progress import progress
+
+
+def test_progress_is_plain_lines_without_a_terminal(capsys):
+    with progress(3000, "images", interval=0.0) as advance:
+        advance()
+        advance(1999)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("1 of 3,000 images, ")
+    assert second.startswith("2,000 of 3,000 images, ")
+    assert " images/s, " in second
+    assert second.endswith(" left")
+
+
+def test_time_left_is_told_from_what_took_time(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("fex.cli.progress.time.perf_counter", lambda: now[0])
+    with progress(100, "images", interval=1.0) as advance:
+        advance(40, free=True)
+        now[0] += 10
+        advance(20)  # 2 a second, and 40 are left
+    with progress(None, "images", interval=1.0) as advance:
+        now[0] += 3600
+        advance(3600)
+    assert capsys.readouterr().err.splitlines() == [
+        "60 of 100 images, 2.0 images/s, 0:00:20 left",
+        "3,600 images, 1.0 images/s",
+    ]
