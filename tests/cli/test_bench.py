@@ -144,6 +144,32 @@ def test_a_flag_sets_one_argument_of_one_method(tmp_path):
         bench.run([*argv, "--output", str(tmp_path / "other")])
 
 
+def test_the_matrix_crosses_the_fill_of_the_method_with_that_of_the_evaluation(tmp_path):
+    black = {"class_path": "fex.removal.Black"}
+    methods = {
+        "Mean": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 10}},
+        "Black": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 10, "removal": black}},
+    }
+    flags = ["--limit", "2", "--protocols", "[fex, fex/black, saco]"]
+    report = bench.run([*config(tmp_path, methods=methods), *flags])
+    rows = {(r["method"], r["removal"]): r["value"] for r in report["rows"] if r["metric"] == "positive_auc"}
+    matrix = [entry for entry in report["removal_matrix"] if entry["metric"] == "positive_auc"]
+    assert {(e["method"], e["explainer_removal"], e["evaluation_removal"], e["value"]) for e in matrix} == {
+        (method, method.lower(), fill, rows[method, fill]) for method in ("Mean", "Black") for fill in ("mean", "black")
+    }
+    assert {entry["protocol"] for entry in report["removal_matrix"]} == {"fex"}  # saco had one fill
+
+
+def test_a_biased_grid_is_told_in_every_form(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fex.benchmark.summary.grid_bias", lambda run, **_: [f"{run.method} leans to one side"])
+    argv = config(tmp_path)
+    report = bench.run([*argv, "--limit", "2"])
+    assert report["warnings"] == ["Random leans to one side"]  # RISE is not asked: it has a direction
+    assert "warning: Random leans to one side" in capsys.readouterr().err
+    for form in ("json", "md", "html"):
+        assert "Random leans to one side" in (tmp_path / "out" / f"report.{form}").read_text()
+
+
 def test_a_method_that_was_not_trained_yet_is_a_row_that_says_how(tmp_path, capsys):
     trained = {"class_path": "fex.load_explainer", "init_args": {"name_or_path": "runs/fastshap_vit_cifar10"}}
     methods = {"FastSHAP": trained, "Random": {"class_path": "fex.baselines.Random"}}

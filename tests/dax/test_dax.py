@@ -6,8 +6,9 @@ import torch
 from fex.black_box import CallableBlackBox
 from fex.dax import DAX, Counterfactual, FitSettings, Grid, Sparsity, StudentLIME, StudentRISE
 from fex.dax.hybrids import weighted_ridge
+from fex.iassa import IASSA, WindowSchedule
 from fex.preprocess import Preprocess
-from fex.removal import Black
+from fex.removal import Black, Silence
 
 SIZE = 24
 OBJECT = (slice(6, 12), slice(12, 18))  # segment 6 of the 4 x 4 grid
@@ -113,6 +114,18 @@ def test_nothing_to_explain_is_zero_with_a_warning():
     assert found[1].epochs == []
     with pytest.warns(UserWarning, match="Check the target class"):
         assert not dax(num_samples=40).attribute(picture(), 2).any()  # a class of probability 0
+
+
+def test_a_silent_clip_has_nothing_to_explain():
+    """Its spectrogram is 0 everywhere, which is what silence puts in the place of sound."""
+    clip = torch.zeros(1, 3, SIZE, SIZE)
+    with pytest.warns(UserWarning, match="1 of 1 instances keep one score"):
+        found = DAX(black_box(), Silence(), Grid(4, 4), num_samples=20, resolution=12, fit=fit()).attribute(clip, 0)
+    assert not found.any()
+    iassa = IASSA(black_box(), None, Silence(), schedule=WindowSchedule(window=8, stride=4), iterations=2)
+    flat = iassa.attribute(clip, 0)
+    assert flat.isfinite().all()
+    assert float(flat.std()) < 1e-6
 
 
 def test_nan_scores_are_refused_by_name():
