@@ -47,7 +47,9 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]
         try:
             found.append((key, _value(given)))
         except yaml.YAMLError as error:
-            raise ValueError(f"{_PREFIX}{key} got {given!r}, which is no YAML ({error}).") from error
+            raise ValueError(
+                f"{_PREFIX}{key} got {given!r}, which is no YAML ({' '.join(str(error).split())})."
+            ) from error
     return kept, found
 
 
