@@ -1,11 +1,10 @@
 """DAX over a data set."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-from fex.audio import LogMel
 from fex.dax import DAXResult, Distiller
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instance_module import InstanceModule
@@ -18,31 +17,16 @@ class DAXModule(InstanceModule):
 
     Args:
         explainer: DAX, or one of its hybrids.
-        output: see `InstanceModule`, as the five below.
-        explain: the class that is explained.
-        only: which instances.
-        protocols: scores of each instance.
-        pictures: instances logged to TensorBoard.
-        sound: how spectrograms were made.
         together: instances fitted at once; on a GPU several fill it, on a CPU one at a time is as fast, and a run that
             is stopped loses no more than those under way.
+        **options: see `InstanceModule`.
+
+    Raises:
+        ValueError: fewer than one instance at once.
     """
 
-    def __init__(
-        self,
-        explainer: Distiller,
-        *,
-        output: str,
-        explain: Literal["predicted", "label", "incorrect"] = "predicted",
-        only: Literal["all", "correct", "wrong"] = "all",
-        protocols: list[str] | None = None,
-        pictures: int = 8,
-        sound: LogMel | None = None,
-        together: int = 1,
-    ) -> None:
-        super().__init__(
-            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
-        )
+    def __init__(self, explainer: Distiller, *, together: int = 1, **options: Any) -> None:
+        super().__init__(explainer, **options)
         if together < 1:
             raise ValueError(f"together must be at least 1 instance, got {together}.")
         self.together = together

@@ -1,11 +1,10 @@
 """IASSA over a data set."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-from fex.audio import LogMel
 from fex.iassa import IASSA, Iteration
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instance_module import InstanceModule
@@ -18,31 +17,13 @@ class IASSAModule(InstanceModule):
 
     Args:
         explainer: IASSA.
-        output: see `InstanceModule`, as the rest.
-        explain: the class that is explained.
-        only: which instances.
-        protocols: scores of each instance.
-        pictures: instances logged to TensorBoard.
-        sound: how spectrograms were made.
         score_iterations: score the map after each iteration too (the curves of Figures 6 and 7), under "course" in
             report.json; with protocols that ask the black box, that costs queries.
+        **options: see `InstanceModule`.
     """
 
-    def __init__(
-        self,
-        explainer: IASSA,
-        *,
-        output: str,
-        explain: Literal["predicted", "label", "incorrect"] = "predicted",
-        only: Literal["all", "correct", "wrong"] = "all",
-        protocols: list[str] | None = None,
-        pictures: int = 8,
-        sound: LogMel | None = None,
-        score_iterations: bool = False,
-    ) -> None:
-        super().__init__(
-            explainer, output=output, explain=explain, only=only, protocols=protocols, pictures=pictures, sound=sound
-        )
+    def __init__(self, explainer: IASSA, *, score_iterations: bool = False, **options: Any) -> None:
+        super().__init__(explainer, **options)
         self.score_iterations = score_iterations
 
     def course_maps(self, course: list[Iteration]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Every file of configs/ is what its classes take, and a small version of each runs."""
 
 import importlib
+import inspect
 
 import pytest
 import torch
@@ -84,10 +85,22 @@ def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     assert again.model.black_box.queries == 0
 
 
+def unknown_arguments(spec):
+    """Arguments, here and deeper, that the named class does not take."""
+    module, attribute = spec["class_path"].rsplit(".", 1)
+    factory = getattr(importlib.import_module(module), attribute)
+    arguments = spec.get("init_args", {})
+    inner = [value for value in arguments.values() if isinstance(value, dict) and "class_path" in value]
+    return set(arguments) - set(inspect.signature(factory).parameters) | set().union(*map(unknown_arguments, inner))
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_benchmarks_name_classes_that_exist(name):
+def test_benchmarks_name_classes_and_arguments_that_exist(name):
     config = yaml.safe_load((resource_dir("configs") / f"{name}.yaml").read_text())
-    for part in (config["black_box"], config["data"], *config["methods"].values()):
+    assert [method for method, spec in config["methods"].items() if unknown_arguments(spec)] == []
+    assert unknown_arguments({"class_path": "fex.dax.DAX", "init_args": {"fit": {
+        "class_path": "fex.dax.FitSettings", "init_args": {"epoch": 3}}}}) == {"epoch"}  # fmt: skip
+    for part in (config["black_box"], config["data"]):
         module, attribute = part["class_path"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), attribute))
     assert next(iter(config["methods"])) in {"FEX", "DAX V2"}

@@ -10,15 +10,17 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningDataModule
 
 from fex.black_box import BlackBox
-from fex.cli.benchmark import run_benchmark
+from fex.cli.benchmark import plain, run_benchmark
 from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
+from fex.cli.method_overrides import overridden, take_overrides
 from fex.features import PatchGrid
 
 __all__ = ["main", "run"]
 
 _RUN_EXAMPLES = """
   fex-bench run --config benchmark_quickstart.yaml
-  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'"""
+  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'
+  fex-bench run --config benchmark_ecssd.yaml --methods.RISE.init_args.num_masks 4000 --output runs/rise_4000"""
 _SPEED_EXAMPLES = """
   fex-bench speed --json speed.json
   fex-bench speed --only '[folder_memory]' --images 100000
@@ -61,7 +63,7 @@ def _parser() -> ArgumentParser:
         type=dict[str, dict],
         required=True,
         help="in a config: name: {class_path, init_args, training: {queries, seconds}}; on the command line: NAME or "
-        "'[NAME, NAME]', the ones to run.",
+        "'[NAME, NAME]', the ones to run; --methods.NAME.init_args.ARGUMENT VALUE sets one argument of one.",
     )
     run.add_argument("--only", type=list[str] | None, default=None, help="the same as --methods '[NAME, NAME]'.")
     run.add_argument(
@@ -98,8 +100,13 @@ def _parser() -> ArgumentParser:
 def run(argv: list[str]) -> dict[str, Any]:
     """Parses `argv` and runs the subcommand; returns its report."""
     parser = _parser()
-    config = parser.parse_args(_selecting(argv))
+    rest, overrides = take_overrides(argv)
+    config = parser.parse_args(_selecting(rest))
     settings = config[config.subcommand]
+    if overrides and config.subcommand != "run":
+        raise ValueError(f"--methods.{overrides[0][0]} is a setting of `fex-bench run`.")
+    if overrides:
+        settings.methods = overridden({name: plain(entry) for name, entry in settings.methods.items()}, overrides)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if config.subcommand == "speed":

@@ -102,9 +102,9 @@ def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["
         raise ValueError(f"Device {name!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
     box = None
     if arguments.black_box:
-        from fex.black_box import load_black_box
+        from fex.cli.black_box_argument import chosen_black_box
 
-        box = load_black_box(arguments.black_box).to(name)
+        box = chosen_black_box(arguments.black_box).to(name)
     return explainer, box
 
 

@@ -27,6 +27,11 @@ examples:
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 2000
+  fex-explain --method iassa --black-box my_classifier.yaml dog.jpg
+
+my_classifier.yaml (any class of fex.black_box; or a config of fex-train or fex-bench):
+  class_path: fex.black_box.TimmBlackBox
+  init_args: {model: resnet50, weights: mine.pth, class_names: [cat, dog]}
 """
 
 
@@ -78,7 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-workers", type=_positive, help="threads for files of pictures (default: the cores)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     parser.add_argument(
-        "--black-box", metavar="NAME", help="ask this black box too, once an input: for its own classes and probability"
+        "--black-box",
+        metavar="NAME",
+        help="ask this black box too, once an input: for its own classes and probability; with --method the one that "
+        "is explained. A shipped name, a timm name, a weights or ONNX file, a folder or hub id of transformers, an "
+        "address, package.module:function; or a YAML file of a black box, or of a run or benchmark that has one",
     )
     texts = parser.add_argument_group("texts")
     texts.add_argument("--column", metavar="NAME", help="column of the texts (default: text, sentence ... or the only)")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from fex.api import explain
-from fex.black_box import BlackBox, load_black_box
+from fex.black_box import BlackBox
 from fex.class_names import class_index
+from fex.cli.black_box_argument import chosen_black_box, is_config
 from fex.dax import DAX
 from fex.explanation import Explanation
 from fex.iassa import IASSA, BackboneFeatures
@@ -59,7 +60,7 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
         ValueError: unknown black box or class, more classes than there are, an unusable device.
     """
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    box = load_black_box(arguments.black_box)
+    box = chosen_black_box(arguments.black_box)
     if arguments.target is not None:
         class_index(arguments.target, box.class_names)  # an unknown class is told before anything is read or written
     elif arguments.top_k > box.num_classes:
@@ -69,7 +70,7 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"Device {device!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
-    if device == "cpu":
+    if device == "cpu" and not is_config(arguments.black_box):  # a file says itself how large chunks are
         box.chunk = min(box.chunk, CPU_CHUNK)
     arguments.batch_size = 1  # each picture takes thousands of queries: progress is shown, and results kept, one by one
     if arguments.method == "dax":

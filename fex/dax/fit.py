@@ -137,7 +137,10 @@ class Networks(nn.Module):
 
 
 def _autocast(settings: FitSettings, device: torch.device) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+    # Without the cache of cast weights: it is emptied when the outermost autocast ends, so that inside a caller's
+    # the weights of the first step would be used in all that follow.
+    bf16 = settings.precision == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
 def fit_instances(

@@ -11,7 +11,7 @@ from PIL import Image
 from fex.atomic import replacing
 from fex.report.benchmark_markdown import cost_lines, failures, matrix_lines
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
-from fex.report.html import data_uri
+from fex.report.page import PAGE_START, data_uri
 from fex.report.svg import DASHES, PALETTE, line_chart
 from fex.report.tables import LEGEND, Cell, cells
 
@@ -20,19 +20,9 @@ __all__ = ["benchmark_page", "write_benchmark_page"]
 TILE = 112  # pixels a side of a picture
 ORDERS = {"positive_curve": "most important first", "negative_curve": "least important first"}
 
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #6e6e74; --line: #d9d9de; --card: #f6f6f8 }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #141416; --ink: #ececf0; --faint: #9a9aa2; --line: #34343a; --card: #1e1e22 }} }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 100rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.4 system-ui, sans-serif }}
-h1 {{ font-size: 1.3rem; margin: 0 }} h2 {{ font-size: 1.05rem; margin: 1.6rem 0 .4rem }}
+_HEAD = (
+    PAGE_START
+    + """h2 {{ font-size: 1.05rem; margin: 1.6rem 0 .4rem }}
 p, li {{ color: var(--faint); margin: .3rem 0 }} .warning {{ color: #d55e00 }} .wide {{ overflow-x: auto }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }}
@@ -50,6 +40,7 @@ svg .l {{ fill: none; stroke-width: 2 }} svg .l:hover {{ stroke-width: 5 }}
 </style></head><body>
 <h1>{title}</h1>
 """
+)
 
 _SCRIPT = """<script>
 for (const table of document.querySelectorAll("table.sort")) {

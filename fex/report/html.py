@@ -1,7 +1,5 @@
 """A gallery of explanations as self-contained HTML: no scripts, styles, fonts or pictures from elsewhere."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,25 +13,15 @@ from PIL import Image
 from fex.atomic import replacing
 from fex.explanation import Explanation
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
+from fex.report.page import PAGE_START, data_uri
 
-__all__ = ["Card", "Gallery", "data_uri", "make_card", "write_page"]
+__all__ = ["Card", "Gallery", "make_card", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
 
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #6e6e74; --line: #d9d9de; --card: #f6f6f8 }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #141416; --ink: #ececf0; --faint: #9a9aa2; --line: #34343a; --card: #1e1e22 }} }}
-* {{ box-sizing: border-box }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 100rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.4 system-ui, sans-serif }}
-h1 {{ font-size: 1.3rem; margin: 0 }} p, nav {{ margin: .3rem 0; color: var(--faint) }} a {{ color: inherit }}
+_HEAD = (
+    PAGE_START
+    + """* {{ box-sizing: border-box }} p, nav {{ margin: .3rem 0; color: var(--faint) }} a {{ color: inherit }}
 form {{ display: flex; flex-wrap: wrap; gap: .5rem; padding: .6rem 0; position: sticky; top: 0; z-index: 1;
   background: var(--paper); border-bottom: 1px solid var(--line) }}
 input, select {{ font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
@@ -59,6 +47,7 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ co
 <output id="count"></output></form>
 <main>
 """
+)
 
 _FOOT = """</main>
 <p>{remark}</p><p>Colours run from the smallest to the largest value of each map, which are written under it: maps of
@@ -92,13 +81,6 @@ class Card:
 
     name: str
     html: str
-
-
-def data_uri(picture: Image.Image) -> str:
-    """A picture as an address that holds it, JPEG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _figure(picture: Image.Image, alt: str, caption: str) -> str:

@@ -129,6 +129,57 @@ def test_methods_are_selected_by_name(ran, tmp_path):
         bench.run([*argv, "--methods", "FX"])
 
 
+def test_a_flag_sets_one_argument_of_one_method(tmp_path):
+    shared = {"num_masks": 20, "keep_rate": 0.5}
+    methods = {name: {"class_path": "fex.baselines.RISE", "init_args": shared} for name in ("RISE", "RISE (v. 1.5)")}
+    flags = ["--methods.RISE (v. 1.5).init_args.num_masks", "7", "--methods.RISE.init_args.keep_rate=4e-1", "--limit=2"]
+    report = bench.run([*config(tmp_path, methods=methods), *flags, "--methods.RISE.training.queries", "70"])
+    assert {row["method"]: row["queries"] for row in report["rows"]} == {"RISE": 20, "RISE (v. 1.5)": 7}
+    assert report["methods"]["RISE"]["init_args"] == {"num_masks": 20, "keep_rate": 0.4}
+    assert report["methods"]["RISE (v. 1.5)"]["init_args"] == {"num_masks": 7, "keep_rate": 0.5}
+    assert report["rows"][0]["training"] == {"queries": 70}
+    # Selected as before, and an argument that the method does not take is its row.
+    argv = [*config(tmp_path, methods=methods), "--methods", "RISE", "--methods.RISE.init_args.colour", "red"]
+    with pytest.raises(ValueError, match=r"RISE: ValueError: fex.baselines.RISE does not take \['colour'\]"):
+        bench.run([*argv, "--output", str(tmp_path / "other")])
+
+
+def test_the_matrix_crosses_the_fill_of_the_method_with_that_of_the_evaluation(tmp_path):
+    black = {"class_path": "fex.removal.Black"}
+    methods = {
+        "Mean": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 10}},
+        "Black": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 10, "removal": black}},
+    }
+    flags = ["--limit", "2", "--protocols", "[fex, fex/black, saco]"]
+    report = bench.run([*config(tmp_path, methods=methods), *flags])
+    rows = {(r["method"], r["removal"]): r["value"] for r in report["rows"] if r["metric"] == "positive_auc"}
+    matrix = [entry for entry in report["removal_matrix"] if entry["metric"] == "positive_auc"]
+    assert {(e["method"], e["explainer_removal"], e["evaluation_removal"], e["value"]) for e in matrix} == {
+        (method, method.lower(), fill, rows[method, fill]) for method in ("Mean", "Black") for fill in ("mean", "black")
+    }
+    assert {entry["protocol"] for entry in report["removal_matrix"]} == {"fex"}  # saco had one fill
+
+
+def test_a_biased_grid_is_told_in_every_form(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fex.benchmark.summary.grid_bias", lambda run, **_: [f"{run.method} leans to one side"])
+    argv = config(tmp_path)
+    report = bench.run([*argv, "--limit", "2"])
+    assert report["warnings"] == ["Random leans to one side"]  # RISE is not asked: it has a direction
+    assert "warning: Random leans to one side" in capsys.readouterr().err
+    for form in ("json", "md", "html"):
+        assert "Random leans to one side" in (tmp_path / "out" / f"report.{form}").read_text()
+
+
+def test_a_method_that_was_not_trained_yet_is_a_row_that_says_how(tmp_path, capsys):
+    trained = {"class_path": "fex.load_explainer", "init_args": {"name_or_path": "runs/fastshap_vit_cifar10"}}
+    methods = {"FastSHAP": trained, "Random": {"class_path": "fex.baselines.Random"}}
+    report = bench.run([*config(tmp_path, methods=methods), "--limit", "2"])
+    missing = next(row for row in report["rows"] if row["method"] == "FastSHAP")
+    assert "`fex-train --config fastshap_vit_cifar10.yaml` makes it" in missing["error"]
+    assert {row["n"] for row in report["rows"] if row["method"] == "Random"} == {2}
+    assert capsys.readouterr().err.startswith("without scores: FastSHAP: FileNotFoundError: Found no checkpoint")
+
+
 def test_nothing_scored_is_an_error_with_a_report(ran, tmp_path):
     _, argv, _ = ran
     with pytest.raises(ValueError, match=r"No method could be scored \(Broken: ValueError"):
@@ -170,11 +221,15 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
         ({}, ["--methods", "FX"], "has no method FX; it has .*RISE"),
         ({}, ["--protocols", "[fix]"], "Got protocol 'fix', expected one of"),
         ({}, ["--data.init_args.root", "nowhere"], "nowhere"),
-        ({"methods": {
-            "FEX": {"class_path": "fex.load_explainer", "init_args": {"name_or_path": "runs/quickstart/x.ckpt"}},
-            "Random": {"class_path": "fex.baselines.Random"}}}, [],
-         "FEX: Found no checkpoint at runs/quickstart/x.ckpt.*`fex-train --config quickstart.yaml` makes it. Or leave "
-         r"it out: --methods '\[Random\]'"),
+        ({}, ["--methods.RISES.init_args.num_masks", "5"],
+         "--methods.RISES.init_args.num_masks names no method of the config, which has RISE, Random, Broken"),
+        ({}, ["--methods.RISE.num_masks", "5"], "Write --methods.RISE.init_args.ARGUMENT VALUE"),
+        ({}, ["--methods.RISE.init_args.removal.init_args.sigma", "5"],
+         r"RISE of the config has no init_args.removal .* Give all of it: --methods.RISE.init_args.removal "
+         r"'\{class_path: \.\.\., init_args: \{sigma: 5\}\}'"),
+        ({}, ["--methods.RISE.init_args.seed"], "has no value"),
+        ({}, ["--methods.RISE.init_args.seed", "[1"], "which is no YAML"),
+        (None, ["--methods.RISE.init_args.seed", "1"], "is a setting of `fex-bench run`"),
         (None, ["--only", "[one_pas]"], "knows no one_pas; it measures step_overhead"),
         (None, ["--images", "50"], "at least 100 pictures"),
         (None, ["--images", "-5"], "images"),

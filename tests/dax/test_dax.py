@@ -6,8 +6,9 @@ import torch
 from fex.black_box import CallableBlackBox
 from fex.dax import DAX, Counterfactual, FitSettings, Grid, Sparsity, StudentLIME, StudentRISE
 from fex.dax.hybrids import weighted_ridge
+from fex.iassa import IASSA, WindowSchedule
 from fex.preprocess import Preprocess
-from fex.removal import Black
+from fex.removal import Black, Silence
 
 SIZE = 24
 OBJECT = (slice(6, 12), slice(12, 18))  # segment 6 of the 4 x 4 grid
@@ -115,6 +116,18 @@ def test_nothing_to_explain_is_zero_with_a_warning():
         assert not dax(num_samples=40).attribute(picture(), 2).any()  # a class of probability 0
 
 
+def test_a_silent_clip_has_nothing_to_explain():
+    """Its spectrogram is 0 everywhere, which is what silence puts in the place of sound."""
+    clip = torch.zeros(1, 3, SIZE, SIZE)
+    with pytest.warns(UserWarning, match="1 of 1 instances keep one score"):
+        found = DAX(black_box(), Silence(), Grid(4, 4), num_samples=20, resolution=12, fit=fit()).attribute(clip, 0)
+    assert not found.any()
+    iassa = IASSA(black_box(), None, Silence(), schedule=WindowSchedule(window=8, stride=4), iterations=2)
+    flat = iassa.attribute(clip, 0)
+    assert flat.isfinite().all()
+    assert float(flat.std()) < 1e-6
+
+
 def test_nan_scores_are_refused_by_name():
     with pytest.raises(ValueError, match="NaN or infinite scores"):
         dax(black_box(lambda x: torch.full((len(x), 3), torch.nan))).attribute(picture(), 0)
@@ -126,6 +139,18 @@ def test_works_where_gradients_are_off(mode):
     with mode():
         found = dax(num_samples=60, settings=fit(max_epochs=1)).attribute(picture(), 0)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [DAX, StudentLIME])
+def test_bf16_learns_from_the_weights_of_each_step(kind):
+    """Autocast within autocast keeps the cast weights of the first step, unless told not to."""
+    make = dax(num_samples=60, kind=kind, settings=fit(precision="bf16", max_epochs=3))
+    (one,), seeds = make.perturb(picture(), torch.tensor([0]))
+    alone = make._fit([one], seeds, (SIZE, SIZE))[1][0]
+    with torch.autocast("cpu", enabled=False):
+        assert [e.val_loss for e in make._fit([one], seeds, (SIZE, SIZE))[1][0]] == [e.val_loss for e in alone]
+    whole = make.explain_instances(picture(), 0)[0].epochs
+    assert [e.val_loss for e in whole] == [e.val_loss for e in alone]
 
 
 def test_ridge_recovers_a_linear_model():

@@ -197,9 +197,10 @@ def test_which_class_and_which_instances(tmp_path):
     assert all(target != index % 2 for index, target in other.items())
 
 
-def test_poisoned_masks_change_scores_and_no_map(tmp_path):
+@pytest.mark.parametrize(("module", "explainer"), [(DAXModule, dax), (IASSAModule, iassa)])
+def test_poisoned_masks_change_scores_and_no_map(tmp_path, module, explainer):
     for kind in ("true", "poisoned"):
-        run(DAXModule(dax(), output=str(tmp_path / kind), protocols=["dax-iou"]), Data(kind))
+        run(module(explainer(), output=str(tmp_path / kind), protocols=["dax-iou"]), Data(kind))
     for name in instances(tmp_path / "true"):
         with (
             np.load(tmp_path / "true" / "instances" / "folder" / name) as a,
@@ -208,6 +209,13 @@ def test_poisoned_masks_change_scores_and_no_map(tmp_path):
             assert np.array_equal(a["attribution"], b["attribution"])
     true, poisoned = (json.loads((tmp_path / kind / "report.json").read_text()) for kind in ("true", "poisoned"))
     assert true["rows"][0]["value"] != poisoned["rows"][0]["value"]
+
+
+def test_settings_that_no_module_takes(tmp_path):
+    with pytest.raises(ValueError, match="together must be at least 1 instance, got 0"):
+        DAXModule(dax(), output="x", together=0)
+    with pytest.raises(TypeError, match="together"):
+        IASSAModule(iassa(), output="x", together=2)
 
 
 def test_data_without_what_is_asked_for(tmp_path):
