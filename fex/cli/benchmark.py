@@ -27,6 +27,7 @@ from fex.report.benchmark_markdown import failures, markdown_report
 from fex.report.benchmark_page import write_benchmark_page
 from fex.report.curves import draw_curves
 from fex.report.hparams import write_hparams
+from fex.report.picture_grid import write_picture_grid
 from fex.report.tables import print_table
 
 __all__ = ["plain", "run_benchmark"]
@@ -96,7 +97,7 @@ def plain(value: Any) -> Any:
 
 
 def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
-    """Scores every method and writes report.json, report.md, report.html, curves and TensorBoard's hparams.
+    """Scores every method; writes report.json, report.md, report.html, curves, pictures.png, TensorBoard's hparams.
 
     Finished batches are kept under `output`/results and used again where nothing they depend on has changed.
 
@@ -178,6 +179,8 @@ def _write(output: Path, report: dict[str, Any], config: Namespace, data: Any, m
     images, titles = _first(data, config.limit)
     shown = {name: values[: len(images)].numpy() for name, values in maps.items() if len(values) >= len(images)}
     write_benchmark_page(output / "report.html", report, images=images, titles=titles, maps=shown)
+    if len(images) and shown:
+        write_picture_grid(output / "pictures.png", images, shown)
     write_hparams(output / "tensorboard", report)
 
     scored = [

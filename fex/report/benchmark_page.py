@@ -10,8 +10,8 @@ from PIL import Image
 
 from fex.atomic import replacing
 from fex.report.benchmark_markdown import cost_lines, failures, matrix_lines
-from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import PAGE_START, data_uri
+from fex.report.picture_grid import picture_rows
 from fex.report.svg import DASHES, PALETTE, line_chart
 from fex.report.tables import LEGEND, Cell, cells
 
@@ -108,7 +108,6 @@ def _charts(curves: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
 def _pictures(images: Sequence[ArrayLike], titles: Sequence[str], maps: Mapping[str, Sequence[ArrayLike]]) -> str:
     if not len(images):
         return ""
-    pictures = [to_picture(image).resize((TILE, TILE), Image.Resampling.BICUBIC) for image in images]
 
     def row(name: str, tiles: Sequence[Image.Image]) -> str:
         tags = "".join(
@@ -119,10 +118,7 @@ def _pictures(images: Sequence[ArrayLike], titles: Sequence[str], maps: Mapping[
         return f'<tr><th scope="row">{escape(name)}</th>{tags}</tr>\n'
 
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    rows = [row("input", pictures)]
-    for name, values in maps.items():
-        shown = [upsample(normalise(each), (TILE, TILE)) for each in values]
-        rows.append(row(name, [overlay(p, v) for p, v in zip(pictures, shown, strict=True)]))
+    rows = [row(name, tiles) for name, tiles in picture_rows(images, maps, TILE).items()]
     return (
         "<h2>Every method on the same inputs</h2><p>Each map from its own lowest to its own highest value.</p>"
         f'<div class="wide"><table class="grid"><thead><tr><th></th>{head}</tr></thead>'
