@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = ["ShardedBatchSampler", "bucketed", "held_back"]
+__all__ = ["ShardedBatchSampler", "bucketed", "held_back", "spread"]
 
 POOL = 64  # batches whose rows are sorted by length together
 
@@ -32,6 +32,25 @@ def bucketed(order: list[int], lengths: Tensor, batch: int, generator: torch.Gen
     return found + order[whole:]
 
 
+def spread(lengths: Tensor, batch: int) -> list[int]:
+    """All rows in batches of like length, such that any first batches hold short and long rows alike.
+
+    So a benchmark that stops after some instances has not scored the shortest alone. From the middle on the batches are
+    visited in the order of the golden ratio's multiples modulo 1, which covers the lengths evenly at any time; the rows
+    of the last, incomplete batch are taken from all lengths.
+
+    Args:
+        lengths: of every row (n,), int64.
+        batch: rows of the global batch.
+    """
+    order = lengths.argsort(stable=True)
+    whole, rest = divmod(len(order), batch)
+    left_over = torch.zeros(len(order), dtype=torch.bool)
+    left_over[(torch.arange(rest) * len(order)) // max(rest, 1)] = True
+    visits = ((torch.arange(whole, dtype=torch.float64) * ((5**0.5 - 1) / 2) + 0.5) % 1).argsort().argsort()
+    return torch.cat([order[~left_over].view(whole, batch)[visits].flatten(), order[left_over]]).tolist()
+
+
 class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
     """Batches of (index, valid) for one rank.
 
@@ -49,8 +68,7 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
         rank: this process.
         world_size: number of processes.
         position: number of the next training batch, asked at the first batch of each iteration; by default 0.
-        lengths: of the rows (length,), int64, where batches shall hold rows of like length; evaluation then goes from
-            the shortest to the longest.
+        lengths: of the rows (length,), int64, where batches shall hold rows of like length.
     """
 
     def __init__(
@@ -81,7 +99,9 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
     def _order(self, number: int) -> list[int]:
         """Permutation of one pass."""
         if not self.shuffle:
-            return list(range(self.length)) if self.lengths is None else self.lengths.argsort(stable=True).tolist()
+            if self.lengths is None:
+                return list(range(self.length))
+            return spread(self.lengths, self.batch_size * self.world_size)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(self.length, generator=generator).tolist()
         if self.lengths is None:

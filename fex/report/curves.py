@@ -32,7 +32,7 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
                 found.setdefault((protocol, name), {})[method] = curve
     written = []
     for (protocol, name), curves in found.items():
-        figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")
+        figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
         axes = figure.add_subplot()
         for method, curve in curves.items():
             axes.plot(curve.x, curve.y, marker=".", label=method)  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
         axes.set_ylabel(curve.y_name)  # type: ignore[attr-defined]
         axes.set_title(f"{protocol}: {name.replace('_', ' ')}")
         axes.grid(alpha=0.3)
-        axes.legend()
+        figure.legend(loc="outside right upper")  # beside the lines, not over them
         path = Path(folder) / f"{protocol}_{name}.png"
         with replacing(path) as part:
             FigureCanvasAgg(figure).print_png(part)

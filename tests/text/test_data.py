@@ -93,7 +93,7 @@ def test_rows_without_tokens_are_counted_and_teach_nothing(tmp_path, caplog):
     assert "Skipped a text that cannot be read: train.csv:3 (it has no tokens)" in caplog.text
     assert "1 rows of the train data could not be read" in caplog.text
     assert "1 of 3 texts of the train data are longer than 8 tokens: their last 3 tokens are cut off" in caplog.text
-    batch = next(iter(found.val_dataloader()))
+    *_, batch = found.val_dataloader()
     assert batch["inputs"].shape[1] == 4
     assert batch["words"].tolist() == [[-1, -1, -1, -1], [-1, 0, 1, -1]]
 
@@ -141,11 +141,30 @@ def test_batches_of_like_length_hold_every_row_once_on_any_number_of_processes()
     assert waste < 0.1
     means = [float(lengths[[i for i, _ in batch]].float().mean()) for batch in orders[0]]
     assert means[:60] != sorted(means[:60])  # lengths come in random order
-    evaluated = [
-        i for batch in ShardedBatchSampler(1003, 8, shuffle=False, lengths=lengths) for i, valid in batch if valid
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(1003, 8), (1000, 8), (5, 8), (8, 8), (0, 8)])
+def test_evaluation_has_every_row_once(rows, batch):
+    options = {"shuffle": False, "lengths": torch.randint(3, 60, (rows,))}
+    whole = [[i for i, valid in part if valid] for part in ShardedBatchSampler(rows, batch, **options)]
+    assert sorted(sum(whole, [])) == list(range(rows))
+    halves = [ShardedBatchSampler(rows, batch // 2, **options, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [[i for i, valid in one + two if valid] for one, two in zip(*halves, strict=True)] == whole
+
+
+def test_first_batches_of_an_evaluation_are_no_shorter_than_the_rest():
+    """Or a benchmark with a limit would score short texts alone; within a batch the lengths are alike all the same."""
+    lengths = torch.randint(3, 60, (1003,))
+    batches = [
+        [i for i, valid in part if valid] for part in ShardedBatchSampler(1003, 8, shuffle=False, lengths=lengths)
     ]
-    assert sorted(evaluated) == list(range(1003))
-    assert lengths[evaluated].equal(lengths.sort().values)
+    for some in (8, 13, 30, 60, 126):
+        seen = lengths[sum(batches[:some], [])].float()
+        assert float(seen.mean()) == pytest.approx(float(lengths.float().mean()), rel=0.1)
+        assert float(seen.std()) == pytest.approx(float(lengths.float().std()), rel=0.15)
+    waste = 1 - lengths.sum() / sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    assert waste < 0.05
+    assert 20 < float(lengths[batches[-1]].float().mean()) < 45  # the three rows that fill no batch are of all lengths
 
 
 def review(**changes):
