@@ -122,8 +122,8 @@ class TextExplanation(BaseExplanation):
         ]
         return sorted(words, key=lambda word: (word.part, word.start))
 
-    def top(self, count: int) -> list[Word]:
-        """The words of the largest scores, the largest first."""
+    def top(self, count: int | None) -> list[Word]:
+        """The words of the largest scores, the largest first; None gives all."""
         return sorted(self.word_scores(), key=lambda word: -word.score)[:count]
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fex.cli.explain_arguments import build_parser, parse_arguments, refuse_text_flags
+from fex.cli.explain_arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
     from fex.cli.explain_text import TextSummary
@@ -150,12 +150,7 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
 
     summary = Summary(output=arguments.output)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    if (arguments.output / "explanations.csv").exists():
-        print(
-            f"fex-explain: {arguments.output} has results of an earlier run: table and gallery are written anew, files "
-            "of images that this run does not explain stay. Give a new --output to keep runs apart.",
-            file=sys.stderr,
-        )
+    tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
     formats = arguments.formats or ["png", "npz", "json"]
     with ResultFolder(arguments.output, formats=formats, note=note) as results:
         start = time.perf_counter()
@@ -226,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(summary)
     if not summary.explained:
-        print("fex-explain: error: none of the images could be explained.", file=sys.stderr)
+        print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
         return 2
     return 1 if summary.skipped else 0
 

@@ -1,6 +1,7 @@
 """The command line of `fex-explain`; imports nothing that takes time."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,10 +37,33 @@ my_classifier.yaml (any class of fex.black_box; or a config of fex-train or fex-
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
     return number
+
+
+def _overlap(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected a number of tokens: put --window after the inputs, or write --window 64"
+        ) from None
+
+
+def tell_earlier_results(output: Path, stays: str = "") -> None:
+    """Says so, to standard error, where a folder has results of an earlier run; `stays` names what is left of them."""
+    if (output / "explanations.csv").exists() or (output / "explanations.jsonl").exists():
+        stays = f", {stays}" if stays else ""
+        print(
+            f"fex-explain: {output} has results of an earlier run: table and gallery are written anew{stays}. Give "
+            "a new --output to keep runs apart.",
+            file=sys.stderr,
+        )
 
 
 def _formats(text: str) -> list[str]:
@@ -93,8 +117,8 @@ def build_parser() -> argparse.ArgumentParser:
     texts.add_argument("--column", metavar="NAME", help="column of the texts (default: text, sentence ... or the only)")
     texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
     texts.add_argument(
-        "--window", metavar="OVERLAP", type=int, nargs="?", const=64,
-        help="explain long texts whole, in windows that overlap by so many tokens (64)",
+        "--window", metavar="OVERLAP", type=_overlap, nargs="?", const=64,
+        help="explain long texts whole, in windows that overlap by so many tokens (64); after the inputs",
     )  # fmt: skip
     return parser
 

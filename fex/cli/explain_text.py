@@ -3,14 +3,17 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fex.cli.explain_arguments import tell_earlier_results
 from fex.text_files import TEXT_SUFFIXES, TextRecord, read_records
 
 if TYPE_CHECKING:
+    from fex.report.text_folder import TextResultFolder
     from fex.text_explainer import AmortizedTextExplainer
 
 __all__ = ["TextSummary", "check_texts", "run_texts"]
@@ -46,8 +49,8 @@ class TextSummary:
         text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} texts/s)"
         if self.truncated:
             text += (
-                f"\n{self.truncated:,} texts were longer than the explainer reads: their last {self.tokens_cut:,} "
-                "tokens were cut off (--window explains them whole)"
+                f"\nlonger than the explainer reads: {self.truncated:,}, whose last {self.tokens_cut:,} tokens were "
+                "cut off (--window explains them whole)"
             )
         if self.skipped:
             where = "" if self.output is None else f" (all in {self.output / 'skipped.csv'})"
@@ -72,14 +75,25 @@ def _is_file(given: str) -> bool:
 
     Raises:
         FileNotFoundError: a file that is not there.
+        ValueError: a folder, or a file of another kind.
     """
     if not given.lower().endswith(TEXT_SUFFIXES):
+        if _exists(given):
+            kind = "a folder" if Path(given).is_dir() else "a file"
+            raise ValueError(f"{given} is {kind}; this explainer takes texts, and files {', '.join(TEXT_SUFFIXES)}.")
         return False
     if any(character.isspace() for character in given) and not Path(given).is_file():
         return False  # "see notes.txt" is a sentence
     if not Path(given).is_file():
         raise FileNotFoundError(f"Found no file at {given}.")
     return True
+
+
+def _exists(given: str) -> bool:
+    try:
+        return bool(given.strip()) and Path(given).exists()
+    except (OSError, ValueError):  # too long for a name, or with characters that no name has
+        return False
 
 
 def check_texts(arguments: argparse.Namespace) -> None:
@@ -100,6 +114,33 @@ def check_texts(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--window is {arguments.window}: windows overlap by 0 tokens or more.")
 
 
+def _tell(stream: Iterable[Any], summary: TextSummary, results: "TextResultFolder | None" = None) -> None:
+    """Counts, shows and stores what comes."""
+    from rich.console import Console
+
+    from fex.report.text import terminal_text
+
+    console = Console()
+    for record, found in stream:
+        if isinstance(found, str):
+            summary.skipped += 1
+            if len(summary.named) < 3:
+                summary.named.append((record.name, found))
+            if results is not None:
+                results.skip(record.name, found)
+            continue
+        summary.explained += 1
+        summary.truncated += found[0].cut > 0
+        summary.tokens_cut += found[0].cut
+        if results is not None:
+            results.add(found)
+        if summary.explained <= SHOWN:
+            for explanation in found:
+                console.print(terminal_text(explanation))
+        elif summary.explained == SHOWN + 1:
+            print("... (the others are in the results alone)", file=sys.stderr)
+
+
 def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace) -> TextSummary:
     """Explains the strings and files of a command line.
 
@@ -108,17 +149,17 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
         ValueError: no such column or format; nothing that can be explained.
         OSError: results that cannot be written.
     """
-    from rich.console import Console
-
-    from fex.report.text import terminal_text
-    from fex.report.text_folder import TEXT_FORMATS, TextResultFolder
+    from fex.report.text_folder import TEXT_FORMATS, TextResultFolder, check_formats
     from fex.text_streaming import explain_records
 
     files = any(map(_is_file, arguments.inputs))
     output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
     formats = arguments.formats or list(TEXT_FORMATS)
+    check_formats(formats)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    summary, console = TextSummary(output=output), Console()
+    summary = TextSummary(output=output)
+    for given in filter(_is_file, arguments.inputs):  # a wrong column of the last file stops the run before the first
+        next(read_records(given, column=arguments.column, pair_column=arguments.pair_column), None)
     start = time.perf_counter()
     stream = explain_records(
         explainer,
@@ -129,28 +170,12 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
         window=arguments.window,
         black_box=box,
     )
-    results = None if output is None else TextResultFolder(output, formats=formats, note=note)
-    try:
-        for record, found in stream:
-            if isinstance(found, str):
-                summary.skipped += 1
-                if len(summary.named) < 3:
-                    summary.named.append((record.name, found))
-                if results is not None:
-                    results.skip(record.name, found)
-                continue
-            summary.explained += 1
-            summary.truncated += found[0].cut > 0
-            summary.tokens_cut += found[0].cut
-            if results is not None:
-                results.add(found)
-            if summary.explained <= SHOWN:
-                for explanation in found:
-                    console.print(terminal_text(explanation))
-            elif summary.explained == SHOWN + 1:
-                print("... (the others are in the results alone)", file=sys.stderr)
-    finally:
-        if results is not None:
-            results.__exit__(None, None, None)
-        summary.seconds = time.perf_counter() - start
+    first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over
+    if output is None:
+        _tell(chain(first, stream), summary)
+    else:
+        tell_earlier_results(output)
+        with TextResultFolder(output, formats=formats, note=note) as results:
+            _tell(chain(first, stream), summary, results)
+    summary.seconds = time.perf_counter() - start
     return summary

@@ -1,5 +1,6 @@
 """A gallery of explanations as self-contained HTML: no scripts, styles, fonts or pictures from elsewhere."""
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ co
 <h1>{title}</h1><p>{note}</p>
 <nav>{back}</nav>
 <form onsubmit="return false">
-<input id="find" type="search" placeholder="file or class" aria-label="file or class">
+<input id="find" type="search" placeholder="{finds}" aria-label="{finds}">
 <select id="class" aria-label="class"><option value="">all classes</option></select>
 <select id="sort" aria-label="order"><option value="">as given</option><option value="file">by file</option>
 <option value="class">by class</option><option value="p">least certain first</option></select>
@@ -50,8 +51,7 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ co
 )
 
 _FOOT = """</main>
-<p>{remark}</p><p>Colours run from the smallest to the largest value of each map, which are written under it: maps of
-different range look alike. Pictures are shown as the explainer sees them, after its resize and crop.</p>
+<p>{remark}</p><p>{legend}</p>
 <nav>{links}</nav>
 <script>
 const $ = id => document.getElementById(id), main = document.querySelector("main"), cards = [...main.children];
@@ -65,7 +65,8 @@ const order = {
 function show() {
   const words = $("find").value.toLowerCase(), name = $("class").value; let n = 0;
   for (const c of cards) {
-    const text = (c.dataset.file + " " + c.dataset.all).toLowerCase();
+    const own = [...c.querySelectorAll("p")].map(p => p.textContent).join(" "); // the words of a text
+    const text = (c.dataset.file + " " + c.dataset.all + " " + own).toLowerCase();
     c.hidden = (name && c.dataset.class !== name) || !text.includes(words); n += !c.hidden; }
   $("count").textContent = n + " of " + cards.length; }
 $("find").oninput = $("class").onchange = show;
@@ -73,6 +74,40 @@ $("sort").onchange = () => { main.append(...[...cards].sort(order[$("sort").valu
 show();
 </script></body></html>
 """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a page shows.
+
+    Attributes:
+        unit: plural of what is explained.
+        finds: what its search box looks through.
+        legend: how to read it, at the foot.
+    """
+
+    unit: str
+    finds: str
+    legend: str
+
+
+PICTURES = Kind(
+    "images",
+    "file or class",
+    "Colours run from the smallest to the largest value of each map, which are written under it: maps of different "
+    "range look alike. Pictures are shown as the explainer sees them, after its resize and crop.",
+)
+
+
+def page_head(kind: Kind, title: str, note: str = "", back: str = "") -> str:
+    """All before the cards; `back` is HTML."""
+    return _HEAD.format(title=escape(title), note=escape(note), back=back, finds=escape(kind.finds))
+
+
+def page_foot(kind: Kind, links: str = "", remark: str = "") -> str:
+    """All after the cards; `links` is HTML."""
+    found = {"links": links, "remark": escape(remark), "legend": escape(kind.legend)}
+    return re.sub(r"\{(links|remark|legend)\}", lambda match: found[match[1]], _FOOT)
 
 
 @dataclass(frozen=True)
@@ -133,6 +168,7 @@ class Gallery:
         note: a line under it.
         page_size: cards a page.
         name: stem of the pages' names.
+        kind: what the cards show.
 
     Attributes:
         count: cards so far.
@@ -140,12 +176,19 @@ class Gallery:
     """
 
     def __init__(
-        self, folder: str | Path, *, title: str, note: str = "", page_size: int = 500, name: str = "gallery"
+        self,
+        folder: str | Path,
+        *,
+        title: str,
+        note: str = "",
+        page_size: int = 500,
+        name: str = "gallery",
+        kind: Kind = PICTURES,
     ) -> None:
         if page_size < 1:
             raise ValueError(f"A page of a gallery needs at least one card, got page_size={page_size}.")
         self.folder, self.title, self.note, self.page_size, self.name = Path(folder), title, note, page_size, name
-        self.count, self.remark = 0, ""
+        self.kind, self.count, self.remark = kind, 0, ""
         self._stack = ExitStack()
         self._file: TextIO | None = None
         self._pages: list[tuple[str, str, int]] = []  # first and last name, cards
@@ -183,7 +226,7 @@ class Gallery:
         part = self._stack.enter_context(replacing(target))
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8"))
         back = self._links(number, more=False) if number > 1 else ""
-        self._file.write(_HEAD.format(title=escape(self.title), note=escape(self.note), back=back))
+        self._file.write(page_head(self.kind, self.title, self.note, back))
         self._pages.append((first, first, 0))
 
     def _links(self, number: int, *, more: bool) -> str:
@@ -198,7 +241,7 @@ class Gallery:
         assert self._file is not None
         number = len(self._pages)
         links = self._links(number, more=more) if more or number > 1 else ""
-        self._file.write(_FOOT.replace("{links}", links).replace("{remark}", escape(self.remark)))
+        self._file.write(page_foot(self.kind, links, self.remark))
         self._file = None
         self._stack.close()
 
@@ -215,10 +258,10 @@ class Gallery:
             for number, (first, last, count) in enumerate(self._pages, 1)
         )
         remark = f" · {self.remark}" if self.remark else ""
-        head = _HEAD.split("<form", 1)[0].format(title=escape(self.title), note=escape(self.note), back="")
+        head = page_head(self.kind, self.title, self.note).split("<form", 1)[0]
         with replacing(self.index) as part:
             part.write_text(
-                f"{head}<p>{self.count:,} images{escape(remark)}</p><ol>\n{items}</ol></body></html>\n",
+                f"{head}<p>{self.count:,} {self.kind.unit}{escape(remark)}</p><ol>\n{items}</ol></body></html>\n",
                 encoding="utf-8",
             )
 
@@ -226,7 +269,7 @@ class Gallery:
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
     """One page for the given images (each a list of explanations of one image), all on `path`."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(_HEAD.format(title=escape(title), note="", back=""))
+        file.write(page_head(PICTURES, title))
         for explanations in images:
             file.write(make_card(explanations).html)
-        file.write(_FOOT.replace("{links}", "").replace("{remark}", ""))
+        file.write(page_foot(PICTURES))

@@ -7,11 +7,17 @@ from pathlib import Path
 from rich.text import Text as RichText
 
 from fex.atomic import replacing
-from fex.report.html import _FOOT, _HEAD, Card
+from fex.report.html import Card, Kind, page_foot, page_head
 from fex.text_explanation import TextExplanation, Word
 
-__all__ = ["terminal_text", "text_card", "write_text_page"]
+__all__ = ["TEXTS", "terminal_text", "text_card", "write_text_page"]
 
+TEXTS = Kind(
+    "texts",
+    "source, class or words",
+    "Colours run from the smallest to the largest score of each text, which are written above it: compare the words "
+    "of one text and class, not two texts. Point at a word for its score.",
+)
 _ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
 # What a page cannot hold: control characters, halves of characters.
@@ -60,6 +66,14 @@ def _words_html(explanation: TextExplanation) -> str:
     return f'<p dir="auto" style="white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere">{"".join(found)}</p>'
 
 
+def _numbers(explanation: TextExplanation) -> str:
+    """The class's probability and whose it is, and the range of the scores."""
+    scores = [word.score for word in explanation.word_scores()]
+    return (
+        f"p = {explanation.probability:.3f} ({explanation.estimated_by}) · scores {min(scores):.3g} … {max(scores):.3g}"
+    )
+
+
 def text_card(explanations: Sequence[TextExplanation]) -> Card:
     """One text with its coloured words for each explained class.
 
@@ -70,8 +84,8 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
     name = escape((first.source or "text").translate(_UNFIT))
     note = f" <span>· {first.cut:,} tokens beyond the limit were cut off</span>" if first.cut else ""
     figures = "".join(
-        f'<figure style="max-width:none;flex-basis:100%"><figcaption>{escape(e.target_name)} <span>p = '
-        f"{e.probability:.3f}</span></figcaption>{_words_html(e)}</figure>"
+        '<figure style="max-width:none;flex-basis:100%"><figcaption>'
+        f"{escape(e.target_name)} <span>{escape(_numbers(e))}</span></figcaption>{_words_html(e)}</figure>"
         for e in explanations
     )
     every = escape(" ".join(e.target_name for e in explanations))
@@ -85,10 +99,10 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
 def write_text_page(path: str | Path, texts: Iterable[Sequence[TextExplanation]], title: str = "Explanations") -> None:
     """One self-contained page for the given texts (each a list of explanations of one text)."""
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(_HEAD.format(title=escape(title), note="", back=""))
+        file.write(page_head(TEXTS, title))
         for explanations in texts:
             file.write(text_card(explanations).html)
-        file.write(_FOOT.replace("{links}", ""))
+        file.write(page_foot(TEXTS))
 
 
 def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichText:
@@ -98,7 +112,7 @@ def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichT
         explanation: of one text.
         longest: characters shown of a long text.
     """
-    shown = RichText(f"{explanation.target_name}  p = {explanation.probability:.3f}", style="bold")
+    shown = RichText(f"{explanation.target_name}  {_numbers(explanation)}", style="bold")
     if explanation.source:
         shown.append(f"  {_visible(explanation.source)}", style="not bold dim")
     shown.append("\n")

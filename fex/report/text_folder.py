@@ -4,28 +4,42 @@ import csv
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from fex.report.html import Gallery
-from fex.report.text import text_card
+from fex.report.text import TEXTS, text_card
 from fex.text_explanation import TextExplanation
 
-__all__ = ["TEXT_FORMATS", "TextResultFolder"]
+__all__ = ["TEXT_FORMATS", "TextResultFolder", "check_formats"]
 
 TEXT_FORMATS = ("html", "jsonl", "csv")
 COLUMNS = (
     "source", "rank", "class_index", "class", "probability", "probability_of", "top_words", "words", "tokens_cut",
-    "windows", "seconds",
+    "windows", "seconds", "text",
 )  # fmt: skip
-_TOP = 5
+_TOP = 5  # words of a line
+_EXCERPT = 80  # characters of a line
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Whether all are of `TEXT_FORMATS`.
+
+    Raises:
+        ValueError: an unknown format.
+    """
+    unknown = sorted(set(formats) - set(TEXT_FORMATS))
+    if unknown:
+        raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(TEXT_FORMATS)}.")
 
 
 class TextResultFolder:
     """Writes results under one folder, in the order they are added.
 
-    explanations.jsonl has words, scores and character spans; explanations.csv a line for each text and class;
-    gallery.html the coloured texts in pages; skipped.csv what could not be explained.
+    explanations.jsonl has words, scores and character spans; explanations.csv a line for each text and class, with
+    the words of the largest scores (punctuation left out) and the text's first characters; gallery.html the coloured
+    texts in pages; skipped.csv what could not be explained.
 
     Args:
         folder: made if missing.
@@ -38,11 +52,9 @@ class TextResultFolder:
     """
 
     def __init__(self, folder: str | Path, *, formats: Sequence[str] = TEXT_FORMATS, note: str = "") -> None:
-        unknown = sorted(set(formats) - set(TEXT_FORMATS))
-        if unknown:
-            raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(TEXT_FORMATS)}.")
+        check_formats(formats)
         self.folder, self.formats = Path(folder), tuple(formats)
-        self.gallery = Gallery(self.folder, title="Explanations", note=note)
+        self.gallery = Gallery(self.folder, title="Explanations", note=note, kind=TEXTS)
         self._stack = ExitStack()
         self._skips: Any = None
         try:
@@ -77,12 +89,13 @@ class TextResultFolder:
             if self._lines is not None:
                 self._lines.write(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
             if self._table is not None:
-                top = " ".join(word.word for word in explanation.top(_TOP))
+                named = (w.word for w in explanation.top(None) if any(map(str.isalnum, w.word)))
+                top, text = " ".join(islice(named, _TOP)), " | ".join(explanation.texts)
                 self._table.writerow(
                     [explanation.source, rank, explanation.target, explanation.target_name,
                      f"{explanation.probability:.6f}", explanation.probability_of, top,
                      len(explanation.word_scores()), explanation.cut, explanation.windows,
-                     f"{explanation.seconds:.6f}"]
+                     f"{explanation.seconds:.6f}", text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
                 )  # fmt: skip
         if "html" in self.formats:
             self.gallery.add(text_card(explanations))

@@ -70,7 +70,7 @@ def test_only_bad_pictures(tmp_path, checkpoint, capsys):
     assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
     told = capsys.readouterr()
     assert "explained 0 images" in told.out
-    assert "none of the images could be explained" in told.err
+    assert "none of the inputs could be explained" in told.err
     assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv"}
 
 

@@ -3,7 +3,9 @@
 import csv
 import gc
 import json
+import re
 import tracemalloc
+from html import escape
 
 import pytest
 import torch
@@ -43,7 +45,7 @@ def test_files_give_json_lines_table_and_pages_in_order(checkpoint, tmp_path, ca
     code = main([checkpoint, str(tmp_path / "in.csv"), "--column", "review", "--output", str(out), "--batch-size", "2"])
     assert code == 1
     printed = capsys.readouterr().out
-    assert "1 texts were longer than the explainer reads: their last 42 tokens were cut off" in printed
+    assert "longer than the explainer reads: 1, whose last 42 tokens were cut off" in printed
     found = [json.loads(line) for line in (out / "explanations.jsonl").read_text().splitlines()]
     assert [row["text"] for row in found] == [text for text in rows if text]
     for row in found:
@@ -88,6 +90,9 @@ def test_windows_and_targets(checkpoint, tmp_path):
         (["a gem", "--window", "-1"], "--window is -1"),
         (["a gem", "--window", "30"], "can overlap by 0 ... 29, got 30"),
         (["empty.csv"], "empty.csv is empty: expected a header"),
+        (["a gem", "photo.png"], "photo.png is a file; this explainer takes texts, and files .csv"),
+        (["texts"], "texts is a folder; this explainer takes texts, and files .csv"),
+        (["a gem", "--formats", "png"], "Unknown format png"),
     ],
 )
 def test_mistakes_are_told(checkpoint, arguments, message, capsys, tmp_path, monkeypatch):
@@ -95,6 +100,8 @@ def test_mistakes_are_told(checkpoint, arguments, message, capsys, tmp_path, mon
     (tmp_path / "two.csv").write_text("first,second\na,b\n")
     (tmp_path / "lines.txt").write_text("a gem\n")
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "photo.png").touch()
+    (tmp_path / "texts").mkdir()
     assert main([checkpoint, *arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -133,6 +140,39 @@ def test_odd_texts_are_explained_or_counted(name, checkpoint, capsys, tmp_path):
     assert "\x00" not in (tmp_path / "out" / "gallery.html").read_text()
 
 
+@pytest.mark.parametrize("mistake", [["--column", "nope"], ["--window", "30"], ["two.csv"], ["--formats", "png"]])
+def test_a_mistake_leaves_the_results_of_an_earlier_run(mistake, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.csv").write_text("text\na gem\n")
+    (tmp_path / "two.csv").write_text("first,second\na,b\n")
+    assert main([checkpoint, "one.csv", ""]) == 1
+    before = {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
+    assert set(before) == {"explanations.jsonl", "explanations.csv", "gallery.html", "skipped.csv"}
+    assert "earlier run" not in capsys.readouterr().err
+    assert main([checkpoint, "one.csv", *mistake]) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()} == before
+    capsys.readouterr()
+    assert main([checkpoint, "one.csv"]) == 0
+    assert "explanations has results of an earlier run" in capsys.readouterr().err
+
+
+def test_pages_and_terminal_say_whose_probability_and_which_scores(checkpoint, tmp_path, capsys):
+    assert main([checkpoint, "a gem, the film", "--output", str(tmp_path)]) == 0
+    (found,) = [json.loads(line) for line in (tmp_path / "explanations.jsonl").read_text().splitlines()]
+    scores = [word["score"] for word in found["words"]]
+    numbers = f"p = {found['probability']:.3f} (explainer's estimate) · scores {min(scores):.3g} … {max(scores):.3g}"
+    assert numbers in capsys.readouterr().out
+    page = (tmp_path / "gallery.html").read_text()
+    assert escape(numbers) in page
+    assert "each text" in page
+    assert "Pictures" not in page
+    assert not re.search(r"\{\w+\}", page.split("<script>")[0].split("</style>")[1])
+    with (tmp_path / "explanations.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["text"] == "a gem, the film"
+    assert sorted(row["top_words"].split()) == ["a", "film", "gem", "the"]  # no punctuation
+
+
 def test_only_texts_without_tokens(checkpoint, capsys):
     assert main([checkpoint, "", "  "]) == 2
     assert "none of the" in capsys.readouterr().err
@@ -141,7 +181,10 @@ def test_only_texts_without_tokens(checkpoint, capsys):
 def test_a_hundred_thousand_words_are_cut_off_or_explained_whole(checkpoint, tmp_path, capsys):
     (tmp_path / "long.txt").write_text("a gem " * 50_000)
     assert main([checkpoint, str(tmp_path / "long.txt"), "--output", str(tmp_path / "out")]) == 0
-    assert "their last 99,970 tokens were cut off (--window explains them whole)" in capsys.readouterr().out
+    assert (
+        "longer than the explainer reads: 1, whose last 99,970 tokens were cut off (--window explains them whole)"
+        in capsys.readouterr().out
+    )
 
 
 def test_columns_and_pairs(checkpoint, tmp_path):
