@@ -1,23 +1,29 @@
 """Files of texts, row by row in constant memory: .csv, .tsv, .jsonl and .txt; a broken row is told, not fatal."""
 
-import csv
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fex.text_lines import decoded_lines, table_rows
+
 __all__ = ["TEXT_SUFFIXES", "TextRecord", "read_records", "text_column"]
+
+log = logging.getLogger(__name__)
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 USUAL_COLUMNS = ("text", "sentence", "review", "content", "document")
-LONGEST_FIELD = 2**30  # characters; Python's own limit of 131,072 is less than a long text
+DELIMITERS = ";\t,|"
+PEEKED = 100  # rows of a .jsonl that tell which columns there are
 
 
 class TextRecord(NamedTuple):
     """One row.
 
     Attributes:
-        name: file and line, or what the row is called.
+        name: file and line (the first, of a row with line breaks), or what the row is called.
         text: the text, or a pair of texts; None where the row is broken.
         label: as it stands there; None where there is none.
         error: why it could not be read; "" where it could.
@@ -31,18 +37,50 @@ class TextRecord(NamedTuple):
     fields: dict[str, Any] = {}
 
 
-def text_column(columns: list[str], wanted: str | None, source: str) -> str:
+def text_column(columns: list[str], wanted: str | None, source: str, texts: Collection[str] | None = None) -> str:
     """The column of texts: the wanted one, one of a usual name, or the only one.
 
+    Names that are not there as written are compared without case and the spaces around them.
+
+    Args:
+        columns: their names.
+        wanted: one of them.
+        source: what has them, for messages.
+        texts: those that hold texts and may be chosen where none is wanted; by default all.
+
+    Returns:
+        The name as it stands in `columns`.
+
     Raises:
-        ValueError: there is none; lists the columns.
+        ValueError: there is none, or more than one of that name; lists the columns.
     """
-    if wanted is not None and wanted not in columns:
-        raise ValueError(f"{source} has no column {wanted!r}; it has {columns}. Name one of these.")
-    found = wanted or next((name for name in USUAL_COLUMNS if name in columns), None)
-    if found is None and len(columns) != 1:
+    able = [name for name in columns if texts is None or name in texts]
+    if wanted is not None:
+        found = _named(columns, wanted, source)
+        if found is None:
+            raise ValueError(f"{source} has no column {wanted!r}; it has {columns}. Name one of these.")
+        return found
+    usual = (_named(able, name, source) for name in USUAL_COLUMNS)
+    found = next((name for name in usual if name is not None), None)
+    if found is None and (len(columns) != 1 or not able):
         raise ValueError(f"{source} does not say which column holds the texts; it has {columns}. Name one (--column).")
-    return found or columns[0]
+    return found if found is not None else columns[0]
+
+
+def _named(columns: list[str], wanted: str, source: str) -> str | None:
+    """The column of that name as it stands there; None where there is none.
+
+    Raises:
+        ValueError: there are more.
+    """
+    same = [name for name in columns if name == wanted] or [name for name in columns if _plain(name) == _plain(wanted)]
+    if len(same) > 1:
+        raise ValueError(f"{source} has {len(same)} columns {wanted!r}; it has {columns}. Rename all but one of them.")
+    return same[0] if same else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
 
 
 def read_records(
@@ -51,17 +89,20 @@ def read_records(
     """Rows of a file, in order.
 
     A .csv has a header and quoted fields; a .tsv a header and no quotes; a .jsonl an object or a string a line; a .txt
-    a text a line. Files are UTF-8; other bytes become the replacement character, NUL bytes are left out.
+    a text a line. Files are UTF-8, or UTF-16 with a byte order mark; other bytes become the replacement character and
+    are counted in a warning, NUL bytes are left out. A quote that is never closed breaks its own line alone. A column
+    of another name that is taken because it is the only one is told in a warning.
 
     Args:
         path: the file.
-        column: of the texts; by default "text", "sentence", "review", "content" or "document", or the only one.
+        column: of the texts; by default "text", "sentence", "review", "content" or "document", or the only one. Of a
+            .jsonl, one that holds a string.
         pair_column: of the second texts of pairs.
         label_column: of the labels.
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: another suffix, or no such column.
+        ValueError: another suffix, no such column or several, or a header with another delimiter.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -75,46 +116,44 @@ def read_records(
     return _json_lines(path, *wanted) if suffix in (".jsonl", ".ndjson") else _lines(path)
 
 
-def _clean_lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for line in file:
-            yield line.replace("\0", "")
-
-
 def _lines(path: Path) -> Iterator[TextRecord]:
-    for number, line in enumerate(_clean_lines(path), 1):
+    for number, line in enumerate(decoded_lines(path), 1):
         yield TextRecord(f"{path.name}:{number}", line.rstrip("\r\n"))
 
 
 def _table(
     path: Path, delimiter: str, column: str | None, pair_column: str | None, label_column: str | None
 ) -> Iterator[TextRecord]:
-    csv.field_size_limit(LONGEST_FIELD)
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    # Strict, so that a quote that is never closed is an error of its row.
-    reader = csv.reader(_clean_lines(path), delimiter=delimiter, quoting=quoting, strict=True)
-    header = next(reader, None)
-    if not header:
+    rows = table_rows(path, delimiter)
+    first = next(rows, None)
+    if first is None:
         raise ValueError(f"{path} is empty: expected a header with the names of its columns.")
-    names = (text_column(header, column, path.name), pair_column, label_column)
-    for name in names[1:]:
-        if name is not None:
-            text_column(header, name, path.name)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield TextRecord(f"{path.name}:{reader.line_num}", None, error=f"broken row: {error}")
-            continue
-        if not row:
-            continue
-        place = f"{path.name}:{reader.line_num}"
-        if len(row) != len(header):
-            yield TextRecord(place, None, error=f"{len(row)} fields, the header has {len(header)}")
-            continue
-        yield _record(place, dict(zip(header, row, strict=True)), *names)
+    if first.error:
+        raise ValueError(f"{path.name}:{first.start} is no header with the names of the columns: {first.error}.")
+    header = first.fields
+    if len(header) == 1 and header[0] != column and any(character in header[0] for character in DELIMITERS):
+        raise ValueError(
+            f"{path.name}: the header is one column {header[0]!r}: is the delimiter another one, or the header missing? "
+            "Expected commas between the columns of a .csv, tabs in a .tsv. If this is one column, name it (--column)."
+        )
+    found = text_column(header, column, path.name)
+    if column is None and _plain(found) not in USUAL_COLUMNS:
+        log.warning(
+            "%s: took its only column, %r, for the texts. If that is a text, the file has no header: add one.",
+            path.name, found,
+        )  # fmt: skip
+    pair, label = (
+        None if name is None else text_column(header, name, path.name) for name in (pair_column, label_column)
+    )
+    for row in rows:
+        place = f"{path.name}:{row.start}"
+        if row.error:
+            yield TextRecord(place, None, error=row.error)
+        elif len(row.fields) != len(header):
+            lines = f" (lines {row.start} to {row.end})" if row.end > row.start else ""
+            yield TextRecord(place, None, error=f"{len(row.fields)} fields, the header has {len(header)}{lines}")
+        else:
+            yield _record(place, dict(zip(header, row.fields, strict=True)), found, pair, label)
 
 
 def _record(
@@ -132,22 +171,48 @@ def _record(
 def _json_lines(
     path: Path, column: str | None, pair_column: str | None, label_column: str | None
 ) -> Iterator[TextRecord]:
-    found = column
-    for number, line in enumerate(_clean_lines(path), 1):
+    rows, names = _json_rows(path), None
+    while some := list(islice(rows, PEEKED if names is None else 1)):
+        objects = [values for _, values in some if isinstance(values, dict)]
+        if names is None and objects:
+            names = _json_names(path.name, objects, column, pair_column, label_column)
+        for place, values in some:
+            if isinstance(values, dict) and names is not None:
+                yield _record(place, values, *names)
+            elif isinstance(values, TextRecord):
+                yield values
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | TextRecord]]:
+    """Place of each line, and its object or what is known without the names of the columns."""
+    for number, line in enumerate(decoded_lines(path), 1):
         if not line.strip():
             continue
         place = f"{path.name}:{number}"
         try:
             values = json.loads(line)
         except ValueError as error:
-            yield TextRecord(place, None, error=f"no JSON: {error}")
+            yield place, TextRecord(place, None, error=f"no JSON: {error}")
             continue
-        if isinstance(values, str):
-            yield TextRecord(place, values)
-            continue
-        if not isinstance(values, dict):
-            yield TextRecord(place, None, error=f"{type(values).__name__}, expected an object or a string")
-            continue
-        if found is None or number == 1:  # a column that not even the first row has is a mistake, not a broken row
-            found = text_column(list(values), column, path.name)
-        yield _record(place, values, found, pair_column, label_column)
+        if isinstance(values, dict):
+            yield place, values
+        elif isinstance(values, str):
+            yield place, TextRecord(place, values)
+        else:
+            error = f"{type(values).__name__}, expected an object or a string"
+            yield place, TextRecord(place, None, error=error)
+
+
+def _json_names(
+    source: str, objects: list[dict[str, Any]], column: str | None, pair_column: str | None, label_column: str | None
+) -> tuple[str, str | None, str | None]:
+    """The columns as they stand in the first objects; one that none of them has is a mistake, not a broken row."""
+    columns = list(dict.fromkeys(key for values in objects for key in values))
+    texts = {key for values in objects for key, value in values.items() if isinstance(value, str)}
+    found = text_column(columns, column, source, texts)
+    if column is None and _plain(found) not in USUAL_COLUMNS:
+        log.warning("%s: took its only column, %r, for the texts.", source, found)
+    pair = None if pair_column is None else text_column(columns, pair_column, source)
+    # Labels may be missing from all: such texts have none.
+    label = None if label_column is None else _named(columns, label_column, source)
+    return found, pair, label_column if label is None else label

@@ -114,7 +114,11 @@ def build_parser() -> argparse.ArgumentParser:
         "address, package.module:function; or a YAML file of a black box, or of a run or benchmark that has one",
     )
     texts = parser.add_argument_group("texts")
-    texts.add_argument("--column", metavar="NAME", help="column of the texts (default: text, sentence ... or the only)")
+    texts.add_argument(
+        "--column",
+        metavar="NAME",
+        help="column of the texts (default: text, sentence ... or the only); quotes in a .tsv are part of the text",
+    )
     texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
     texts.add_argument(
         "--window", metavar="OVERLAP", type=_overlap, nargs="?", const=64,
