@@ -133,7 +133,7 @@ def _table(
     header = first.fields
     if len(header) == 1 and header[0] != column and any(character in header[0] for character in DELIMITERS):
         raise ValueError(
-            f"{path.name}: the header is one column {header[0]!r}: is the delimiter another one, or the header missing? "
+            f"{path.name}: the header is one column {header[0]!r}: is the delimiter another one, or is there none? "
             "Expected commas between the columns of a .csv, tabs in a .tsv. If this is one column, name it (--column)."
         )
     found = text_column(header, column, path.name)
@@ -199,8 +199,8 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | TextRecord]]:
         elif isinstance(values, str):
             yield place, TextRecord(place, values)
         else:
-            error = f"{type(values).__name__}, expected an object or a string"
-            yield place, TextRecord(place, None, error=error)
+            reason = f"{type(values).__name__}, expected an object or a string"
+            yield place, TextRecord(place, None, error=reason)
 
 
 def _json_names(
