@@ -133,8 +133,8 @@ def _table(
     header = first.fields
     if len(header) == 1 and header[0] != column and any(character in header[0] for character in DELIMITERS):
         raise ValueError(
-            f"{path.name}: the header is one column {header[0]!r}: is the delimiter another one, or is there none? "
-            "Expected commas between the columns of a .csv, tabs in a .tsv. If this is one column, name it (--column)."
+            f"{path.name}: the header is one column {header[0]!r}: is the delimiter another one, or the header missing?"
+            " Expected commas between the columns of a .csv, tabs in a .tsv. If this is one column, name it (--column)."
         )
     found = text_column(header, column, path.name)
     if column is None and _plain(found) not in USUAL_COLUMNS:
