@@ -199,8 +199,8 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | TextRecord]]:
         elif isinstance(values, str):
             yield place, TextRecord(place, values)
         else:
-            error = f"{type(values).__name__}, expected an object or a string"
-            yield place, TextRecord(place, None, error=error)
+            reason = f"{type(values).__name__}, expected an object or a string"
+            yield place, TextRecord(place, None, error=reason)
 
 
 def _json_names(

@@ -106,9 +106,13 @@ def table_rows(path: Path, delimiter: str) -> Iterator[TableRow]:
     """
     csv.field_size_limit(LONGEST_FIELD)
     lines = _Lines(path)
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     # Strict, so that a quote that is never closed is an error of its row.
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    reader = csv.reader(
+        lines,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
     while True:
         start = lines.start_row()
         try:
