@@ -1,5 +1,6 @@
 """Low-rank adapters (LoRA, Hu et al. 2021) through `peft`: put in for training, merged away for use."""
 
+import logging
 from typing import Any
 
 from torch import nn
@@ -29,6 +30,8 @@ def add_lora(net: Any, rank: int) -> Any:
     """
     if rank < 1:
         raise ValueError(f"The rank of LoRA must be at least 1, got {rank}.")
+    # peft imports bitsandbytes where that is installed, which then tells what 4-bit weights, not used here, would need.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
