@@ -13,7 +13,7 @@ from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.preprocess import Preprocess
 
-__all__ = ["CallableBlackBox", "import_function"]
+__all__ = ["CallableBlackBox", "import_function", "resolve_function"]
 
 
 def import_function(path: str) -> Callable[..., Any]:
@@ -44,6 +44,23 @@ def import_function(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise TypeError(f"{path!r} is a {type(found).__name__}, expected a function.")
     return found
+
+
+def resolve_function(function: str | Callable[..., Any], owner: str) -> tuple[Callable[..., Any], str]:
+    """A function given as it is or by its path, and what to call it.
+
+    Args:
+        function: the function, or "package.module:function".
+        owner: class that wants it, for messages.
+
+    Raises:
+        TypeError: something that cannot be called; see `import_function` for what else.
+    """
+    if isinstance(function, str):
+        return import_function(function), function
+    if not callable(function):
+        raise TypeError(f"{owner} got a {type(function).__name__}, expected a function or 'package.module:function'.")
+    return function, getattr(function, "__name__", type(function).__name__)
 
 
 class CallableBlackBox(BlackBox):
@@ -84,11 +101,7 @@ class CallableBlackBox(BlackBox):
         name: str | None = None,
     ) -> None:
         check_outputs(outputs)
-        self._function = import_function(function) if isinstance(function, str) else function
-        if not callable(self._function):
-            raise TypeError(
-                f"CallableBlackBox got a {type(function).__name__}, expected a function or 'package.module:function'."
-            )
+        self._function, named = resolve_function(function, type(self).__name__)
         self.path = function if isinstance(function, str) else None
         self.outputs: Outputs = outputs
         super().__init__(
@@ -98,7 +111,7 @@ class CallableBlackBox(BlackBox):
             mean=mean,
             chunk=chunk,
             multi_label=multi_label,
-            name=name or self.path or getattr(function, "__name__", type(function).__name__),
+            name=name or named,
         )
 
     def _score(self, inputs: Tensor) -> Tensor:

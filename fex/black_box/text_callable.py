@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.callable import import_function
+from fex.black_box.callable import resolve_function
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.black_box.text import TextInputs
 from fex.text_backbone import load_tokenizer
@@ -48,8 +48,7 @@ class TextCallableBlackBox(TextInputs):
         name: str | None = None,
     ) -> None:
         check_outputs(outputs)
-        self._function = import_function(function) if isinstance(function, str) else function
-        named = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+        self._function, named = resolve_function(function, type(self).__name__)
         preprocess: Any = load_tokenizer(tokenizer, max_length=max_length)
         BlackBox.__init__(
             self,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build_parser", "parse_arguments", "refuse_text_flags"]
+__all__ = ["build_parser", "parse_arguments", "refuse_text_flags", "tell_earlier_results"]
 
 TEXT_FLAGS = ("column", "pair_column", "window")
 

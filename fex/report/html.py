@@ -16,7 +16,7 @@ from fex.explanation import Explanation
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import PAGE_START, data_uri
 
-__all__ = ["Card", "Gallery", "make_card", "write_page"]
+__all__ = ["PICTURES", "Card", "Gallery", "Kind", "make_card", "page_foot", "page_head", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
 

@@ -100,3 +100,8 @@ def test_a_function_of_texts(folder):
     inputs[0, 1] = box.preprocess.mask
     assert box(inputs)[:, 1].tolist() == pytest.approx([0.9, 0.2])
     assert sorted(seen) == ["[MASK] gem", "a mess"]
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match="TextCallableBlackBox got a int, expected a function or 'package.module:fun"):
+        TextCallableBlackBox(3, num_classes=2)
