@@ -190,11 +190,19 @@ class TorchBlackBox(BlackBox):
         module: the network; neither its mode nor its `requires_grad` is changed beyond each call.
         precision: "fp32", or "bf16" / "fp16" by autocast.
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
+        compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
+            is; needs a C++ compiler (on GPUs, Triton) and some seconds before the first. The weights must not change.
         **options: see `BlackBox`.
     """
 
     def __init__(
-        self, module: nn.Module, *, precision: str = "fp32", channels_last: bool = False, **options: object
+        self,
+        module: nn.Module,
+        *,
+        precision: str = "fp32",
+        channels_last: bool = False,
+        compile: bool = False,  # noqa: A002 torch's own word
+        **options: object,
     ) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         if precision not in PRECISIONS:
@@ -202,7 +210,8 @@ class TorchBlackBox(BlackBox):
         self._module = module
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
-        self.precision, self.channels_last = precision, channels_last
+        self.precision, self.channels_last, self.compile = precision, channels_last, compile
+        self._compiled: nn.Module | None = None
         if channels_last:
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -215,7 +224,20 @@ class TorchBlackBox(BlackBox):
         """Moves the network."""
         super().to(device)
         self._module.to(self.device)
+        self._compiled = None  # its constants are where the weights were
         return self
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy takes along: compiled code belongs to one process and one set of weights."""
+        return {**self.__dict__, "_compiled": None}
+
+    def _network(self, rows: int) -> nn.Module:
+        """The network for a chunk of `rows` inputs; compiled for one shape, which ragged chunks do not have."""
+        if not self.compile or rows != self.chunk:
+            return self._module
+        if self._compiled is None:
+            self._compiled = torch.compile(self._module, dynamic=False, options={"freezing": True})
+        return self._compiled
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -228,8 +250,8 @@ class TorchBlackBox(BlackBox):
             for m in training:
                 m.training = True
 
-    def _logits(self, inputs: Tensor) -> Tensor:
-        output = self._module(inputs)
+    def _logits(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor:
+        output = (self._module if network is None else network)(inputs)
         return output if isinstance(output, Tensor) else output.logits
 
     def differentiable(self, inputs: Tensor) -> Tensor:
@@ -246,6 +268,6 @@ class TorchBlackBox(BlackBox):
         dtype = PRECISIONS[self.precision]
         autocast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         with self._evaluating(), torch.inference_mode(), autocast:
-            logits = self._logits(inputs).float()
+            logits = self._logits(inputs, self._network(len(inputs))).float()
         probabilities = logits.sigmoid() if self.multi_label else logits.softmax(1)
         return probabilities.clone()  # a plain tensor: inference tensors cannot enter autograd later

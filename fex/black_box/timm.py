@@ -27,6 +27,7 @@ class TimmBlackBox(TorchBlackBox):
             the `weights`, or else as there are `class_names`.
         precision: "fp32", "bf16" or "fp16".
         channels_last: memory format.
+        compile: see `TorchBlackBox`.
         **options: see `BlackBox`.
 
     Raises:
@@ -42,6 +43,7 @@ class TimmBlackBox(TorchBlackBox):
         model_args: dict[str, Any] | None = None,
         precision: str = "fp32",
         channels_last: bool = False,
+        compile: bool = False,  # noqa: A002 torch's own word
         class_names: list[str] | None = None,
         preprocess: Preprocess | None = None,
         mean: tuple[float, float, float] | None = None,
@@ -78,6 +80,7 @@ class TimmBlackBox(TorchBlackBox):
             net.eval(),
             precision=precision,
             channels_last=channels_last,
+            compile=compile,
             class_names=class_names or meta.get("class_names") or _class_names(net),
             num_classes=int(getattr(net, "num_classes", 0)) or None,
             preprocess=preprocess,

@@ -118,6 +118,7 @@ class TransformersBlackBox(TorchBlackBox):
         revision: branch, tag or commit on the hub; None takes the newest.
         precision: "fp32", "bf16" or "fp16".
         channels_last: memory format.
+        compile: see `TorchBlackBox`.
         class_names: names of the classes, in the order of the scores.
         preprocess: geometry of the inputs.
         mean: mean of the normalisation, RGB in [0, 1].
@@ -137,6 +138,7 @@ class TransformersBlackBox(TorchBlackBox):
         revision: str | None = None,
         precision: str = "fp32",
         channels_last: bool = False,  # noqa: FBT001, FBT002 a YAML key
+        compile: bool = False,  # noqa: A002, FBT001, FBT002 a YAML key
         class_names: Sequence[str] | None = None,
         preprocess: Preprocess | None = None,
         mean: Colour | None = None,
@@ -165,6 +167,7 @@ class TransformersBlackBox(TorchBlackBox):
             net.eval(),
             precision=precision,
             channels_last=channels_last,
+            compile=compile,
             class_names=class_names or [str(config.id2label[index]) for index in range(config.num_labels)],
             num_classes=config.num_labels,
             preprocess=preprocess,
@@ -176,6 +179,6 @@ class TransformersBlackBox(TorchBlackBox):
         )
         self.model = model
 
-    def _logits(self, inputs: Tensor) -> Tensor:
+    def _logits(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor:
         # MobileViT was trained on BGR.
-        return super()._logits(inputs.flip(1) if self._flips else inputs)
+        return super()._logits(inputs.flip(1) if self._flips else inputs, network)

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -259,3 +260,25 @@ def test_targets():
         resolve_target(2, probabilities)
     with pytest.raises(ValueError, match="3 targets for 2 inputs"):
         resolve_target(torch.tensor([0, 1, 1]), probabilities)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_scores_are_the_scores():
+    torch.manual_seed(0)
+    net = network().train()
+    for _ in range(3):
+        net(torch.rand(8, 3, 8, 8))  # running statistics of its own: the compiler folds them into the convolution
+    plain, compiled = (TorchBlackBox(copy.deepcopy(net), num_classes=3, preprocess=SIZE, chunk=4) for _ in range(2))
+    compiled.compile = True
+    inputs = torch.rand(10, 3, 8, 8)
+    torch.testing.assert_close(compiled(inputs), plain(inputs))  # two full chunks and a ragged one
+    assert compiled._compiled is not None
+    assert compiled.queries == 10
+    assert compiled.module.training
+
+    copied = copy.deepcopy(compiled)  # compiled constants stay behind, so that the copy may be changed
+    with torch.no_grad():
+        copied.module[4].bias.add_(torch.tensor([5.0, 0.0, 0.0]))
+    assert (copied(inputs)[:, 0] > compiled(inputs)[:, 0]).all()
+    logits = compiled.differentiable(inputs.requires_grad_())
+    assert torch.autograd.grad(logits.sum(), inputs)[0].abs().sum() > 0
