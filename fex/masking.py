@@ -61,7 +61,7 @@ class Masker:
 
     def rows(self, inputs: Tensor, fill: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
         """Masks (R, N) put on ``inputs[rows]`` -> (R, ...); what the chunked callers use."""
-        chosen = inputs[rows]
+        chosen = inputs[rows] if len(inputs) > 1 else inputs.expand(len(rows), *inputs.shape[1:])  # without a copy
         behind = fill if fill.shape[0] == 1 else fill[rows]
         return self.removal.place(chosen, behind, self.features.keep(masks, chosen))
 

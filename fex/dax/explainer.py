@@ -66,7 +66,7 @@ class Distiller(ABC):
         segmenter: Segmenter | None = None,
         *,
         num_samples: int = 6000,
-        resolution: int = 56,
+        resolution: int = 40,
         fit: FitSettings | None = None,
         seed: int = 0,
     ) -> None:

@@ -1,14 +1,13 @@
 """Fits the mask and student networks of one or several instances at once, on what was queried for them."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from fex.dax.neighbourhoods import Neighbourhoods
-from fex.dax.nets import Architecture, MaskNets, StudentNets
+from fex.dax.nets import Architecture, MaskNets, StudentNets, apply_masks
 from fex.dax.objectives import Counterfactual, Regulariser
 from fex.dax.perturbations import Perturbations
 from fex.losses.dax import distillation
@@ -33,7 +32,7 @@ class FitSettings:
         max_epochs: most passes over the samples.
         patience: epochs without a lower validation loss after which an instance stops.
         val_fraction: share of the samples that are validated on.
-        precision: "fp32", or "bf16" by autocast: several times faster on hardware that has it.
+        precision: what the networks compute in, "fp32" or "bf16": several times faster on hardware that has it.
     """
 
     regulariser: Regulariser = field(default_factory=Counterfactual)
@@ -91,7 +90,7 @@ class Fitted:
 
 
 class Networks(nn.Module):
-    """Mask and student networks of I instances, and their loss."""
+    """Mask and student networks of I instances, and their losses."""
 
     def __init__(self, size: tuple[int, int], settings: FitSettings, seeds: Sequence[int]) -> None:
         super().__init__()
@@ -111,36 +110,41 @@ class Networks(nn.Module):
                 generators, width=settings.mask_width, kernel=settings.mask_kernel, stride=settings.mask_stride
             )
 
-    def _masked(self, x: Tensor, masks: Tensor) -> Tensor:
-        return x * masks.repeat_interleave(3, dim=1)
+    def losses(self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the nets are fitted to, what the mask is charged, and how much of the scores the student explains.
 
-    def loss(self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor) -> Tensor:
-        """Total loss of each instance (eq. 10), (I,); a sum over instances keeps their gradients apart.
+        Each (I,); a sum over instances keeps their gradients apart. The student learns from the copies as they are and
+        from the masked ones. It is not trained by the price: it would be paid for being wrong about the complement.
 
         Args:
-            x: perturbed copies, (b, I * 3, h, w).
+            x: perturbed copies less their fill, (b, I * 3, h, w).
             scores: (b, I).
             weights: gamma, (b, I).
             bound: variance of the scores, (I,).
         """
-        regulariser, masks, complement = self.settings.regulariser, None, None
+        regulariser, whole = self.settings.regulariser, self.student.prepare(x)
         if self.mask is None:
-            predicted = self.student(x)
-        else:
-            masks = self.mask(x)
-            if regulariser.uses_complement:  # one pass of the student for both
-                both = self.student(torch.cat([self._masked(x, masks), self._masked(x, 1 - masks)]))
-                predicted, complement = both.chunk(2)
-            else:
-                predicted = self.student(self._masked(x, masks))
-        return distillation(scores, predicted, weights) + regulariser(scores, predicted, masks, complement, bound)
+            predicted = self.student(whole)
+            fit = distillation(scores, predicted, weights)
+            return fit, torch.zeros_like(fit), explained(scores, predicted, bound)
+        masks = self.mask(x)
+        kept = apply_masks(whole, self.student.prepare(masks.to(x.dtype)))
+        predicted, unmasked = self.student(torch.cat([kept, whole])).chunk(2)
+        fit = distillation(scores, predicted, weights) + distillation(scores, unmasked, weights)
+        complement = blank = None
+        if regulariser.uses_complement:
+            removed = torch.cat([whole - kept, torch.zeros_like(kept[:1])])
+            frozen = {name: value.detach() for name, value in self.student.named_parameters()}
+            answers = torch.func.functional_call(self.student, frozen, (removed,))
+            complement, blank = answers[:-1], answers[-1]
+        price = regulariser.price(masks, complement, blank, bound)
+        return fit + regulariser.fidelity(scores, predicted), price, explained(scores, unmasked, bound)
 
 
-def _autocast(settings: FitSettings, device: torch.device) -> AbstractContextManager[None]:
-    # Without the cache of cast weights: it is emptied when the outermost autocast ends, so that inside a caller's
-    # the weights of the first step would be used in all that follow.
-    bf16 = settings.precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
+def explained(scores: Tensor, predicted: Tensor, bound: Tensor) -> Tensor:
+    """The share of the scores' variance that a student explains, (I,), 0 at least; without a gradient."""
+    error = (scores - predicted.detach()).square().mean(0)
+    return (1 - error / bound.clamp(min=torch.finfo(bound.dtype).tiny)).clamp(min=0)
 
 
 def fit_instances(
@@ -160,9 +164,10 @@ def fit_instances(
         ValueError: instances that do not fit together.
     """
     data = Neighbourhoods(instances)
-    # inference_mode and no_grad of a caller end here.
-    with torch.inference_mode(mode=False), torch.enable_grad():
-        nets = Networks(data.size, settings, seeds).to(data.base.device)
+    # inference_mode, no_grad and autocast of a caller end here.
+    off = torch.autocast(data.parts.device.type, enabled=False)
+    with torch.inference_mode(mode=False), torch.enable_grad(), off:
+        nets = Networks(data.size, settings, seeds).to(data.parts.device)
         return nets, _epochs(nets, data, settings)
 
 
@@ -173,22 +178,24 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     order = 1 + torch.randperm(data.count - 1, generator=generator)
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
-    optimizer = torch.optim.Adam(nets.parameters(), lr=settings.learning_rate)
+    optimizer = torch.optim.Adam(nets.parameters(), lr=settings.learning_rate, fused=True)
     fitted = [Fitted() for _ in range(len(data))]
     best, stale = [float("inf")] * len(data), [0] * len(data)
     for _ in range(settings.max_epochs):
         total = bound.new_zeros(len(data))
         shuffled = train[torch.randperm(len(train), generator=generator)]
-        for rows in shuffled.to(data.base.device).split(settings.batch_size):
-            loss = _batch_loss(nets, data, rows, bound, settings)
+        for rows in shuffled.to(data.parts.device).split(settings.batch_size):
+            fit, price, known = _losses(nets, data, rows, bound, settings)
+            # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
+            loss = fit + known * price
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
             total += loss.detach() * len(rows)
         with torch.no_grad():
             losses = [
-                _batch_loss(nets, data, rows, bound, settings) * len(rows)
-                for rows in val.to(data.base.device).split(4 * settings.batch_size)
+                sum(_losses(nets, data, rows, bound, settings)[:2]) * len(rows)  # the whole price, which does not grow
+                for rows in val.to(data.parts.device).split(4 * settings.batch_size)
             ]
             masks = _own_masks(nets, data, settings)
         train_losses, val_losses = (total / len(train)).tolist(), (sum(losses) / len(val)).tolist()  # type: ignore[union-attr]
@@ -204,16 +211,21 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     return fitted
 
 
-def _batch_loss(nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings) -> Tensor:
-    x = data.pixels(rows).contiguous(memory_format=torch.channels_last)
-    with _autocast(settings, x.device):
-        return nets.loss(x, data.scores[rows], data.weights[rows], bound)
+def _losses(
+    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    return nets.losses(_pixels(data, rows, settings), data.scores[rows], data.weights[rows], bound)
 
 
 def _own_masks(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> Tensor | None:
     """f_M(x) of the inputs themselves, (I, h, w)."""
     if nets.mask is None:
         return None
-    x = data.pixels(torch.zeros(1, dtype=torch.int64, device=data.base.device))
-    with _autocast(settings, x.device):
-        return nets.mask(x)[0].float()
+    first = torch.zeros(1, dtype=torch.int64, device=data.parts.device)
+    return nets.mask(_pixels(data, first, settings))[0]
+
+
+def _pixels(data: Neighbourhoods, rows: Tensor, settings: FitSettings) -> Tensor:
+    x = data.pixels(rows)
+    dtype = torch.bfloat16 if settings.precision == "bf16" else x.dtype
+    return x.to(dtype, memory_format=torch.channels_last)

@@ -91,7 +91,7 @@ class StudentRISE(_StudentOnly):
         segmenter: Segmenter | None = None,
         *,
         num_samples: int = 6000,
-        resolution: int = 56,
+        resolution: int = 40,
         fit: FitSettings | None = None,
         seed: int = 0,
         num_masks: int = 4000,
@@ -104,14 +104,13 @@ class StudentRISE(_StudentOnly):
 
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
         data = Neighbourhoods([one])
-        base = one.base
         added = one.parts.sum(0)
         generator = torch.Generator().manual_seed(seed)
         cells, shifts = smooth_cells(self.num_masks, generator, cells=self.cells)
-        total, kept = base.new_zeros(data.size), base.new_zeros(data.size)
+        total, kept = added.new_zeros(data.size), added.new_zeros(data.size)
         for coarse, shift in zip(cells.split(256), shifts.split(256), strict=True):
-            masks = smooth_masks(coarse, shift, data.size).to(base.device)
-            scores = nets.student(base + masks[:, None] * added)[:, 0]
+            masks = smooth_masks(coarse, shift, data.size).to(added.device)
+            scores = nets.student(nets.student.prepare(masks[:, None] * added))[:, 0]
             total += torch.einsum("k,khw->hw", scores, masks)
             kept += masks.sum(0)
         coarse_map = (total / kept.clamp(min=torch.finfo(kept.dtype).tiny))[None, None]
@@ -139,7 +138,7 @@ class StudentLIME(_StudentOnly):
         segmenter: Segmenter | None = None,
         *,
         num_samples: int = 6000,
-        resolution: int = 56,
+        resolution: int = 40,
         fit: FitSettings | None = None,
         seed: int = 0,
         num_draws: int = 4000,
@@ -153,5 +152,6 @@ class StudentLIME(_StudentOnly):
         data = Neighbourhoods([one])
         kept = draw_kept(self.num_draws, one.segments.num_features, torch.Generator().manual_seed(seed + 1))
         kept = kept.to(one.parts.device)
-        scores = [nets.student(data.mixed(part[None].to(one.parts.dtype)))[:, 0] for part in kept.split(256)]
+        copies = (data.mixed(part[None].to(one.parts.dtype)) for part in kept.split(256))
+        scores = [nets.student(nets.student.prepare(each))[:, 0] for each in copies]
         return one.segments.expand(weighted_ridge(kept, torch.cat(scores)), size)

@@ -21,7 +21,7 @@ class Neighbourhoods:
     """
 
     def __init__(self, instances: Sequence[Perturbations]) -> None:
-        shapes = {(len(one.scores), *one.base.shape[1:]) for one in instances}
+        shapes = {(len(one.scores), *one.parts.shape[2:]) for one in instances}
         if len(shapes) != 1:
             raise ValueError(
                 f"Instances fitted together must agree in samples and size, got (Q, h, w) of {sorted(shapes)}."
@@ -35,18 +35,17 @@ class Neighbourhoods:
         for row, one in enumerate(instances):
             self.parts[row, : len(one.parts)] = one.parts.flatten(1)
             self.kept[row, :, : len(one.parts)] = one.kept
-        self.base = torch.stack([one.base.flatten() for one in instances])[:, None]  # (I, 1, 3 h w)
         self.scores = torch.stack([one.scores for one in instances], 1)  # (Q, I)
         self.weights = torch.stack([one.weights for one in instances], 1)
 
     def __len__(self) -> int:
-        return len(self.base)
+        return len(self.parts)
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """Perturbed copies of the given samples: (b,) -> (b, I * 3, h, w)."""
+        """Perturbed copies of the given samples, less their fill: (b,) -> (b, I * 3, h, w)."""
         return self.mixed(self.kept[:, rows].to(self.parts.dtype))
 
     def mixed(self, kept: Tensor) -> Tensor:
         """The same for any indicators, (I, b, S), float."""
-        flat = torch.baddbmm(self.base, kept, self.parts)  # (I, b, 3 h w)
+        flat = torch.bmm(kept, self.parts)  # (I, b, 3 h w)
         return flat.transpose(0, 1).reshape(flat.shape[1], -1, *self.size)

@@ -1,4 +1,7 @@
-"""The mask and student networks of several instances at once: one group of channels each, so kernels stay large."""
+"""The mask and student networks of several instances at once: one group of channels each, so kernels stay large.
+
+They compute in the type of their inputs, whatever that of their weights; masks and scores are float32 (or float64).
+"""
 
 from math import ceil, prod, sqrt
 from typing import Literal
@@ -7,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Architecture", "MaskNets", "StudentNets"]
+__all__ = ["Architecture", "MaskNets", "StudentNets", "apply_masks"]
 
 Architecture = Literal["cnn2_fc1", "fc2", "cnn2_fc2"]
 
@@ -18,20 +21,94 @@ def _uniform(shape: tuple[int, ...], fan_in: int, generators: list[torch.Generat
     return nn.Parameter((2 * torch.stack(parts) - 1) / sqrt(fan_in))
 
 
-class _Convs(nn.Module):
-    """I convolutions of one shape side by side: (b, I * C, h, w) -> (b, I * D, h', w')."""
+def _blocks(x: Tensor, factor: int, groups: int) -> Tensor:
+    """(b, I * C, h f, w f) -> (b, I * f^2 * C, h, w) in channels_last: each block of pixels becomes one of more channels.
 
-    def __init__(self, channels: int, width: int, kernel: int, stride: int, generators: list[torch.Generator]) -> None:
+    In this order of the channels whole rows of a block are copied at once.
+    """
+    b, channels, height, width = x.shape
+    h, w, c = height // factor, width // factor, channels // groups
+    rows = x.permute(0, 2, 3, 1).reshape(b, h, factor, w, factor, groups, c)
+    return rows.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, h, w, -1).permute(0, 3, 1, 2)
+
+
+class _Convs(nn.Module):
+    """I convolutions of one shape side by side: (b, I * C, h, w) -> (b, I * D, h', w').
+
+    Few channels and large kernels are slow, so it is computed on blocks of pixels as channels: a convolution of stride s,
+    in blocks of o x o outputs, is one of stride 1 with f^2 = (s o)^2 times the channels, o^2 times the outputs and a kernel
+    f times smaller. ``conv(x)`` is ``conv.blocked(conv.blocks(x), size)``.
+
+    Args:
+        channels: C.
+        width: D.
+        kernel: odd side of the kernels.
+        stride: of the convolution.
+        generators: one an instance, for its initial weights.
+        block: o.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        stride: int,
+        generators: list[torch.Generator],
+        *,
+        block: int = 1,
+    ) -> None:
         super().__init__()
         fan_in = channels * kernel * kernel
         self.weight = _uniform((width, channels, kernel, kernel), fan_in, generators)
         self.bias = _uniform((width,), fan_in, generators)
-        self.kernel, self.stride = kernel, stride
+        self.kernel, self.stride, self.block, self.factor = kernel, stride, block, stride * block
+        self.side = ceil((kernel + stride * (block - 1)) / self.factor)  # of the kernel on blocks
+
+    def _blocked_weight(self) -> Tensor:
+        """(I * D * o^2, f^2 * C, K, K): the kernel at each of the places that a block's outputs have."""
+        side, factor, weight = self.side, self.factor, self.weight.flatten(0, 1)
+        free = side * factor - self.kernel
+        places = [
+            F.pad(weight, [left, free - left, top, free - top])
+            for top in range(0, factor, self.stride)
+            for left in range(0, factor, self.stride)
+        ]
+        placed = torch.stack(places, 1).flatten(0, 1)
+        split = placed.view(*placed.shape[:2], side, factor, side, factor).permute(0, 3, 5, 1, 2, 4)
+        return split.reshape(len(placed), -1, side, side)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(h', w') of inputs of (h, w)."""
+        return (size[0] - 1) // self.stride + 1, (size[1] - 1) // self.stride + 1
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Inputs (b, I * c, h, w) as the convolution takes them, (b, I * f^2 * c, ...), whatever c is.
+
+        Replicated, not zero, at the border: an edge of zeros is one that the picture does not have.
+        """
+        # As many blocks as the outputs need; what the last ones see beyond the border is cut off.
+        height, width = (
+            self.factor * (ceil(side / self.block) + self.side - 1) for side in self.output_size(x.shape[-2:])
+        )
+        before = self.kernel // 2
+        right, below = width - before - x.shape[3], height - before - x.shape[2]
+        # The padding itself is faster on this layout.
+        x = x.contiguous(memory_format=torch.channels_last)
+        return _blocks(F.pad(x, [before, right, before, below], mode="replicate"), self.factor, len(self.weight))
+
+    def blocked(self, blocks: Tensor, size: tuple[int, int]) -> Tensor:
+        """(b, I * D, h', w') from the `blocks` of inputs of (h, w)."""
+        bias = self.bias.flatten().repeat_interleave(self.block**2)
+        weight, bias = self._blocked_weight().to(blocks.dtype), bias.to(blocks.dtype)
+        y = F.conv2d(blocks, weight, bias, groups=len(self.weight))
+        if self.block > 1:
+            y = F.pixel_shuffle(y, self.block)
+        height, width = self.output_size(size)
+        return y[..., :height, :width]
 
     def forward(self, x: Tensor) -> Tensor:
-        # Replicated, not zero: a border of zeros is an edge that the picture does not have.
-        x = F.pad(x, [self.kernel // 2] * 4, mode="replicate")
-        return F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, groups=len(self.weight))
+        return self.blocked(self.blocks(x), (x.shape[-2], x.shape[-1]))
 
 
 class _Linears(nn.Module):
@@ -43,7 +120,8 @@ class _Linears(nn.Module):
         self.bias = _uniform((outputs,), inputs, generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], x.transpose(0, 1), self.weight).transpose(0, 1)
+        weight, bias = self.weight.to(x.dtype), self.bias[:, None].to(x.dtype)
+        return torch.baddbmm(bias, x.transpose(0, 1), weight).transpose(0, 1)
 
 
 class MaskNets(nn.Module):
@@ -63,14 +141,21 @@ class MaskNets(nn.Module):
                 f"Mask nets need width >= 1, stride >= 1 and an odd kernel, got {width}, {stride} and {kernel}."
             )
         self.first = _Convs(3, width, kernel, stride, generators)
-        self.second = _Convs(width, 1, kernel, 1, generators)
+        self.second = _Convs(width, 1, kernel, 1, generators, block=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Inputs (b, I * 3, h, w) -> masks (b, I, h, w), in (0, 1)."""
-        logits = self.second(F.relu(self.first(x)))
+        logits = self.second(F.relu(self.first(x))).to(torch.promote_types(x.dtype, torch.float32))
         if logits.shape[-2:] != x.shape[-2:]:
-            logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        return logits.float().sigmoid() if logits.dtype is torch.bfloat16 else logits.sigmoid()
+            rows, columns = (_linear(logits, dim, x.shape[dim]) for dim in (-2, -1))
+            logits = rows.T @ logits @ columns  # bilinear, and several times faster than by torch's kernel
+        return logits.sigmoid()
+
+
+def _linear(x: Tensor, dim: int, size: int) -> Tensor:
+    """The matrix (own size, size) of linear interpolation along a dimension."""
+    own = torch.eye(x.shape[dim], dtype=x.dtype, device=x.device)
+    return F.interpolate(own[None], size=size, mode="linear", align_corners=False)[0]
 
 
 class StudentNets(nn.Module):
@@ -113,14 +198,26 @@ class StudentNets(nn.Module):
             features = 2 * width * prod(ceil(ceil(side / 2) / 2) for side in size)
         widths = [features, 1] if architecture == "cnn2_fc1" else [features, hidden, 1]
         self.linears = nn.ModuleList(_Linears(a, b, generators) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.instances = len(generators)
+        self.instances, self.size = len(generators), size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Inputs (b, I * 3, h, w) -> scores (b, I), in (0, 1)."""
-        for conv in self.convs:
-            x = F.relu(conv(x))
-        x = x.reshape(len(x), self.instances, -1)
+    def prepare(self, x: Tensor) -> Tensor:
+        """Pictures or masks as `forward` takes them; they may be multiplied and added before or after."""
+        return self.convs[0].blocks(x) if self.convs else x
+
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Prepared inputs (b, I * 3, h, w) -> scores (b, I), in (0, 1)."""
+        x = prepared
+        for number, conv in enumerate(self.convs):
+            x = F.relu(conv(x) if number else conv.blocked(x, self.size))
+        x = x.permute(0, 2, 3, 1).reshape(len(x), -1, self.instances, x.shape[1] // self.instances)
+        x = x.transpose(1, 2).flatten(2)
         for number, linear in enumerate(self.linears):
             x = linear(F.relu(x) if number else x)
-        x = x.squeeze(2)
-        return x.float().sigmoid() if x.dtype is torch.bfloat16 else x.sigmoid()
+        return x.squeeze(2).to(torch.promote_types(x.dtype, torch.float32)).sigmoid()
+
+
+def apply_masks(x: Tensor, masks: Tensor) -> Tensor:
+    """x (b, n * 3, h, w) times masks (b, n, h, w), each for all three colours."""
+    # By a product with zeros and ones: in channels_last that is faster than to repeat.
+    colours = torch.eye(masks.shape[1], dtype=x.dtype, device=x.device).repeat_interleave(3, dim=1)
+    return x * (masks.permute(0, 2, 3, 1) @ colours).permute(0, 3, 1, 2)

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from fex.losses.dax import bounded_counterfactual, histogram_kl
+from fex.losses.dax import histogram_kl
 
 __all__ = ["Counterfactual", "NoRegulariser", "Regulariser", "Sparsity"]
 
@@ -22,18 +23,19 @@ class Regulariser(ABC):
     uses_complement: bool = False
 
     @abstractmethod
-    def __call__(
-        self, scores: Tensor, predicted: Tensor, masks: Tensor | None, complement: Tensor | None, bound: Tensor
-    ) -> Tensor:
-        """Penalty of each instance, (I,).
+    def price(self, masks: Tensor, complement: Tensor | None, blank: Tensor | None, bound: Tensor) -> Tensor:
+        """What each instance's masks are charged, (I,).
 
         Args:
-            scores: the black box's, (b, I).
-            predicted: the student's, (b, I).
-            masks: (b, I, h, w), in [0, 1]; None where no mask is used.
-            complement: student's predictions for the complement, (b, I); None where they are not used.
+            masks: (b, I, h, w), in [0, 1].
+            complement: student's predictions for what the masks remove, (b, I); None where they are not used.
+            blank: its predictions for nothing, (I,); None with `complement`.
             bound: variance of the scores, (I,).
         """
+
+    def fidelity(self, scores: Tensor, predicted: Tensor) -> Tensor:
+        """What is added to the distillation error, (I,), of the scores (b, I) and the predictions under the masks."""
+        return torch.zeros_like(scores[0])
 
 
 def _not_negative(**weights: float) -> None:
@@ -44,52 +46,52 @@ def _not_negative(**weights: float) -> None:
 
 @dataclass(frozen=True)
 class Sparsity(Regulariser):
-    """V1: mean of the mask, and the KL of score histograms (eq. 10, 11).
+    """V1: the area of the mask, and the KL of score histograms (eq. 10, 11).
 
     Args:
-        l1: lambda_1; of the mean over pixels, so that it does not depend on the resolution.
+        l1: lambda_1; price of a mask that is 1 everywhere, as a share of the variance of the scores: a share means the same
+            at every resolution and for every black box.
         kl: lambda_2.
     """
 
-    l1: float = 0.001
+    l1: float = 0.3
     kl: float = 0.02
 
     def __post_init__(self) -> None:
         _not_negative(l1=self.l1, kl=self.kl)
 
-    def __call__(
-        self, scores: Tensor, predicted: Tensor, masks: Tensor | None, complement: Tensor | None, bound: Tensor
-    ) -> Tensor:
-        assert masks is not None
-        return self.l1 * masks.mean((0, 2, 3)) + self.kl * histogram_kl(scores, predicted)
+    def price(self, masks: Tensor, complement: Tensor | None, blank: Tensor | None, bound: Tensor) -> Tensor:
+        return self.l1 * bound * masks.mean((0, 2, 3))
+
+    def fidelity(self, scores: Tensor, predicted: Tensor) -> Tensor:
+        return self.kl * histogram_kl(scores, predicted)
 
 
 @dataclass(frozen=True)
 class Counterfactual(Regulariser):
     """V2, and V3 with SAM's segments: what the mask removes must not tell the score (eq. 12).
 
-    The mask that is 1 everywhere removes nothing, tells nothing by its complement, and so minimises the paper's V2. The
-    price of area decides among the masks that hide the score equally well; 0 is the paper's loss.
+    The paper's text wants the complement to disagree with the score, which a student that is paid for being wrong does
+    without looking. Here the complement must tell the student no more than nothing does: the squared difference from
+    its answer to a blank input. The mask that is 1 everywhere leaves nothing, so an area has a price.
 
     Args:
         weight: lambda_3.
         area: price of a mask that is 1 everywhere, as a share of the variance of the scores.
     """
 
-    weight: float = 0.5
-    area: float = 0.05
+    weight: float = 1.0
+    area: float = 0.7
     uses_complement = True
 
     def __post_init__(self) -> None:
         _not_negative(weight=self.weight, area=self.area)
 
-    def __call__(
-        self, scores: Tensor, predicted: Tensor, masks: Tensor | None, complement: Tensor | None, bound: Tensor
-    ) -> Tensor:
+    def price(self, masks: Tensor, complement: Tensor | None, blank: Tensor | None, bound: Tensor) -> Tensor:
         assert complement is not None
-        assert masks is not None
-        hidden = bounded_counterfactual(scores, complement, bound)
-        return self.area * bound * masks.mean((0, 2, 3)) - self.weight * hidden
+        assert blank is not None
+        told = (complement - blank.detach()).square().mean(0)
+        return self.weight * told + self.area * bound * masks.mean((0, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,5 @@ class NoRegulariser(Regulariser):
 
     uses_mask = False
 
-    def __call__(
-        self, scores: Tensor, predicted: Tensor, masks: Tensor | None, complement: Tensor | None, bound: Tensor
-    ) -> Tensor:
-        return bound.new_zeros(bound.shape)
+    def price(self, masks: Tensor, complement: Tensor | None, blank: Tensor | None, bound: Tensor) -> Tensor:
+        return torch.zeros_like(bound)

@@ -70,23 +70,22 @@ def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
 class Perturbations:
     """What one input's neighbourhood is fitted on.
 
-    A perturbed copy is fill + sum over its kept segments of (input - fill) there, so at any coarser resolution it is
-    ``base + kept @ parts``: exactly the average of its pixels.
+    A perturbed copy is fill + sum over its kept segments of (input - fill) there, so at any coarser resolution what it has
+    beyond its fill is ``kept @ parts``, exactly the average over its pixels. That is what the networks see: what is
+    removed, by a segment or by a mask, is 0.
 
     Attributes:
         segments: of the input.
         kept: bool (Q, S); row 0 is the input.
         scores: probability of the target, (Q,), float32.
         weights: gamma, (Q,), float32, mean 1.
-        base: the fill at the working resolution, (3, h, w).
-        parts: what each segment adds to it, (S, 3, h, w).
+        parts: what each segment adds at the working resolution, (S, 3, h, w), in units of the root mean square of the whole.
     """
 
     segments: Segments
     kept: Tensor
     scores: Tensor
     weights: Tensor
-    base: Tensor
     parts: Tensor
 
     @classmethod
@@ -120,16 +119,16 @@ class Perturbations:
             for part in kept.split(BLOCK)
         ]
         added = (inputs - fill).float()[0]  # (3, H, W)
-        behind = fill.float().expand_as(inputs)[0]
         energy = added.new_zeros(segments.num_features)
         energy.index_add_(0, segments.labels.to(added.device).flatten(), added.square().sum(0).flatten())
         weights = proximity_weights(kept, energy.cpu()).to(inputs.device)
-        base, parts = _coarse(segments, behind, added, working_size(added.shape[1:], resolution))  # type: ignore[arg-type]
-        return cls(segments, kept.to(inputs.device), torch.cat(scores), weights, base, parts)
+        parts = _coarse(segments, added, working_size(added.shape[1:], resolution))  # type: ignore[arg-type]
+        parts = parts / parts.sum(0).square().mean().sqrt().clamp(min=1e-6)
+        return cls(segments, kept.to(inputs.device), torch.cat(scores), weights, parts)
 
 
-def _coarse(segments: Segments, behind: Tensor, added: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Averages over cells of the fill (3, h, w) and of what each segment adds (S, 3, h, w)."""
+def _coarse(segments: Segments, added: Tensor, size: tuple[int, int]) -> Tensor:
+    """Averages over cells of what each segment adds, (S, 3, h, w)."""
     grid, full = PatchGrid(*size), (added.shape[-2], added.shape[-1])
     labels = segments.labels.to(added.device)
     cells = grid.expand(torch.arange(grid.num_features, device=added.device), full)
@@ -137,4 +136,4 @@ def _coarse(segments: Segments, behind: Tensor, added: Tensor, size: tuple[int, 
     places = (labels * grid.num_features + cells).flatten()
     parts = added.new_zeros(3, segments.num_features * grid.num_features).index_add_(1, places, added.flatten(1))
     parts = parts.view(3, segments.num_features, *size).transpose(0, 1) / area.view(size)
-    return grid.pool(behind).view(3, *size), parts.contiguous()
+    return parts.contiguous()

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 __all__ = ["fuse_levels", "spatial_attention"]
 
+_RANGE = 100.0  # exp(-_RANGE / 2) is a float32 still
+
 
 def fuse_levels(levels: Sequence[Tensor], *, normalise: bool = True) -> Tensor:
     """Feature maps of several levels, brought to the first one's size and joined (eq. 9).
@@ -38,8 +40,8 @@ def fuse_levels(levels: Sequence[Tensor], *, normalise: bool = True) -> Tensor:
 def spatial_attention(features: Tensor, values: Tensor, *, scale: float = 1.0, chunk: int = 512) -> Tensor:
     """A S with A = softmax over each row of scale * Phi Phi^T: every place gets the mean of the places like it.
 
-    Attention with the features as queries and keys and the map as values, `chunk` rows of A at a time: at 112 x 112 the
-    whole of A would take 630 MB.
+    Attention with the features as queries and keys and the map as values, `chunk` rows at a time and each pair of places
+    once: at 112 x 112 the whole of A would take 630 MB.
 
     Args:
         features: Phi', (L, C), float32: one row a place.
@@ -60,10 +62,27 @@ def spatial_attention(features: Tensor, values: Tensor, *, scale: float = 1.0, c
         )
     if chunk < 1:
         raise ValueError(f"Got chunk={chunk}, expected at least 1 row.")
-    keys, column = features[None, None], values.float()[None, None, :, None]
     with torch.autocast(features.device.type, enabled=False):  # ties in a map are a silent Random
-        parts = [
-            F.scaled_dot_product_attention(rows[None, None], keys, column, scale=scale).flatten()
-            for rows in features.split(chunk)
-        ]
-    return torch.cat(parts)
+        return _attend(features.float(), values.float(), scale, chunk)
+
+
+def _attend(features: Tensor, values: Tensor, scale: float, chunk: int) -> Tensor:
+    """exp(scale phi_i phi_j) = G_ij exp((a_i + a_j) / 2), with the Gaussian kernel G_ij = exp(-scale |phi_i - phi_j|^2 / 2)
+    and a_i = scale |phi_i|^2; a_i cancels in row i. G is symmetric, so that half of it is enough, and 1 on its diagonal,
+    so that no row's largest number need be looked for."""  # noqa: D205, D400
+    lengths = scale * features.square().sum(1)
+    if scale < 0 or float(lengths.max() - lengths.min()) > _RANGE:
+        logits = (scale * rows @ features.T for rows in features.split(chunk))
+        return torch.cat([part.softmax(1) @ values for part in logits])
+    ones, half = torch.ones_like(lengths), -0.5 * lengths
+    left = torch.cat([features * scale, half[:, None], ones[:, None]], 1)
+    right = torch.cat([features, ones[:, None], half[:, None]], 1)
+    share = ((lengths - lengths.max()) / 2).exp()
+    both = torch.stack([share * values, share], 1)  # numerator and denominator
+    sums = torch.zeros_like(both)
+    for start in range(0, len(features), chunk):
+        stop = min(start + chunk, len(features))
+        kernel = (left[start:stop] @ right[start:].T).exp_()
+        sums[start:stop] += kernel @ both[start:]
+        sums[stop:] += kernel[:, stop - start :].T @ both[start:stop]
+    return sums[:, 0] / sums[:, 1]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["bounded_counterfactual", "distillation", "histogram_kl", "soft_histogram"]
+__all__ = ["distillation", "histogram_kl", "soft_histogram"]
 
 
 def distillation(scores: Tensor, predicted: Tensor, weights: Tensor) -> Tensor:
@@ -44,20 +44,3 @@ def histogram_kl(scores: Tensor, predicted: Tensor, bins: int = 10) -> Tensor:
     p, q = soft_histogram(scores, bins).clamp(min=floor), soft_histogram(predicted, bins).clamp(min=floor)
     p, q = p / p.sum(0), q / q.sum(0)
     return (p * (p.log() - q.log())).sum(0)
-
-
-def bounded_counterfactual(scores: Tensor, complement: Tensor, bound: Tensor) -> Tensor:
-    """How far the student, shown what the mask removes, misses the scores: to be **subtracted** (eq. 12).
-
-    The text minimises the agreement, so the squared error is maximised, which has no end: the student would pay any
-    price to be wrong. It counts up to the error of a constant predictor: beyond it the complement holds no information.
-
-    Args:
-        scores: (b, I), probabilities.
-        complement: student's predictions for the complement, (b, I).
-        bound: variance of each instance's scores, (I,).
-
-    Returns:
-        (I,), in [0, bound].
-    """
-    return torch.minimum((scores - complement).square().mean(0), bound)

@@ -50,7 +50,7 @@ def contrast(attribution):
     return float(attribution[inside].mean() - attribution[~inside].mean())
 
 
-@pytest.mark.parametrize("regulariser", [Sparsity(l1=0.02), Counterfactual()])
+@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
 def test_recovers_the_segment(regulariser):
     result = dax(settings=fit(regulariser=regulariser)).explain_instances(picture(), 0)[0]
     assert contrast(result.attribution) > 0.15
@@ -143,11 +143,11 @@ def test_works_where_gradients_are_off(mode):
 
 @pytest.mark.parametrize("kind", [DAX, StudentLIME])
 def test_bf16_learns_from_the_weights_of_each_step(kind):
-    """Autocast within autocast keeps the cast weights of the first step, unless told not to."""
+    """Nothing of a caller's autocast, which keeps cast weights, is left in the fit."""
     make = dax(num_samples=60, kind=kind, settings=fit(precision="bf16", max_epochs=3))
     (one,), seeds = make.perturb(picture(), torch.tensor([0]))
     alone = make._fit([one], seeds, (SIZE, SIZE))[1][0]
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast("cpu", torch.bfloat16):
         assert [e.val_loss for e in make._fit([one], seeds, (SIZE, SIZE))[1][0]] == [e.val_loss for e in alone]
     whole = make.explain_instances(picture(), 0)[0].epochs
     assert [e.val_loss for e in whole] == [e.val_loss for e in alone]

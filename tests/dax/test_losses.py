@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from fex.dax.fit import FitSettings, Networks
+from fex.dax.fit import FitSettings, Networks, explained
 from fex.dax.objectives import Counterfactual, NoRegulariser, Sparsity
-from fex.losses.dax import bounded_counterfactual, distillation, histogram_kl, soft_histogram
+from fex.losses.dax import distillation, histogram_kl, soft_histogram
 
 
 def test_distillation_is_the_weighted_mean_square():
@@ -31,16 +31,22 @@ def test_histogram_against_kernels_by_hand():
         soft_histogram(values[:, None], bins=1)
 
 
-def test_the_counterfactual_stops_at_its_bound():
-    scores = torch.tensor([[1.0], [0.0]])
-    wrong = torch.tensor([[0.0], [1.0]], requires_grad=True)
-    value = bounded_counterfactual(scores, wrong, torch.tensor([0.25]))
-    assert value.item() == 0.25
-    value.sum().backward()
-    assert not wrong.grad.any()  # no price is paid beyond it
-    near = torch.tensor([[0.9], [0.1]], requires_grad=True)
-    bounded_counterfactual(scores, near, torch.tensor([0.25])).sum().backward()
-    assert near.grad.abs().min() > 0
+def test_prices_in_closed_form():
+    masks = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])  # three quarters of the area
+    complement, blank = torch.tensor([[0.3], [0.5]]), torch.tensor([0.1])
+    bound = torch.tensor([0.2])
+    told = (0.2**2 + 0.4**2) / 2
+    found = Counterfactual(weight=2.0, area=0.5).price(masks, complement, blank, bound)
+    assert found.item() == pytest.approx(2 * told + 0.5 * 0.2 * 0.75)
+    assert Sparsity(l1=0.5).price(masks, None, None, bound).item() == pytest.approx(0.5 * 0.2 * 0.75)
+    # A complement that tells what a blank input tells is free, whatever that is.
+    assert Counterfactual(area=0.0).price(masks, blank.expand(2, 1), blank, bound).item() == 0
+
+
+def test_share_explained():
+    scores = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    predicted = torch.tensor([[0.0, 1.0], [0.5, 0.0]])
+    assert torch.allclose(explained(scores, predicted, torch.tensor([0.25, 0.25])), torch.tensor([0.5, 0.0]))
 
 
 @pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual(), NoRegulariser()])
@@ -53,19 +59,22 @@ def test_gradients_match_finite_differences(regulariser, architecture):
     x, scores = torch.rand(4, 6, 6, 5).double(), torch.rand(4, 2).double()
     weights, bound = torch.rand(4, 2).double(), torch.full((2,), 9.0).double()
 
-    def total():
-        return nets.loss(x, scores, weights, bound)[0]  # of the first instance
+    def losses(part):
+        fit, price, known = nets.losses(x, scores, weights, bound)
+        # The student learns nothing from the price, nor the mask from what the student knows.
+        return (fit if part == "student" else fit + known * price)[0]  # of the first instance
 
     names = [name for name, _ in nets.named_parameters()]
-    gradients = torch.autograd.grad(total(), list(nets.parameters()))
+    fit, price, known = nets.losses(x, scores, weights, bound)
+    gradients = torch.autograd.grad((fit + known * price)[0], list(nets.parameters()))
     for name, parameter, gradient in zip(names, nets.parameters(), gradients, strict=True):
         assert not gradient[1].any(), name  # instances do not touch each other
-        flat, index = parameter.data[0].view(-1), int(gradient[0].abs().argmax())
+        flat, index, part = parameter.data[0].view(-1), int(gradient[0].abs().argmax()), name.split(".")[0]
         before = float(flat[index])
         flat[index] = before + 1e-6
-        above = float(total())
+        above = losses(part).item()
         flat[index] = before - 1e-6
-        below = float(total())
+        below = losses(part).item()
         flat[index] = before
         assert float(gradient[0].flatten()[index]) == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-9), name
     used = {name.split(".")[0] for name, g in zip(names, gradients, strict=True) if g.any()}

@@ -1,4 +1,4 @@
-"""Perturbed copies at a coarse resolution are the averages of the real ones; weights are inverse distances."""
+"""Perturbed copies at a coarse resolution are the averages of the real ones less their fill; weights are inverse distances."""
 
 import sys
 from types import ModuleType
@@ -35,7 +35,9 @@ def test_coarse_copies_are_averages_of_the_real_ones(removal):
     masker = Masker(segments, removal, black_box.mean)
     one = Perturbations.query(black_box, masker, image, torch.tensor([0]), count=20, resolution=6, seed=3)
     copies = masker(image, one.kept[None].float())
-    assert torch.allclose(Neighbourhoods([one]).pixels(torch.arange(20)), F.avg_pool2d(copies, 2), atol=1e-5)
+    averages = F.avg_pool2d(copies - masker.fill(image), 2)
+    unit = F.avg_pool2d(image - masker.fill(image), 2).square().mean().sqrt()
+    assert torch.allclose(Neighbourhoods([one]).pixels(torch.arange(20)) * unit, averages, atol=1e-5)
     assert torch.equal(copies[0], image[0])
     assert torch.allclose(one.scores, copies.mean((1, 2, 3)), atol=1e-5)
     assert black_box.queries == 20
