@@ -5,8 +5,9 @@ of somebody else's model have no place in an explainer's checkpoint.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -211,7 +212,7 @@ class TorchBlackBox(BlackBox):
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
         self.precision, self.channels_last, self.compile = precision, channels_last, compile
-        self._compiled: nn.Module | None = None
+        self._compiled: tuple[int, Callable[[Tensor], Any]] | None = None  # for chunks of this size
         if channels_last:
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -231,13 +232,21 @@ class TorchBlackBox(BlackBox):
         """What a copy takes along: compiled code belongs to one process and one set of weights."""
         return {**self.__dict__, "_compiled": None}
 
-    def _network(self, rows: int) -> nn.Module:
+    def _network(self, rows: int) -> Callable[[Tensor], Any]:
         """The network for a chunk of `rows` inputs; compiled for one shape, which ragged chunks do not have."""
-        if not self.compile or rows != self.chunk:
-            return self._module
-        if self._compiled is None:
-            self._compiled = torch.compile(self._module, dynamic=False, options={"freezing": True})
-        return self._compiled
+        return self._frozen if self.compile and rows == self.chunk else self._module
+
+    def _frozen(self, inputs: Tensor) -> Any:
+        if self._compiled is not None and self._compiled[0] == len(inputs):
+            return self._compiled[1](inputs)
+        from torch._inductor import config  # here: the import takes a second
+
+        network = torch.compile(self._module, dynamic=False)
+        # As a setting of the whole compiler: given as an option of `torch.compile`, the weights stay arguments.
+        with config.patch(freezing=True):
+            output = network(inputs)
+        self._compiled = len(inputs), network
+        return output
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -250,7 +259,7 @@ class TorchBlackBox(BlackBox):
             for m in training:
                 m.training = True
 
-    def _logits(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor:
+    def _logits(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
         output = (self._module if network is None else network)(inputs)
         return output if isinstance(output, Tensor) else output.logits
 

@@ -1,6 +1,6 @@
 """An image classifier of the transformers library as a black box: a hub id or a local folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,6 @@ class TransformersBlackBox(TorchBlackBox):
         )
         self.model = model
 
-    def _logits(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor:
+    def _logits(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
         # MobileViT was trained on BGR.
         return super()._logits(inputs.flip(1) if self._flips else inputs, network)
