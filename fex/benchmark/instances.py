@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from fex.benchmark.memory import peak_bytes
-from fex.benchmark.speed import Figure
+from fex.benchmark.speed import Figure, ratio, time_in_turn
 from fex.black_box import BlackBox, CallableBlackBox, TimmBlackBox
 from fex.dax import DAX, FitSettings
 from fex.iassa import IASSA, BackboneFeatures, spatial_attention
 from fex.preprocess import Preprocess
 
-__all__ = ["attention_memory", "dax_memory", "dax_overhead", "iassa_overhead"]
+__all__ = ["attention_memory", "compiled_speedup", "dax_memory", "dax_overhead", "iassa_overhead"]
 
 
 class _Timed(BlackBox):
@@ -93,3 +93,17 @@ def attention_memory(side: int = 112, channels: int = 192, target: float = 300.0
     peak = peak_bytes(lambda: spatial_attention(features, values))
     parts = {"the_matrix_mb": side**4 * 4 / 1e6}
     return Figure("iassa_attention_memory", peak / 1e6, target, unit="MB", parts=parts, shapes={"side": side})
+
+
+def compiled_speedup(repeats: int = 15, chunks: int = 4) -> Figure:
+    """How many times faster a compiled black box is, EfficientNet-Lite0 at 224 pixels; needs a C++ compiler."""
+    options: dict[str, Any] = {"precision": "bf16", "channels_last": True, "chunk": 8}
+    plain, compiled = (
+        TimmBlackBox(weights="efficientnet_lite0", compile=compile, **options) for compile in (False, True)
+    )
+    inputs = torch.rand(chunks * plain.chunk, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    samples = time_in_turn({"plain": lambda: plain(inputs), "compiled": lambda: compiled(inputs)}, repeats)
+    return ratio(
+        "compiled_speedup", samples["plain"], {"compiled": (1, samples["compiled"])}, target=1.0, bound=">=",
+        label="plain", shapes={"inputs": list(inputs.shape)},
+    )  # fmt: skip

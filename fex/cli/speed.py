@@ -3,6 +3,7 @@
 import importlib
 import json
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fex.atomic import replacing
-from fex.benchmark.instances import attention_memory, dax_memory, dax_overhead, iassa_overhead
+from fex.benchmark.instances import attention_memory, compiled_speedup, dax_memory, dax_overhead, iassa_overhead
 from fex.benchmark.memory import check_count, class_head_memory, folder_memory, memory_ratios
 from fex.benchmark.overhead import harness_overhead
 from fex.benchmark.speed import Figure, make_explainer, one_pass, speedups, weights_or_random
@@ -194,6 +195,8 @@ def run_speed(
         "padding_waste": lambda _repeats, folder: _padding(data, folder),
         "folder_memory": lambda _repeats, folder: _folder(images, folder),
     }
+    if shutil.which("c++") or "compiled_speedup" in (only or ()):
+        steps["compiled_speedup"] = lambda repeats, _folder: [compiled_speedup(repeats)]
     unknown = sorted(set(only or ()) - set(steps))
     if unknown:
         raise ValueError(f"fex-bench speed knows no {', '.join(unknown)}; it measures {', '.join(steps)}.")

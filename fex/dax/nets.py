@@ -22,7 +22,7 @@ def _uniform(shape: tuple[int, ...], fan_in: int, generators: list[torch.Generat
 
 
 def _blocks(x: Tensor, factor: int, groups: int) -> Tensor:
-    """(b, I * C, h f, w f) -> (b, I * f^2 * C, h, w) in channels_last: each block of pixels becomes one of more channels.
+    """(b, I * C, h f, w f) -> (b, I * f^2 * C, h, w), channels_last: a block of pixels becomes one of more channels.
 
     In this order of the channels whole rows of a block are copied at once.
     """
@@ -35,9 +35,9 @@ def _blocks(x: Tensor, factor: int, groups: int) -> Tensor:
 class _Convs(nn.Module):
     """I convolutions of one shape side by side: (b, I * C, h, w) -> (b, I * D, h', w').
 
-    Few channels and large kernels are slow, so it is computed on blocks of pixels as channels: a convolution of stride s,
-    in blocks of o x o outputs, is one of stride 1 with f^2 = (s o)^2 times the channels, o^2 times the outputs and a kernel
-    f times smaller. ``conv(x)`` is ``conv.blocked(conv.blocks(x), size)``.
+    Few channels and large kernels are slow, so it is computed on blocks of pixels as channels: a convolution of stride
+    s, in blocks of o x o outputs, is one of stride 1 with f^2 = (s o)^2 times the channels, o^2 times the outputs and
+    a kernel f times smaller. ``conv(x)`` is ``conv.blocked(conv.blocks(x), size)``.
 
     Args:
         channels: C.
@@ -217,7 +217,7 @@ class StudentNets(nn.Module):
 
 
 def apply_masks(x: Tensor, masks: Tensor) -> Tensor:
-    """x (b, n * 3, h, w) times masks (b, n, h, w), each for all three colours."""
+    """X (b, n * 3, h, w) times masks (b, n, h, w), each for all three colours."""
     # By a product with zeros and ones: in channels_last that is faster than to repeat.
     colours = torch.eye(masks.shape[1], dtype=x.dtype, device=x.device).repeat_interleave(3, dim=1)
     return x * (masks.permute(0, 2, 3, 1) @ colours).permute(0, 3, 1, 2)

@@ -49,8 +49,8 @@ class Sparsity(Regulariser):
     """V1: the area of the mask, and the KL of score histograms (eq. 10, 11).
 
     Args:
-        l1: lambda_1; price of a mask that is 1 everywhere, as a share of the variance of the scores: a share means the same
-            at every resolution and for every black box.
+        l1: lambda_1; price of a mask that is 1 everywhere, as a share of the variance of the scores: the same at every
+            resolution and for every black box.
         kl: lambda_2.
     """
 

@@ -70,16 +70,16 @@ def working_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
 class Perturbations:
     """What one input's neighbourhood is fitted on.
 
-    A perturbed copy is fill + sum over its kept segments of (input - fill) there, so at any coarser resolution what it has
-    beyond its fill is ``kept @ parts``, exactly the average over its pixels. That is what the networks see: what is
-    removed, by a segment or by a mask, is 0.
+    A perturbed copy is fill + sum over its kept segments of (input - fill) there, so at any coarser resolution what it
+    has beyond its fill is ``kept @ parts``, exactly the average over its pixels. That is what the networks see: what
+    is removed, by a segment or by a mask, is 0.
 
     Attributes:
         segments: of the input.
         kept: bool (Q, S); row 0 is the input.
         scores: probability of the target, (Q,), float32.
         weights: gamma, (Q,), float32, mean 1.
-        parts: what each segment adds at the working resolution, (S, 3, h, w), in units of the root mean square of the whole.
+        parts: what each segment adds at the working resolution, (S, 3, h, w), in units of the whole's root mean square.
     """
 
     segments: Segments

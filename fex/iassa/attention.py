@@ -40,8 +40,8 @@ def fuse_levels(levels: Sequence[Tensor], *, normalise: bool = True) -> Tensor:
 def spatial_attention(features: Tensor, values: Tensor, *, scale: float = 1.0, chunk: int = 512) -> Tensor:
     """A S with A = softmax over each row of scale * Phi Phi^T: every place gets the mean of the places like it.
 
-    Attention with the features as queries and keys and the map as values, `chunk` rows at a time and each pair of places
-    once: at 112 x 112 the whole of A would take 630 MB.
+    Attention with the features as queries and keys and the map as values, `chunk` rows at a time and each pair of
+    places once: at 112 x 112 the whole of A would take 630 MB.
 
     Args:
         features: Phi', (L, C), float32: one row a place.
@@ -67,9 +67,12 @@ def spatial_attention(features: Tensor, values: Tensor, *, scale: float = 1.0, c
 
 
 def _attend(features: Tensor, values: Tensor, scale: float, chunk: int) -> Tensor:
-    """exp(scale phi_i phi_j) = G_ij exp((a_i + a_j) / 2), with the Gaussian kernel G_ij = exp(-scale |phi_i - phi_j|^2 / 2)
-    and a_i = scale |phi_i|^2; a_i cancels in row i. G is symmetric, so that half of it is enough, and 1 on its diagonal,
-    so that no row's largest number need be looked for."""  # noqa: D205, D400
+    """The rows' weighted means, by half of a symmetric kernel where their lengths allow it.
+
+    exp(scale phi_i phi_j) = G_ij exp((a_i + a_j) / 2), with the Gaussian G_ij = exp(-scale |phi_i - phi_j|^2 / 2) and
+    a_i = scale |phi_i|^2, which cancels in row i. G is symmetric, so that half of it is enough, and 1 on its
+    diagonal, so that no row's largest number need be looked for.
+    """
     lengths = scale * features.square().sum(1)
     if scale < 0 or float(lengths.max() - lengths.min()) > _RANGE:
         logits = (scale * rows @ features.T for rows in features.split(chunk))

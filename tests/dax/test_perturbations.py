@@ -1,4 +1,4 @@
-"""Perturbed copies at a coarse resolution are the averages of the real ones less their fill; weights are inverse distances."""
+"""Coarse copies are the averages of the real ones less their fill; weights are inverse distances."""
 
 import sys
 from types import ModuleType
