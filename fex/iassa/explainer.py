@@ -141,21 +141,26 @@ class IASSA:
         label = torch.as_tensor(target, dtype=torch.int64, device=inputs.device).reshape(1)
         phi = None if self.attention_features is None else self.attention_features(inputs)
         generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
-        spent, before = 0, None
+        before: Tensor | None = None
+        asked: list[Tensor] = []
+        answers: list[Tensor] = []
         for number in range(self.iterations + 1):
             side, stride = self.schedule.at(number)
             centres = window_centres(size, stride)
             if before is not None:
                 centres = centres_within(centres, highest_activated(before, self.threshold))
+            spent = sum(map(len, asked))
             left = len(centres) if self.budget is None else self.budget - spent
             if left < len(centres):
                 centres = centres[torch.randperm(len(centres), generator=generator)[:left].sort().values]
             if not len(centres):
                 return
             boxes = window_boxes(centres, side, size)
-            scores = self._scores(inputs, label, boxes, size)
+            answers.append(self._scores(inputs, label, boxes, size))
+            asked.append(boxes.to(inputs.device))
             spent += len(boxes)
-            saliency = saliency_sum(boxes.to(inputs.device), scores, size, self.window)
+            # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
+            saliency = saliency_sum(torch.cat(asked), torch.cat(answers), size, self.window)
             attribution = self._attend(saliency, phi)
             change = 1.0 if before is None else relative_change(attribution, before)
             yield Iteration(number, attribution, saliency, side, stride, spent, change)
