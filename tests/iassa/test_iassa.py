@@ -148,7 +148,9 @@ def test_schedules_out_of_range():
 
 
 def test_places_that_no_later_window_covers_keep_what_was_found_there():
-    steps = explainer(black_box(lambda x: looks_at_the_object(x) * 0.8 + 0.1)).explain_instances(white(), 0)[0]
+    steps = explainer(
+        black_box(lambda x: looks_at_the_object(x) * 0.8 + torch.tensor([0.1, 0.1, 0.0]))
+    ).explain_instances(white(), 0)[0]
     assert len(steps) > 2
     corner = [float(step.saliency[-1, 0]) for step in steps]
     assert corner[0] == pytest.approx(0.1, abs=1e-4)  # of class 0 where nothing is seen
