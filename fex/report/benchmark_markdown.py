@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fex.report.tables import LEGEND, markdown_table
+from fex.report.tables import LEGEND, markdown_table, with_interval
 
 __all__ = ["cost_lines", "failures", "markdown_report", "matrix_lines"]
 
@@ -16,7 +16,7 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def _interval(value: float | None, ci95: Sequence[float | None]) -> str:
     if value is None or None in ci95:
         return "–"
-    return f"{value:+.3f} [{ci95[0]:+.3f}, {ci95[1]:+.3f}]"
+    return with_interval(value, ci95, sign="+")  # type: ignore[arg-type]
 
 
 def failures(report: Mapping[str, Any]) -> list[tuple[str, str]]:

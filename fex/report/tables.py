@@ -9,7 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["DIRECTIONS", "LEGEND", "Cell", "cells", "markdown_table", "pivot", "print_table", "text_table"]
+__all__ = [
+    "DIRECTIONS",
+    "LEGEND",
+    "Cell",
+    "cells",
+    "markdown_table",
+    "pivot",
+    "print_table",
+    "text_table",
+    "with_interval",
+]
 
 # Which way a score is better; the others are counts or have no direction.
 DIRECTIONS = {
@@ -38,13 +48,24 @@ LEGEND = f"{BEST} best of its column, {LEVEL} not different from it (paired boot
 REQUIRED = ("method", "protocol", "metric", "value")
 
 
+def with_interval(value: float, interval: Sequence[float] | None = None, *, sign: str = "") -> str:
+    """A value and its interval to three decimals; by powers of ten where those would all be 0.
+
+    Example:
+        >>> with_interval(0.25, (0.2, 0.3)), with_interval(2.5e-5, (2e-5, 3e-5))
+        ('0.250 [0.200, 0.300]', '2.50e-05 [2.00e-05, 3.00e-05]')
+    """
+    numbers = [float(number) for number in (value, *(interval or ()))]
+    form = f"{sign}.2e" if 0 < max(map(abs, numbers)) < 1e-3 else f"{sign}.3f"
+    first, *ends = (f"{number:{form}}" for number in numbers)
+    return f"{first} [{', '.join(ends)}]" if ends else first
+
+
 def _score(row: Mapping[str, Any]) -> str:
     value = row["value"]
     if value is None or math.isnan(value):
         return "–"
-    text, interval = f"{value:.3f}", row.get("ci95")
-    if interval is not None:
-        text += f" [{float(interval[0]):.3f}, {float(interval[1]):.3f}]"
+    text = with_interval(value, row.get("ci95"))
     if row.get("best") is None:
         return text
     return f"{text} {BEST}" if row["best"] == row["method"] else text if row["differs"] else f"{text} {LEVEL}"
