@@ -158,12 +158,11 @@ class IASSA:
             boxes = window_boxes(centres, side, size)
             answers.append(self._scores(inputs, label, boxes, size))
             asked.append(boxes.to(inputs.device))
-            spent += len(boxes)
             # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
             saliency = saliency_sum(torch.cat(asked), torch.cat(answers), size, self.window)
             attribution = self._attend(saliency, phi)
             change = 1.0 if before is None else relative_change(attribution, before)
-            yield Iteration(number, attribution, saliency, side, stride, spent, change)
+            yield Iteration(number, attribution, saliency, side, stride, spent + len(boxes), change)
             if change < self.tolerance:
                 return
             before = attribution
