@@ -71,7 +71,7 @@ class SoundTable:
     ) -> None:
         self.root, self.clips, self.log_mel, self.padding = Path(root), clips, log_mel, padding
         self.waveforms, self.samples = waveforms, round(seconds * log_mel.sample_rate)
-        self.skips = Skips(len(clips))
+        self.skips = Skips(len(clips), "a clip")
         self._kept: dict[int, dict[str, Any]] = {}
 
     @property
@@ -137,6 +137,8 @@ class SoundDataModule(ImageDataModule):
     Raises:
         ValueError: a length of 0.
     """
+
+    noun = "clips"
 
     def __init__(
         self,

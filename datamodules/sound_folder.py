@@ -72,8 +72,20 @@ class SoundFolder(SoundDataModule):
             if row["file"] not in files:
                 raise ValueError(f"{self.annotations} line {number} names {row['file']!r}, which has no label.")
             if row["event"] == self.event:
-                found.setdefault(row["file"], []).append((float(row["start"]), float(row["end"])))
+                found.setdefault(row["file"], []).append(self._interval(row, number))
         return found
+
+    def _interval(self, row: dict[str, str], line: int) -> tuple[float, float]:
+        try:
+            start, end = float(row["start"]), float(row["end"])
+        except (TypeError, ValueError):  # None, where the line is cut off
+            start, end = 1.0, 0.0
+        if not 0 <= start <= end < float("inf"):  # NaN fails too
+            raise ValueError(
+                f"{self.annotations} line {line} has an interval from {row['start']!r} to {row['end']!r}, expected "
+                "seconds with 0 <= start <= end."
+            )
+        return start, end
 
     def setup(self, stage: str) -> None:  # noqa: ARG002
         """Reads both tables, once.

@@ -17,8 +17,8 @@ class DAXModule(InstanceModule):
 
     Args:
         explainer: DAX, or one of its hybrids.
-        together: instances fitted at once; on a GPU several fill it, on a CPU one at a time is as fast, and a run that
-            is stopped loses no more than those under way.
+        together: instances fitted at once, at most a batch: set the data's `batch_size` too. On a GPU several fill it,
+            on a CPU one at a time is as fast, and a run that is stopped loses no more than those under way.
         **options: see `InstanceModule`.
 
     Raises:

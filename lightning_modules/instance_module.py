@@ -5,7 +5,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -13,22 +12,19 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from fex.atomic import replacing
-from fex.audio import LogMel, masked_audio, write_wav
+from fex.audio import LogMel
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.preprocess import Preprocess
-from fex.report.audio import sound_panel
-from fex.report.folder import result_path
-from fex.report.heatmap import normalise
 from fex.report.instances import InstanceStore
 from fex.report.settings import plain_settings
 from fex.report.tables import print_table
 from fex.sampling import pixel_seeds
 from fex.types import Batch
 from lightning_modules.instance_scores import score_tables
+from lightning_modules.instance_sound import keep_sound
 
 __all__ = ["InstanceModule"]
 
@@ -74,6 +70,7 @@ class InstanceModule(pl.LightningModule):
         self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
         self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
         self.sound, self.store = sound, None
+        self._own_writer: Any = None  # of a process that is not the first
 
     @property
     def preprocess(self) -> Preprocess:
@@ -115,6 +112,8 @@ class InstanceModule(pl.LightningModule):
             if "labels" not in batch:
                 raise ValueError("`explain: label` needs labels; this data has none: use `predicted`.")
             return batch["labels"][rows]
+        if clean.shape[1] < 2:
+            raise ValueError("`explain: incorrect` needs a black box of at least 2 classes, this one has 1.")
         # Any class but the predicted one, with equal chances.
         draws = torch.tensor([seed % (clean.shape[1] - 1) for seed in pixel_seeds(inputs, 1)], device=clean.device)
         return draws + (draws >= clean.argmax(1)).long()
@@ -147,13 +146,15 @@ class InstanceModule(pl.LightningModule):
             one = slice(place, place + 1)
             explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
             explanation = replace(explanation, queries=spent, seconds=seconds)
-            scores = self._scores(batch, rows[place], inputs[one], attribution, clean[one])
+            known = (batch, rows[place], inputs[one])
+            scores = self._scores(*known, attribution, clean[one], target[one])
             for number, each in enumerate(self.course_maps(course)):
-                found = self._scores(batch, rows[place], inputs[one], each, clean[one])
+                found = self._scores(*known, each, clean[one], target[one])
                 scores |= {f"course/{number}/{name}": values for name, values in found.items()}
             order = int(batch["index"][rows[place]])
             if self.sound is not None:
-                self._keep_sound(batch, rows[place], explanation)
+                waveform = batch["waveforms"][rows[place]] if "waveforms" in batch else None
+                keep_sound(self.store.folder, explanation, self.sound, waveform)
             self.store.save(names[rows[place]], explanation, scores, order)
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
@@ -176,7 +177,9 @@ class InstanceModule(pl.LightningModule):
             image=image,
         )
 
-    def _scores(self, batch: Batch, row: int, inputs: Tensor, attribution: Tensor, clean: Tensor) -> dict[str, Any]:
+    def _scores(
+        self, batch: Batch, row: int, inputs: Tensor, attribution: Tensor, clean: Tensor, target: Tensor
+    ) -> dict[str, Any]:
         """Components of every protocol for one instance. Masks are read here, after its explanation is finished."""
         if not self.protocols:
             return {}
@@ -190,6 +193,7 @@ class InstanceModule(pl.LightningModule):
             clean,
             None if labels is None else labels[row : row + 1],
             None if masks is None else masks[row : row + 1],
+            target=target,
         )
         return {
             f"{protocol.name}/{name}": values.cpu().float().numpy()
@@ -197,36 +201,33 @@ class InstanceModule(pl.LightningModule):
             for name, values in protocol.evaluate(self.black_box, data).items()
         }
 
-    def _keep_sound(self, batch: Batch, row: int, explanation: Explanation) -> None:
-        """Picture and masked sound, beside the other results."""
-        assert self.sound is not None
-        assert self.store is not None
-        assert explanation.image is not None
-        stem = self.store.folder / result_path(PurePath(explanation.source), 1, 1)
-        seconds = explanation.size[1] * self.sound.hop / self.sound.sample_rate
-        panel = sound_panel(
-            explanation.image[0].cpu(),
-            explanation.grid,
-            seconds=seconds,
-            title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
-        )
-        with replacing(stem.with_name(f"{stem.name}.sound.png")) as part:
-            panel.save(part, "PNG")
-        if "waveforms" in batch:
-            mask = torch.from_numpy(normalise(explanation.grid))
-            masked = masked_audio(batch["waveforms"][row].cpu(), mask, self.sound)
-            write_wav(stem.with_name(f"{stem.name}.masked.wav"), masked, self.sound.sample_rate)
-
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:
             return
-        for logger in self.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                self.log_course(logger.experiment, name, course)
+        for writer in self._writers():
+            self.log_course(writer, name, course)
+
+    def on_predict_start(self) -> None:
+        """Lightning's logger writes in the first process alone; the others write what they explain beside it."""
+        if self.trainer.world_size == 1:
+            return
+        folder = self.trainer.log_dir  # asks all processes
+        if not self.trainer.is_global_zero and any(isinstance(each, TensorBoardLogger) for each in self.loggers):
+            from torch.utils.tensorboard import SummaryWriter  # takes a second
+
+            self._own_writer = SummaryWriter(folder, filename_suffix=f".rank{self.global_rank}")
+
+    def _writers(self) -> list[Any]:
+        if self._own_writer is not None:
+            return [self._own_writer]
+        return [logger.experiment for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
     def on_predict_end(self) -> None:
         """The first process writes table, gallery and scores of all finished instances."""
         assert self.store is not None
+        if self._own_writer is not None:
+            self._own_writer.close()
+            self._own_writer = None
         self.trainer.strategy.barrier()
         if not self.trainer.is_global_zero:
             return

@@ -20,16 +20,31 @@ class GracefulStop(pl.Callback):
     `last.ckpt` in its folder, from where `--ckpt_path` goes on as if nothing had happened. With several processes a
     signal to one of them is enough. The exit code is 128 + the signal's number, as shells have it; a second Ctrl-C
     stops at once, without saving.
+
+    A run of a per-instance explainer stops at once: one instance may take minutes, and each that is finished is a file.
     """
 
     def __init__(self) -> None:
         self.asked: int | None = None
+        self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over the signals; only a main thread may."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over the signals where instances are explained one by one."""
+        if getattr(pl_module, "per_instance", False) and threading.current_thread() is threading.main_thread():
+            self._process = os.getpid()
+            self._before = {number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader process, which inherits this; its owner ends it
+            raise KeyboardInterrupt
+        os.write(2, b"\nStopped. What is finished is kept: the same command goes on from there.\n")
+        raise SystemExit(128 + number)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked == number == signal.SIGINT:
@@ -65,6 +80,10 @@ class GracefulStop(pl.Callback):
         path = _last_path(trainer)
         if path is not None and getattr(trainer.checkpoint_callback, "save_last", False) and not trainer.fast_dev_run:
             trainer.save_checkpoint(path)
+        self._restore()
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gives the signals back."""
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

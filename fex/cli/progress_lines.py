@@ -49,7 +49,9 @@ class ProgressLines(ProgressBar):
             for name, value in numbers.items()
         )
         left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total < float("inf") else ""
-        self.print(f"{what}: {done} of {total:.0f} batches, {rate:.2f} batches/s{left}{values}")
+        # A stream of pictures does not know its length.
+        of = f" of {total:.0f}" if total < float("inf") else ""
+        self.print(f"{what}: {done}{of} batches, {rate:.2f} batches/s{left}{values}")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""

@@ -94,7 +94,7 @@ class DeletionInsertion(Protocol):
         """Both curves (B, S); spends 2 queries an instance and step."""
         data.check_images(self.name)
         curve = {"fractions": self.fractions, "seed": seed}
-        common = (data.inputs, data.maps, data.clean.argmax(1), data.clean)
+        common = (data.inputs, data.maps, data.explained, data.clean)
         return {
             "deletion_curve": deletion_curve(black_box, self.deleted, *common, **curve),  # type: ignore[arg-type]
             "insertion_curve": insertion_curve(black_box, self.inserted_into, *common, **curve),  # type: ignore[arg-type]
@@ -134,10 +134,9 @@ class RegionDeletion(Protocol):
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """The curve (B, S); spends a query an instance and level."""
         data.check_images(self.name)
-        target = data.clean.argmax(1)
         return {
             "deletion_curve": region_deletion_curve(
-                black_box, self.removal, data.inputs, data.maps, target, levels=self.levels, seed=seed
+                black_box, self.removal, data.inputs, data.maps, data.explained, levels=self.levels, seed=seed
             )
         }
 

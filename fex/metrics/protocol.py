@@ -39,6 +39,7 @@ class Attributed:
         explain: the explainer, for protocols that ask it about other inputs or classes, or None.
         explain_box: the same method built anew around another black box, for protocols that change the box; None
             where the method looks at no box, or cannot be built anew.
+        target: explained classes (B,), or None: the predicted ones.
     """
 
     inputs: Tensor
@@ -51,6 +52,12 @@ class Attributed:
     words: Tensor | None = None
     explain: Explain | None = None
     explain_box: Callable[[BlackBox], Explain] | None = None
+    target: Tensor | None = None
+
+    @property
+    def explained(self) -> Tensor:
+        """The explained classes (B,)."""
+        return self.clean.argmax(1) if self.target is None else self.target
 
     def check_images(self, protocol: str) -> None:
         """For protocols of images.

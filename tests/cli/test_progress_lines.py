@@ -42,3 +42,22 @@ def test_total_of_an_epoch(capsys):
 def test_total_does_not_shrink_when_the_steps_end_the_training(capsys):
     expected = [("1", str(i), "6") for i in range(1, 7)] + [("2", str(i), "3") for i in range(1, 4)]
     assert lines(capsys, max_epochs=-1, max_steps=9) == expected
+
+
+class Pictures(torch.utils.data.IterableDataset):
+    """A stream: it has no length."""
+
+    def __iter__(self):
+        return iter(torch.arange(2.0))
+
+
+class Same(Line):
+    def predict_step(self, batch, batch_idx):
+        return batch
+
+
+def test_a_stream_without_a_length_has_no_total(capsys):
+    trainer = pl.Trainer(accelerator="cpu", logger=False, callbacks=[ProgressLines(seconds=0.0)])
+    trainer.predict(Same(), DataLoader(Pictures(), batch_size=1))
+    told = re.findall(r"predict: (.*?),", capsys.readouterr().out)
+    assert told == ["1 batches", "2 batches"]

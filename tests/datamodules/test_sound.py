@@ -70,7 +70,9 @@ def test_unreadable_silent_and_short_clips(tmp_path, caplog):
     assert (bad["valid"], silent["valid"]) == (False, True)
     assert not silent["inputs"].any()
     assert data.skipped["test"] == 1
-    assert "5-0.wav" in caplog.text
+    assert "Skipped a clip that cannot be read: audio/5-0.wav" in caplog.text
+    data.teardown("test")
+    assert "1 clips of the test data could not be read" in caplog.text
 
 
 def test_errors_of_esc10(tmp_path):
@@ -104,6 +106,10 @@ def test_errors_of_annotated_folders(tmp_path):
         csv.writer(file).writerow(["who.wav", 0, 1, "cough"])
     with pytest.raises(ValueError, match="line 14 names 'who.wav', which has no label"):
         SoundFolder(str(root), "cough", 1.0).setup("fit")
+    for start, end in (("x", "1"), ("0.5", "0.2"), ("-1", "2"), ("nan", "1"), ("0", "")):
+        (root / "annotations.csv").write_text(f"file,start,end,event\n0.wav,{start},{end},cough\n")
+        with pytest.raises(ValueError, match=f"annotations.csv line 2 has an interval from '{start}' to '{end}'"):
+            SoundFolder(str(root), "cough", 1.0).setup("fit")
     (root / "annotations.csv").write_text("file,start\n0.wav,1\n")
     with pytest.raises(ValueError, match="no column end, event"):
         SoundFolder(str(root), "cough", 1.0).setup("fit")

@@ -1,6 +1,7 @@
 """DAX and IASSA over a data set: resume, scores, which class, which instances, sound; poisoned masks are not read."""
 
 import json
+import warnings
 
 import lightning.pytorch as pl
 import numpy as np
@@ -233,3 +234,42 @@ def test_sound_has_a_picture_and_masked_sound(tmp_path):
     run(DAXModule(dax(), output=str(tmp_path), sound=mel), data)
     assert (tmp_path / "folder" / "2.jpg.sound.png").is_file()
     assert (tmp_path / "folder" / "2.jpg.masked.wav").stat().st_size == 44 + 2 * 15 * 32
+
+
+def test_the_explained_class_is_scored(tmp_path):
+    """Class 2, the label of two, is never predicted: its accuracy is 0 at every step."""
+    module = DAXModule(dax(), output=str(tmp_path), explain="label", only="wrong", protocols=["dax", "rise"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*keep one score whatever is removed")
+        run(module)
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [(row["protocol"], row["metric"], row["value"]) for row in rows] == [
+        ("dax", "deletion_auc", 0.0),
+        ("rise", "deletion_auc", 0.0),
+        ("rise", "insertion_auc", 0.0),
+    ]
+
+
+def test_nan_scores_end_the_run_and_cost_no_finished_instance(tmp_path):
+    explainer, calls = dax(), []
+
+    def breaks(x):
+        calls.append(len(x))
+        return score(x) if len(calls) < 5 else score(x) * torch.nan
+
+    explainer.black_box = CallableBlackBox(breaks, num_classes=3, preprocess=Preprocess(SIZE, SIZE), name="halves")
+    with pytest.raises(ValueError, match="NaN or infinite scores"):
+        run(DAXModule(explainer, output=str(tmp_path)))
+    assert calls == [1, 40, 2, 40, 40]  # by batch: clean predictions, and the samples of each instance
+    assert instances(tmp_path) == ["0.jpg.npz", "2.jpg.npz"]
+    run(DAXModule(dax(), output=str(tmp_path)))
+    assert len(instances(tmp_path)) == 5
+
+
+def test_a_box_of_one_class_has_no_incorrect_one(tmp_path):
+    explainer = dax()
+    explainer.black_box = CallableBlackBox(
+        lambda x: torch.ones(len(x), 1), num_classes=1, preprocess=Preprocess(SIZE, SIZE)
+    )
+    with pytest.raises(ValueError, match="at least 2 classes, this one has 1"):
+        run(DAXModule(explainer, output=str(tmp_path), explain="incorrect"))

@@ -5,6 +5,8 @@ import json
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
 from datamodules.loader import table_loader
@@ -37,8 +39,9 @@ class Sharded(pl.LightningDataModule):
 
 def explain(folder):
     module = DAXModule(dax(), output=f"{folder}/out", protocols=["dax-iou"])
+    logger = TensorBoardLogger(folder, name="tb", version="")
     trainer = FexTrainer(
-        accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
+        accelerator="cpu", devices=2, strategy="ddp", logger=logger, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=Sharded())
@@ -57,6 +60,13 @@ def test_every_instance_is_explained_once(folder):
     assert found == [f"{index}.jpg.npz" for index in (0, 2, 3, 4, 5)]
     queries = [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
     assert sorted(queries) == [2 * 41, 3 * 41]  # 40 samples and the clean prediction each
+
+
+def test_the_course_of_each_instance_is_logged_by_the_process_that_explains_it(folder):
+    files = list((folder / "tb").glob("events*"))
+    assert len(files) == 2
+    found = {tag for file in files for tag in EventAccumulator(str(file)).Reload().Tags()["images"]}
+    assert found == {f"folder/{index}.jpg/mask" for index in (0, 2, 3, 4, 5)}
 
 
 def test_one_report_has_them_all(folder):

@@ -1,5 +1,7 @@
 """Protocols of RISE, DAX and IASSA on a black box whose answers are known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -155,3 +157,11 @@ def test_components_have_the_width_they_promise(name):
     widths = {key: 1 if value.ndim == 1 else value.shape[1] for key, value in found.items()}
     assert widths == dict(protocol.components)
     assert set(protocol.describe(PatchGrid(4, 4))) == {"removal", "unit"}
+
+
+def test_the_explained_class_is_scored_where_it_is_not_the_predicted_one():
+    maps = torch.rand(2, SIZE, SIZE)
+    predicted, other = data(maps), replace(data(maps), target=torch.tensor([1, 1]))
+    for name, key in (("rise", "deletion_curve"), ("rise", "insertion_curve"), ("dax", "deletion_curve")):
+        first, second = (get_protocol(name).evaluate(box(), each)[key] for each in (predicted, other))
+        torch.testing.assert_close(second, 1 - first, atol=1e-5, rtol=0)  # the other of two classes

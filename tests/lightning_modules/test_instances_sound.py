@@ -1,0 +1,80 @@
+"""DAX and IASSA on clips with annotated events, explained for a BLSTM: the form of Coswara and DiCOVA."""
+
+import csv
+import json
+import wave
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules import SoundFolder
+from fex.audio import write_wav
+from fex.backbones import build_timm
+from fex.black_box import load_black_box
+from fex.dax import DAX, FitSettings, Grid
+from fex.iassa import IASSA, WindowSchedule
+from fex.preprocess import Preprocess
+from fex.removal import Silence
+from fex.weights import save_black_box
+from lightning_modules import DAXModule, IASSAModule
+from tests.datamodules.sounds import MEL, RATE, coswara_folder
+from tests.lightning_modules.test_instances import run
+
+pytest.importorskip("soundfile")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Six clips, all to be explained; one silent, one shorter than a window, one that is no sound."""
+    root = coswara_folder(tmp_path_factory.mktemp("sound") / "clips")
+    write_wav(root / "3.wav", torch.zeros(RATE), RATE)
+    write_wav(root / "4.wav", torch.ones(MEL.n_fft // 4) * 0.5, RATE)
+    (root / "5.wav").write_bytes(b"no sound")
+    rows = list(csv.DictReader((root / "labels.csv").open()))
+    with (root / "labels.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["file", "label", "split"])
+        table.writeheader()
+        table.writerows({**row, "split": "test"} for row in rows)
+    return root
+
+
+@pytest.fixture
+def blstm(tmp_path):
+    arguments = {"num_classes": 2, "mels": MEL.mels, "segment": 10, "hop": 5, "hidden": 4, "layers": 1}
+    meta = {
+        "model": "mel_blstm", "model_args": arguments, "class_names": ["healthy", "positive"],
+        "preprocess": Preprocess(MEL.mels, MEL.frames(RATE)).to_dict(), "mean": [0.0] * 3, "std": [1.0] * 3,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    save_black_box(tmp_path / "blstm.safetensors", build_timm("mel_blstm", arguments), meta)
+    return load_black_box(str(tmp_path / "blstm.safetensors"))
+
+
+@pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed")  # the silent clip
+@pytest.mark.parametrize("method", ["dax", "iassa"])
+def test_annotated_clips_are_explained_and_scored_in_time(method, clips, blstm, tmp_path):
+    options = {"output": str(tmp_path / "out"), "explain": "label", "protocols": ["interval-iou"], "sound": MEL}
+    if method == "dax":
+        fit = FitSettings(mask_kernel=3, mask_width=2, student_width=2, hidden=4, max_epochs=1)
+        explainer = DAX(blstm, Silence(), Grid(2, 8), num_samples=20, resolution=12, fit=fit)
+        module = DAXModule(explainer, **options)
+    else:
+        schedule = WindowSchedule(window=8, stride=4, min_window=2)
+        module = IASSAModule(IASSA(blstm, None, Silence(), schedule=schedule, iterations=1), **options)
+    run(module, SoundFolder(str(clips), "cough", 1.0, log_mel=MEL, waveforms=True, batch_size=2))
+    out = tmp_path / "out"
+    assert sorted(path.name for path in (out / "instances").glob("*.npz")) == [f"{i}.wav.npz" for i in range(5)]
+    for index in range(5):
+        assert (out / f"{index}.wav.sound.png").is_file()
+        with wave.open(str(out / f"{index}.wav.masked.wav")) as sound:
+            assert (sound.getframerate(), sound.getnframes()) == (RATE, RATE)
+        with np.load(out / "instances" / f"{index}.wav.npz") as data:
+            assert data["attribution"].shape == (MEL.mels, MEL.frames(RATE))
+            assert np.isfinite(data["attribution"]).all()
+            assert json.loads(str(data["meta"]))["target"]["name"] == ["healthy", "positive"][index % 2]
+            if (method, index) == ("dax", 3):
+                assert not data["attribution"].any()  # silence has nothing to explain
+    rows = {row["metric"]: row for row in json.loads((out / "report.json").read_text())["rows"]}
+    assert rows["iou"]["n"] == 5
+    assert 0 <= rows["iou"]["value"] <= 1
