@@ -115,7 +115,7 @@ class TextDataModule(DataModule, ABC):
             self._numbered(table),
             table.rationales,
             table.names,
-            keep_texts=stage == "predict",
+            keep_texts=stage in ("test", "predict"),
         )
         for name, reason in table.broken[:5]:
             log.warning("Skipped a text that cannot be read: %s (%s).", name, reason)

@@ -43,7 +43,8 @@ class Evaluation:
             by this protocol and the clean prediction), removal, unit.
         scores: the instances behind the rows, by protocol.
         errors: what went wrong: by protocol, or under "" where the method itself failed.
-        maps: of the first instances (b, H, W), float32, or None.
+        maps: of the first instances, (b, H, W) or, of texts, (b, L) with zeros after short ones, float32; or None.
+        clean: the box's probabilities of the same instances (b, C), or None.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Evaluation:
     scores: dict[str, ProtocolScores]
     errors: dict[str, Exception] = field(default_factory=dict)
     maps: Tensor | None = None
+    clean: Tensor | None = None
 
 
 def make_rows(

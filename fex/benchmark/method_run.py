@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Cost, Evaluation, make_rows
@@ -22,7 +23,7 @@ from fex.types import Explainer
 
 __all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store"]
 
-PICTURES = 8  # instances whose maps are kept, for the picture grid
+PICTURES = 8  # instances whose maps are kept, to be shown
 LONGEST_PROFILE = 10.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
 
 
@@ -98,6 +99,11 @@ class Rows:
         """Images (B, 3, H, W), or token ids (B, L)."""
         return self.tensors["inputs"]
 
+    @property
+    def shown(self) -> int:
+        """How many of them, from the first on, have their maps kept."""
+        return min(max(0, PICTURES - self.number), len(self.inputs))
+
 
 @dataclass
 class MethodRun:
@@ -114,6 +120,7 @@ class MethodRun:
     scores: dict[str, ProtocolScores] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
     maps: list[Tensor] = field(default_factory=list)
+    clean: list[Tensor] = field(default_factory=list)
     warm: bool = False
     rebuilt: dict[BlackBox, Explain] = field(default_factory=dict)
 
@@ -131,7 +138,8 @@ class MethodRun:
         store, key = self.setting.store, self.candidate.key
         record = store.results.load(key, rows.key) if store is not None else None
         missing = [each for each in self.scores if record is None or each not in record.components]
-        if missing or record is None:
+        complete = record is not None and not missing and record.mapped >= rows.shown
+        if record is None or not complete:
             try:
                 record = self._work(rows, record, missing)
             except Exception as error:  # whatever a method of anybody's raises; the others go on
@@ -140,7 +148,7 @@ class MethodRun:
             if store is not None:
                 store.results.save(key, rows.key, record)
         self._add(record, rows)
-        return not missing
+        return complete
 
     def _work(self, rows: Rows, record: Record | None, missing: list[str]) -> Record:
         box, explainer = self.setting.black_box, self.candidate.explainer
@@ -159,8 +167,8 @@ class MethodRun:
             seconds, queries = time.perf_counter() - start, box.queries - before
         if record is None:  # otherwise the first measurement stands
             record = Record(len(rows.inputs), queries, seconds)
-            shown = max(0, PICTURES - rows.number)
-            record.maps = maps[:shown].float().cpu() if shown and maps.ndim == 3 else None
+        if rows.shown:
+            record.maps = maps[: rows.shown].float().cpu()
         data = self._attributed(rows, scores, maps)
         for key in missing:
             before, protocol = box.queries, self.setting.protocols[key]
@@ -219,8 +227,9 @@ class MethodRun:
             scores.update(record.components[key], index)
             spent = self.cost.evaluation.get(scores.protocol.name, 0) + record.evaluation[key]
             self.cost.evaluation[scores.protocol.name] = spent
-        if record.maps is not None and rows.number < PICTURES:
-            self.maps.append(record.maps)
+        if record.maps is not None and rows.shown:
+            self.maps.append(record.maps[: rows.shown])
+            self.clean.append(rows.clean[: rows.shown].float().cpu())
 
     def finish(self, resamples: int) -> Evaluation:
         """Rows, or nothing but what went wrong."""
@@ -229,4 +238,8 @@ class MethodRun:
             return Evaluation(name, [], {}, self.errors)
         scores = {each.protocol.name: each for each in self.scores.values()}
         rows = make_rows(name, scores, self.cost, self.setting.features, resamples=resamples, seed=self.setting.seed)
-        return Evaluation(name, rows, scores, self.errors, torch.cat(self.maps) if self.maps else None)
+        if not self.maps:
+            return Evaluation(name, rows, scores, self.errors)
+        longest = max(each.shape[-1] for each in self.maps)  # batches of texts differ in length
+        maps = [pad(each, (0, longest - each.shape[-1])) for each in self.maps]
+        return Evaluation(name, rows, scores, self.errors, torch.cat(maps), torch.cat(self.clean))

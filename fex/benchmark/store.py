@@ -28,7 +28,7 @@ class Record:
         seconds: that they took.
         components: of each protocol, by its key, (B,) or (B, D), float32, on the CPU.
         evaluation: queries that each protocol spent on the batch, by its key.
-        maps: of the first instances, for pictures: (b, h, w), float32, or None.
+        maps: of the first instances, to be shown: (b, h, w), or (b, L) of texts, float32, or None.
     """
 
     instances: int
@@ -37,6 +37,11 @@ class Record:
     components: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     evaluation: dict[str, int] = field(default_factory=dict)
     maps: Tensor | None = None
+
+    @property
+    def mapped(self) -> int:
+        """How many instances have their maps."""
+        return 0 if self.maps is None else len(self.maps)
 
 
 class ResultStore:

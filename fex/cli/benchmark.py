@@ -4,23 +4,22 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from torch import Tensor
 
 from fex.atomic import replacing
 from fex.benchmark.build import box_key, build_candidate
 from fex.benchmark.cost import training_cost
 from fex.benchmark.fingerprint import package_versions
-from fex.benchmark.method_run import PICTURES
 from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explainers
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
+from fex.black_box import BlackBox
+from fex.cli.first_inputs import explained_texts, first_inputs
 from fex.cli.progress import progress
 from fex.metrics.protocols import get_protocol
 from fex.report.benchmark_markdown import failures, markdown_report
@@ -67,24 +66,6 @@ def _size(data: Any, limit: int | None) -> int | None:
     except (AttributeError, KeyError, TypeError):
         return limit
     return total if limit is None else min(total, limit)
-
-
-def _first(data: Any, limit: int | None) -> tuple[list[Tensor], list[str]]:
-    """The inputs of the picture grid and their names; none where the inputs are no pictures."""
-    count = PICTURES if limit is None else min(PICTURES, limit)
-
-    def each() -> Iterator[tuple[Tensor, str]]:
-        for batch in data.test_dataloader():
-            inputs = batch["inputs"]
-            if not isinstance(inputs, Tensor) or inputs.ndim != 4 or inputs.shape[1] != 3:
-                return
-            index = batch.get("index", torch.arange(len(inputs)))
-            keep = batch.get("valid", torch.ones(len(inputs), dtype=torch.bool))
-            for row in keep.nonzero().flatten().tolist():
-                yield inputs[row], f"#{int(index[row])}"
-
-    rows = list(islice(each(), count))
-    return [image for image, _ in rows], [title for _, title in rows]
 
 
 def _named(pattern: re.Pattern[str], methods: Mapping[str, Any]) -> list[str]:
@@ -160,7 +141,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "methods": methods,
     }
     draw_curves({each.method: each.scores for each in evaluations}, output)
-    _write(output, report, config, data, {e.method: e.maps for e in evaluations if e.maps is not None})
+    _write(output, report, config, data, evaluations, black_box)
     return report
 
 
@@ -171,15 +152,31 @@ def _removal(explainer: Any) -> str | None:
     return removal if isinstance(removal, str) else getattr(removal, "name", None)
 
 
-def _write(output: Path, report: dict[str, Any], config: Namespace, data: Any, maps: Mapping[str, Tensor]) -> None:
+def _write(
+    output: Path,
+    report: dict[str, Any],
+    config: Namespace,
+    data: Any,
+    evaluations: Sequence[Evaluation],
+    black_box: BlackBox,
+) -> None:
     with replacing(output / "report.json") as part:
         part.write_text(json.dumps(report, indent=1, allow_nan=False))
     with replacing(output / "report.md") as part:
         part.write_text(markdown_report(report, config.show), encoding="utf-8")
-    images, titles = _first(data, config.limit)
-    shown = {name: values[: len(images)].numpy() for name, values in maps.items() if len(values) >= len(images)}
-    write_benchmark_page(output / "report.html", report, images=images, titles=titles, maps=shown)
-    if len(images) and shown:
+    first = first_inputs(data, config.limit)
+    mapped = [e for e in evaluations if e.maps is not None and len(e.maps) >= len(first)]
+    images = [each.inputs for each in first if each.is_picture]
+    shown = {e.method: e.maps[: len(images)].numpy() for e in mapped if e.maps is not None}
+    write_benchmark_page(
+        output / "report.html",
+        report,
+        images=images,
+        titles=[each.title for each in first if each.is_picture],
+        maps=shown if images else {},
+        texts=explained_texts(first, mapped, black_box, data._preprocess),
+    )
+    if images and shown:
         write_picture_grid(output / "pictures.png", images, shown)
     write_hparams(output / "tensorboard", report)
 

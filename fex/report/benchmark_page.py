@@ -14,6 +14,7 @@ from fex.report.page import PAGE_START, data_uri
 from fex.report.picture_grid import picture_rows
 from fex.report.svg import DASHES, PALETTE, line_chart
 from fex.report.tables import LEGEND, Cell, cells
+from fex.report.text_grid import TEXT_GRID_STYLE, TextRow, text_grid
 
 __all__ = ["benchmark_page", "write_benchmark_page"]
 
@@ -37,7 +38,7 @@ svg .l {{ fill: none; stroke-width: 2 }} svg .l:hover {{ stroke-width: 5 }}
 .key {{ display: flex; flex-wrap: wrap; gap: .2rem 1rem }} .key svg {{ width: 2rem; height: .8rem; background: none }}
 .grid td, .grid th {{ border: 0; padding: .15rem; text-align: center }}
 .grid img {{ display: block; border-radius: .3rem }}
-</style></head><body>
+{texts}</style></head><body>
 <h1>{title}</h1>
 """
 )
@@ -132,6 +133,7 @@ def benchmark_page(
     images: Sequence[ArrayLike] = (),
     titles: Sequence[str] = (),
     maps: Mapping[str, Sequence[ArrayLike]] | None = None,
+    texts: Sequence[TextRow] = (),
 ) -> str:
     """HTML of a whole report.
 
@@ -140,6 +142,7 @@ def benchmark_page(
         images: the first inputs (3, H, W), RGB in [0, 1].
         titles: one an image.
         maps: by method, one map (h, w) an image.
+        texts: the first inputs where they are texts, each with its explanation by every method.
 
     Raises:
         ValueError: numbers of images, titles and maps that do not agree.
@@ -149,7 +152,8 @@ def benchmark_page(
         counts = {name: len(values) for name, values in maps.items()}
         raise ValueError(f"Got {len(images)} images, {len(titles)} titles and maps {counts}, expected as many of each.")
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    parts = [_HEAD.format(title=escape(f"Explainers of {report['black_box']}"))]
+    title = escape(f"Explainers of {report['black_box']}")
+    parts = [_HEAD.format(title=title, texts=TEXT_GRID_STYLE if texts else "")]
     parts.append(f"<p>Data: {escape(report['data'])}; seed {report['seed']}; {escape(versions)}.</p>\n")
     parts += [f'<p class="warning">{escape(warning)}</p>\n' for warning in report["warnings"]]
     if report["rows"]:
@@ -167,12 +171,12 @@ def benchmark_page(
         name = escape(f"{protocol} {metric.replace('_', ' ')}")
         parts += [f"<h2>Removal of training × of evaluation: {name}</h2>", _table(header, _plain(lines))]
     methods = list(dict.fromkeys(row["method"] for row in report["rows"] if row["value"] is not None))
-    parts += [_charts(report["curves"], methods), _pictures(images, titles, maps), _SCRIPT]
+    parts += [_charts(report["curves"], methods), _pictures(images, titles, maps), text_grid(texts), _SCRIPT]
     return "".join(parts)
 
 
-def write_benchmark_page(path: str | Path, report: Mapping[str, Any], **pictures: Any) -> None:
+def write_benchmark_page(path: str | Path, report: Mapping[str, Any], **inputs: Any) -> None:
     """Writes `benchmark_page`; the file appears whole or not at all."""
-    page = benchmark_page(report, **pictures)
+    page = benchmark_page(report, **inputs)
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")

@@ -15,9 +15,11 @@ PAGE_START = """<!DOCTYPE html>
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #6e6e74; --line: #d9d9de; --card: #f6f6f8 }}
+:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #6e6e74; --line: #d9d9de; --card: #f6f6f8;
+  --heat: .85 }}
 @media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #141416; --ink: #ececf0; --faint: #9a9aa2; --line: #34343a; --card: #1e1e22 }} }}
+  :root {{ --paper: #141416; --ink: #ececf0; --faint: #9a9aa2; --line: #34343a; --card: #1e1e22;
+    --heat: .65 }} }}
 body {{ margin: 0 auto; padding: 1rem; max-width: 100rem; background: var(--paper); color: var(--ink);
   font: 15px/1.4 system-ui, sans-serif }}
 h1 {{ font-size: 1.3rem; margin: 0 }}

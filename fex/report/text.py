@@ -1,8 +1,9 @@
 """Coloured words: on self-contained pages, and in the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.text import Text as RichText
 
@@ -10,7 +11,16 @@ from fex.atomic import replacing
 from fex.report.html import Card, Kind, page_foot, page_head
 from fex.text_explanation import TextExplanation, Word
 
-__all__ = ["TEXTS", "terminal_text", "text_card", "write_text_page"]
+__all__ = [
+    "TEXTS",
+    "beyond_limit",
+    "displayable",
+    "score_range",
+    "terminal_text",
+    "text_card",
+    "words_html",
+    "write_text_page",
+]
 
 TEXTS = Kind(
     "texts",
@@ -24,6 +34,15 @@ _STEPS = 5  # shades in the terminal
 _UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
 
 
+class _Piece(NamedTuple):
+    """Characters of one part of a text, the word that they are (None between words), and its strength in [0, 1]."""
+
+    part: int
+    characters: str
+    word: Word | None = None
+    strength: float = 0.0
+
+
 def strengths(words: Sequence[Word]) -> list[float]:
     """Scores scaled to [0, 1] by their own range; all 0 where they are equal."""
     scores = [word.score for word in words]
@@ -31,8 +50,13 @@ def strengths(words: Sequence[Word]) -> list[float]:
     return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
 
 
-def _pieces(explanation: TextExplanation) -> Iterable[tuple[int, str, Word | None, float]]:
-    """The text cut up: (part, characters, the word they are or None, its strength); put together they are the text."""
+def displayable(text: str) -> str:
+    """The text without what a page cannot hold; not escaped yet."""
+    return text.translate(_UNFIT)
+
+
+def _pieces(explanation: TextExplanation) -> Iterator[_Piece]:
+    """The text cut up; put together, the pieces are the text."""
     words = explanation.word_scores()
     shown = strengths(words)
     for part, text in enumerate(explanation.texts):
@@ -41,37 +65,68 @@ def _pieces(explanation: TextExplanation) -> Iterable[tuple[int, str, Word | Non
             if word.part != part:
                 continue
             if word.start > place:
-                yield part, text[place : word.start], None, 0.0
-            yield part, text[max(place, word.start) : word.end], word, strength
+                yield _Piece(part, text[place : word.start])
+            yield _Piece(part, text[max(place, word.start) : word.end], word, strength)
             place = max(place, word.end)
         if place < len(text):
-            yield part, text[place:], None, 0.0
+            yield _Piece(part, text[place:])
 
 
-def _words_html(explanation: TextExplanation) -> str:
-    found, last = [], 0
-    for part, characters, word, strength in _pieces(explanation):
+def _first_pieces(explanation: TextExplanation, longest: int | None) -> Iterator[_Piece]:
+    """Whole pieces up to `longest` characters, and " …" where more follow; a longer first one is cut itself."""
+    room = longest
+    for piece in _pieces(explanation):
+        if room is not None and len(piece.characters) > room:
+            if room == longest:
+                yield piece._replace(characters=piece.characters[:room])
+            yield _Piece(piece.part, " …")
+            return
+        yield piece
+        room = None if room is None else room - len(piece.characters)
+
+
+def words_html(explanation: TextExplanation, longest: int | None = None) -> tuple[str, int]:
+    """A paragraph with coloured words, and how many words it shows.
+
+    The strongest of all words has the full colour, also where it is not shown.
+
+    Args:
+        explanation: of one text.
+        longest: characters shown of a long text; None shows it whole.
+    """
+    found, last, count = [], 0, 0
+    for part, characters, word, strength in _first_pieces(explanation, longest):
         if part != last:
             found.append("<hr>")
             last = part
-        shown = escape(characters.translate(_UNFIT))
+        shown = escape(displayable(characters))
         if word is None:
             found.append(shown)
         else:
-            colour = f"rgb({_ACCENT[0]} {_ACCENT[1]} {_ACCENT[2]} / {strength * 0.85:.2f})"
+            count += 1
+            colour = f"rgb({_ACCENT[0]} {_ACCENT[1]} {_ACCENT[2]} / calc({strength:.2f} * var(--heat, .85)))"
             found.append(
                 f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">{shown}</span>'
             )
     # dir=auto: right-to-left texts are shown from the right
-    return f'<p dir="auto" style="white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere">{"".join(found)}</p>'
+    style = "white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere"
+    return f'<p dir="auto" style="{style}">{"".join(found)}</p>', count
+
+
+def score_range(explanation: TextExplanation) -> str:
+    """The smallest and the largest score of its words."""
+    scores = [word.score for word in explanation.word_scores()]
+    return f"{min(scores):.3g} … {max(scores):.3g}"
 
 
 def _numbers(explanation: TextExplanation) -> str:
     """The class's probability and whose it is, and the range of the scores."""
-    scores = [word.score for word in explanation.word_scores()]
-    return (
-        f"p = {explanation.probability:.3f} ({explanation.estimated_by}) · scores {min(scores):.3g} … {max(scores):.3g}"
-    )
+    return f"p = {explanation.probability:.3f} ({explanation.estimated_by}) · scores {score_range(explanation)}"
+
+
+def beyond_limit(explanation: TextExplanation) -> str:
+    """What is said of tokens that were not looked at; "" where there are none."""
+    return f"{explanation.cut:,} tokens beyond the limit were cut off" if explanation.cut else ""
 
 
 def text_card(explanations: Sequence[TextExplanation]) -> Card:
@@ -81,11 +136,11 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
         explanations: of one text, at least one.
     """
     first = explanations[0]
-    name = escape((first.source or "text").translate(_UNFIT))
-    note = f" <span>· {first.cut:,} tokens beyond the limit were cut off</span>" if first.cut else ""
+    name = escape(displayable(first.source or "text"))
+    note = f" <span>· {beyond_limit(first)}</span>" if first.cut else ""
     figures = "".join(
         '<figure style="max-width:none;flex-basis:100%"><figcaption>'
-        f"{escape(e.target_name)} <span>{escape(_numbers(e))}</span></figcaption>{_words_html(e)}</figure>"
+        f"{escape(e.target_name)} <span>{escape(_numbers(e))}</span></figcaption>{words_html(e)[0]}</figure>"
         for e in explanations
     )
     every = escape(" ".join(e.target_name for e in explanations))
@@ -116,21 +171,17 @@ def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichT
     if explanation.source:
         shown.append(f"  {_visible(explanation.source)}", style="not bold dim")
     shown.append("\n")
-    room, last = longest, 0
-    for part, characters, word, strength in _pieces(explanation):
+    last = 0
+    for part, characters, word, strength in _first_pieces(explanation, longest):
         if part != last:
             shown.append("\n| ")
             last = part
-        if room <= 0:
-            shown.append(" …")
-            break
         style = ""
         if word is not None and strength > 0:
             level = round(strength * _STEPS) / _STEPS
             red, green, blue = (round(255 - (255 - c) * level) for c in _ACCENT)
             style = f"black on rgb({red},{green},{blue})" if level else ""
-        shown.append(_visible(characters)[:room], style=style or "not bold")
-        room -= len(characters)
+        shown.append(_visible(characters), style=style or "not bold")
     return shown
 
 

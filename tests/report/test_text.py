@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from fex.report.text import strengths, terminal_text, text_card
+from fex.report.text import strengths, terminal_text, text_card, words_html
 from fex.text_explanation import TextExplanation, Word
 
 TEXT = "so <odd>\n a gem"
@@ -24,14 +24,14 @@ def explanation(text=TEXT, spans=SPANS, scores=(0.1, 0.5, 0.3, 0.9), parts=None,
     return TextExplanation(text, scores, spans, list(range(len(spans))), parts, 0, 1, **fields | changes)
 
 
-def opacity(card):
+def opacity(html):
     """Of each word's colour, in order."""
-    return [float(value) for value in re.findall(r"rgb\(\d+ \d+ \d+ / ([\d.]+)\)", card.html)]
+    return [float(value) for value in re.findall(r"rgb\(\d+ \d+ \d+ / calc\(([\d.]+) ", html)]
 
 
 def test_pages_show_the_whole_text_and_the_strongest_word():
     card = text_card([explanation()])
-    shown = opacity(card)
+    shown = opacity(card.html)
     assert shown.index(max(shown)) == 3
     assert shown[0] == 0
     paragraph = re.search(r"<p dir=.*?>(.*?)</p>", card.html, re.DOTALL).group(1)
@@ -83,3 +83,17 @@ def test_what_a_words_score_is_of_its_tokens_is_named():
     assert found["aggregation"] == "max of the tokens"
     assert found["words"] == [{"word": "films", "score": pytest.approx(0.7), "start": 0, "end": 5}]
     assert "3 tokens beyond the limit were cut off" in text_card([pieces]).html
+
+
+def test_pages_cut_long_texts_between_words_and_keep_the_colours():
+    long = explanation("gem odd film so", [(0, 3), (4, 7), (8, 12), (13, 15)], (0.5, 0.1, 0.2, 0.9))
+    html, count = words_html(long, 10)
+    assert count == 2
+    assert unescape(re.sub(r"<[^>]*>", "", html)) == "gem odd  …"
+    assert opacity(html)[0] == 0.5  # of the strongest word, which is cut off
+    assert words_html(long, 15) == words_html(long)
+    assert words_html(long)[1] == 4
+    # One word without an end, and a tail without words.
+    endless, count = words_html(explanation("a" * 99, [(0, 99)], (0.5,)), 10)
+    assert (count, re.findall("a{5,}", endless)) == (1, ["a" * 10])
+    assert "tail" not in words_html(explanation("so" + " tail" * 99, [(0, 2)], (0.5,)), 10)[0]
