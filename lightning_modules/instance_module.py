@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fex.audio import LogMel
+from fex.benchmark.fingerprint import fingerprint
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
@@ -97,6 +98,7 @@ class InstanceModule(pl.LightningModule):
             "explain": self.target_kind,
             "only": self.only,
             "protocols": [protocol.name for protocol in self.protocols],
+            "weights": _weights(self.black_box),
         }
         self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
 
@@ -238,3 +240,12 @@ class InstanceModule(pl.LightningModule):
             report = {"rows": rows, "course": course}
             (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
+
+
+def _weights(black_box: BlackBox) -> str | None:
+    """What a box trained anew under its old name differs in; None of a box that can only be queried."""
+    try:
+        module = black_box.module
+    except TypeError:
+        return None
+    return fingerprint(dict(module.state_dict()))

@@ -10,7 +10,7 @@ from fex.benchmark.memory import peak_bytes
 from fex.benchmark.speed import Figure, ratio, time_in_turn
 from fex.black_box import BlackBox, CallableBlackBox, TimmBlackBox
 from fex.dax import DAX, FitSettings
-from fex.iassa import IASSA, BackboneFeatures, spatial_attention
+from fex.iassa import IASSA, BackboneFeatures, WindowSchedule, spatial_attention
 from fex.preprocess import Preprocess
 
 __all__ = ["attention_memory", "compiled_speedup", "dax_memory", "dax_overhead", "iassa_overhead"]
@@ -70,7 +70,8 @@ def iassa_overhead(target: float = 0.2) -> Figure:
     """The same for IASSA in its paper's setting, with the attention at 112 x 112."""
     box = _lite0()
     backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
-    return _overhead("iassa_overhead", IASSA(box, backbone), box, target)
+    explainer = IASSA(box, backbone, window="keep", schedule=WindowSchedule.paper())
+    return _overhead("iassa_overhead", explainer, box, target)
 
 
 def dax_memory(samples: int = 6000, target: float = 1000.0) -> Figure:

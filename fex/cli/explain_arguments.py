@@ -92,7 +92,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--method", choices=("dax", "iassa"), help="explain each picture by queries, without a checkpoint"
     )
-    parser.add_argument("--budget", type=_positive, metavar="QUERIES", help="with --method: queries a picture")
+    parser.add_argument(
+        "--budget",
+        type=_positive,
+        metavar="QUERIES",
+        help="with --method: queries a picture, and one more for its prediction",
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")

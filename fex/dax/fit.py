@@ -27,7 +27,10 @@ class FitSettings:
         mask_width: hidden channels of the mask network.
         mask_kernel: side of its kernels, in working pixels.
         mask_stride: of its first convolution; 2 makes it four times cheaper and its mask half as fine.
-        learning_rate: of Adam.
+        learning_rate: of the student, by Adam; of weights that layers divide by the root of their fan-in.
+        mask_learning_rate: of the mask network.
+        warm_up: share of `max_epochs` in which the student learns from the copies as they are, before there is a mask:
+            a mask that follows a student which knows nothing saturates, and stays so. These epochs cost a fifth.
         batch_size: samples a step.
         max_epochs: most passes over the samples.
         patience: epochs without a lower validation loss after which an instance stops.
@@ -42,7 +45,9 @@ class FitSettings:
     mask_width: int = 32
     mask_kernel: int = 7
     mask_stride: int = 1
-    learning_rate: float = 2e-3
+    learning_rate: float = 2e-2
+    mask_learning_rate: float = 2e-2
+    warm_up: float = 0.3
     batch_size: int = 64
     max_epochs: int = 10
     patience: int = 2
@@ -50,11 +55,14 @@ class FitSettings:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.max_epochs, self.patience) < 1 or self.learning_rate <= 0:
+        rates = (self.learning_rate, self.mask_learning_rate)
+        if min(self.batch_size, self.max_epochs, self.patience) < 1 or min(rates) <= 0:
             raise ValueError(
-                "DAX needs batch_size, max_epochs and patience of at least 1 and a positive learning_rate, got "
-                f"{self.batch_size}, {self.max_epochs}, {self.patience} and {self.learning_rate}."
+                "DAX needs batch_size, max_epochs and patience of at least 1 and positive learning rates, got "
+                f"{self.batch_size}, {self.max_epochs}, {self.patience} and {rates}."
             )
+        if not 0 <= self.warm_up < 1:
+            raise ValueError(f"Got warm_up={self.warm_up}, expected a share of the epochs, at least 0 and below 1.")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"Got val_fraction={self.val_fraction}, expected a share between 0 and 1.")
         if self.precision not in ("fp32", "bf16"):
@@ -110,7 +118,9 @@ class Networks(nn.Module):
                 generators, width=settings.mask_width, kernel=settings.mask_kernel, stride=settings.mask_stride
             )
 
-    def losses(self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def losses(
+        self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor, *, masked: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the nets are fitted to, what the mask is charged, and how much of the scores the student explains.
 
         Each (I,); a sum over instances keeps their gradients apart. The student learns from the copies as they are and
@@ -121,9 +131,10 @@ class Networks(nn.Module):
             scores: (b, I).
             weights: gamma, (b, I).
             bound: variance of the scores, (I,).
+            masked: False leaves the masks out, as in the warm-up.
         """
         regulariser, whole = self.settings.regulariser, self.student.prepare(x)
-        if self.mask is None:
+        if self.mask is None or not masked:
             predicted = self.student(whole)
             fit = distillation(scores, predicted, weights)
             return fit, torch.zeros_like(fit), explained(scores, predicted, bound)
@@ -178,14 +189,20 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     order = 1 + torch.randperm(data.count - 1, generator=generator)
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
-    optimizer = torch.optim.Adam(nets.parameters(), lr=settings.learning_rate, fused=True)
+    nets.student.start_at(data.scores[train].mean(0))
+    groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
+    if nets.mask is not None:
+        groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
+    optimizer = torch.optim.Adam(groups, fused=True)
+    warm = 0 if nets.mask is None else int(settings.warm_up * settings.max_epochs)
     fitted = [Fitted() for _ in range(len(data))]
     best, stale = [float("inf")] * len(data), [0] * len(data)
-    for _ in range(settings.max_epochs):
+    for number in range(settings.max_epochs):
+        masked = number >= warm
         total = bound.new_zeros(len(data))
         shuffled = train[torch.randperm(len(train), generator=generator)]
         for rows in shuffled.to(data.parts.device).split(settings.batch_size):
-            fit, price, known = _losses(nets, data, rows, bound, settings)
+            fit, price, known = _losses(nets, data, rows, bound, settings, masked=masked)
             # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
             loss = fit + known * price
             optimizer.zero_grad(set_to_none=True)
@@ -194,7 +211,8 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             total += loss.detach() * len(rows)
         with torch.no_grad():
             losses = [
-                sum(_losses(nets, data, rows, bound, settings)[:2]) * len(rows)  # the whole price, which does not grow
+                sum(_losses(nets, data, rows, bound, settings, masked=masked)[:2])
+                * len(rows)  # the whole price, which does not grow
                 for rows in val.to(data.parts.device).split(4 * settings.batch_size)
             ]
             masks = _own_masks(nets, data, settings)
@@ -203,6 +221,8 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             if stale[row] >= settings.patience:
                 continue
             one.epochs.append(Epoch(train_losses[row], val_losses[row], None if masks is None else masks[row].clone()))
+            if not masked:
+                continue
             improved = val_losses[row] < best[row]
             stale[row] = 0 if improved else stale[row] + 1
             best[row] = min(best[row], val_losses[row])
@@ -212,9 +232,9 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
 
 
 def _losses(
-    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings
+    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings, *, masked: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return nets.losses(_pixels(data, rows, settings), data.scores[rows], data.weights[rows], bound)
+    return nets.losses(_pixels(data, rows, settings), data.scores[rows], data.weights[rows], bound, masked=masked)
 
 
 def _own_masks(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> Tensor | None:

@@ -15,10 +15,15 @@ __all__ = ["Architecture", "MaskNets", "StudentNets", "apply_masks"]
 Architecture = Literal["cnn2_fc1", "fc2", "cnn2_fc2"]
 
 
-def _uniform(shape: tuple[int, ...], fan_in: int, generators: list[torch.Generator]) -> nn.Parameter:
-    """(I, *shape), each instance's part drawn from its own generator, U(-1, 1) / sqrt(fan_in): torch's default."""
+def _uniform(shape: tuple[int, ...], generators: list[torch.Generator]) -> nn.Parameter:
+    """(I, *shape), each instance's part drawn from its own generator, U(-1, 1).
+
+    Layers divide their weights by sqrt(fan_in), so they start as torch's do. The factor is not in the parameter, or a
+    step of Adam, which is as large for every weight, would move the sum over a layer's inputs by fan_in times itself:
+    one step then drove the sigmoids of some instances to 0 or 1, where they stayed.
+    """
     parts = [torch.rand(shape, generator=generator) for generator in generators]
-    return nn.Parameter((2 * torch.stack(parts) - 1) / sqrt(fan_in))
+    return nn.Parameter(2 * torch.stack(parts) - 1)
 
 
 def _blocks(x: Tensor, factor: int, groups: int) -> Tensor:
@@ -59,15 +64,15 @@ class _Convs(nn.Module):
         block: int = 1,
     ) -> None:
         super().__init__()
-        fan_in = channels * kernel * kernel
-        self.weight = _uniform((width, channels, kernel, kernel), fan_in, generators)
-        self.bias = _uniform((width,), fan_in, generators)
+        self.scale = 1 / sqrt(channels * kernel * kernel)
+        self.weight = _uniform((width, channels, kernel, kernel), generators)
+        self.bias = _uniform((width,), generators)
         self.kernel, self.stride, self.block, self.factor = kernel, stride, block, stride * block
         self.side = ceil((kernel + stride * (block - 1)) / self.factor)  # of the kernel on blocks
 
     def _blocked_weight(self) -> Tensor:
         """(I * D * o^2, f^2 * C, K, K): the kernel at each of the places that a block's outputs have."""
-        side, factor, weight = self.side, self.factor, self.weight.flatten(0, 1)
+        side, factor, weight = self.side, self.factor, self.scale * self.weight.flatten(0, 1)
         free = side * factor - self.kernel
         places = [
             F.pad(weight, [left, free - left, top, free - top])
@@ -99,7 +104,7 @@ class _Convs(nn.Module):
 
     def blocked(self, blocks: Tensor, size: tuple[int, int]) -> Tensor:
         """(b, I * D, h', w') from the `blocks` of inputs of (h, w)."""
-        bias = self.bias.flatten().repeat_interleave(self.block**2)
+        bias = self.scale * self.bias.flatten().repeat_interleave(self.block**2)
         weight, bias = self._blocked_weight().to(blocks.dtype), bias.to(blocks.dtype)
         y = F.conv2d(blocks, weight, bias, groups=len(self.weight))
         if self.block > 1:
@@ -116,11 +121,12 @@ class _Linears(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, generators: list[torch.Generator]) -> None:
         super().__init__()
-        self.weight = _uniform((inputs, outputs), inputs, generators)
-        self.bias = _uniform((outputs,), inputs, generators)
+        self.scale = 1 / sqrt(inputs)
+        self.weight = _uniform((inputs, outputs), generators)
+        self.bias = _uniform((outputs,), generators)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.to(x.dtype), self.bias[:, None].to(x.dtype)
+        weight, bias = (self.scale * self.weight).to(x.dtype), (self.scale * self.bias)[:, None].to(x.dtype)
         return torch.baddbmm(bias, x.transpose(0, 1), weight).transpose(0, 1)
 
 
@@ -199,6 +205,12 @@ class StudentNets(nn.Module):
         widths = [features, 1] if architecture == "cnn2_fc1" else [features, hidden, 1]
         self.linears = nn.ModuleList(_Linears(a, b, generators) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.instances, self.size = len(generators), size
+
+    @torch.no_grad()
+    def start_at(self, scores: Tensor) -> None:
+        """Sets the last bias so that the first answers are near these scores, (I,), in [0, 1]."""
+        last = self.linears[-1]
+        last.bias.copy_(scores.clamp(0.02, 0.98).logit()[:, None] / last.scale)
 
     def prepare(self, x: Tensor) -> Tensor:
         """Pictures or masks as `forward` takes them; they may be multiplied and added before or after."""

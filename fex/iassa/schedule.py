@@ -12,7 +12,9 @@ __all__ = ["WindowSchedule", "centres_within", "highest_activated", "relative_ch
 
 @dataclass(frozen=True)
 class WindowSchedule:
-    """Side and step of the windows, which shrink as iterations go on. Defaults are the paper's, at 224 pixels.
+    """Side and step of the windows, which shrink as iterations go on. Defaults are for inputs of about 224 pixels.
+
+    The paper's, `WindowSchedule.paper()`, has windows of 45 pixels every 8.
 
     Args:
         window: side in the first iteration, in pixels.
@@ -23,16 +25,21 @@ class WindowSchedule:
         min_stride: smallest step.
 
     Example:
-        >>> WindowSchedule().at(1)
-        (44, 7.8)
+        >>> WindowSchedule().at(1), WindowSchedule.paper().at(1)
+        ((94, 15.0), (44, 7.8))
     """
 
-    window: float = 45.0
-    stride: float = 8.0
+    window: float = 96.0
+    stride: float = 16.0
     window_step: float = 1.5
-    stride_step: float = 0.2
+    stride_step: float = 1.0
     min_window: float = 8.0
     min_stride: float = 1.0
+
+    @classmethod
+    def paper(cls) -> "WindowSchedule":
+        """Section 4 of the paper, for pictures of 224 pixels."""
+        return cls(window=45.0, stride=8.0, window_step=1.5, stride_step=0.2)
 
     def __post_init__(self) -> None:
         if not (self.window >= self.min_window >= 1 and self.stride >= self.min_stride >= 1):

@@ -5,9 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Window", "saliency_sum", "window_boxes", "window_centres", "window_masks"]
+__all__ = ["Window", "Windows", "saliency_sum", "window_boxes", "window_centres", "window_masks"]
 
 Window = Literal["keep", "remove"]
+Windows = Literal["keep", "remove", "both"]
 
 
 def window_centres(size: tuple[int, int], stride: float) -> Tensor:

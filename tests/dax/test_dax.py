@@ -4,8 +4,20 @@ import pytest
 import torch
 
 from fex.black_box import CallableBlackBox
-from fex.dax import DAX, Counterfactual, FitSettings, Grid, Sparsity, StudentLIME, StudentRISE
+from fex.dax import (
+    DAX,
+    Counterfactual,
+    FitSettings,
+    Grid,
+    NoRegulariser,
+    Perturbations,
+    Sparsity,
+    StudentLIME,
+    StudentRISE,
+    fit_instances,
+)
 from fex.dax.hybrids import weighted_ridge
+from fex.dax.neighbourhoods import Neighbourhoods
 from fex.iassa import IASSA, WindowSchedule
 from fex.preprocess import Preprocess
 from fex.removal import Black, Silence
@@ -34,7 +46,7 @@ def picture(count=1, seed=0):
 
 def fit(**changes):
     settings = {
-        "mask_kernel": 3, "mask_width": 8, "student_width": 4, "hidden": 16, "batch_size": 32, "learning_rate": 5e-3,
+        "mask_kernel": 3, "mask_width": 8, "student_width": 4, "hidden": 16, "batch_size": 32,
     }  # fmt: skip
     return FitSettings(**{**settings, **changes})
 
@@ -89,8 +101,39 @@ def test_queries_and_target():
 
 
 def test_early_stop():
-    epochs = dax(settings=fit(learning_rate=1e-9, patience=1)).explain_instances(picture(), 0)[0].epochs
+    epochs = (
+        dax(settings=fit(learning_rate=1e-9, mask_learning_rate=1e-9, patience=1))
+        .explain_instances(picture(), 0)[0]
+        .epochs
+    )
     assert len(epochs) < 10
+
+
+def test_the_mask_waits_for_the_student():
+    epochs = dax(settings=fit(warm_up=0.3)).explain_instances(picture(), 0)[0].epochs
+    assert all(torch.equal(epoch.mask, epochs[0].mask) for epoch in epochs[:3])
+    assert not torch.equal(epochs[3].mask, epochs[0].mask)
+    assert epochs[2].train_loss < epochs[0].train_loss  # of the student alone
+    first = dax(settings=fit(warm_up=0.0, max_epochs=1)).explain_instances(picture(), 0)[0].epochs[0]
+    assert not torch.equal(first.mask, epochs[0].mask)
+
+
+@pytest.mark.parametrize("architecture", ["fc2", "cnn2_fc1", "cnn2_fc2"])
+def test_no_student_is_stuck_at_the_ends_of_its_sigmoid(architecture):
+    """All inputs positive and all scores near 1: one step of a rate for single weights would saturate it."""
+    generator = torch.Generator().manual_seed(0)
+    kept = torch.rand(1000, 40, generator=generator) < 0.5
+    scores = 0.8 + 0.1 * kept[:, 7].float() + 0.05 * kept[:, 21].float()
+    segments = Grid(5, 8)(torch.rand(3, 40, 64, generator=generator))
+    parts = torch.zeros(40, 3, 40 * 64)
+    parts.scatter_(2, torch.arange(40 * 64).view(5, 8, 8, 8).transpose(1, 2).reshape(40, 1, 64).expand(-1, 3, -1), 1.0)
+    one = Perturbations(segments, kept, scores, torch.ones(1000), parts.view(40, 3, 40, 64))
+    settings = FitSettings(NoRegulariser(), architecture=architecture, max_epochs=20, patience=20)
+    nets, _ = fit_instances([one], settings, [0])
+    copies = Neighbourhoods([one]).pixels(torch.arange(500))
+    with torch.no_grad():
+        predicted = nets.student(nets.student.prepare(copies))[:, 0]
+    assert float((predicted - scores[:500]).square().mean()) < 0.2 * float(scores.var())
 
 
 @pytest.mark.parametrize("budget", [2, 10, 40])

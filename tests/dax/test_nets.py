@@ -17,7 +17,8 @@ def test_blocks_are_the_convolution(kernel, stride, block, size):
     x = torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True)
 
     padded = F.pad(x, [kernel // 2] * 4, mode="replicate")
-    expected = F.conv2d(padded, convs.weight.flatten(0, 1), convs.bias.flatten(), stride, groups=2)
+    weight, bias = convs.scale * convs.weight.flatten(0, 1), convs.scale * convs.bias.flatten()
+    expected = F.conv2d(padded, weight, bias, stride, groups=2)
     found = convs(x)
     torch.testing.assert_close(found, expected)
 

@@ -5,6 +5,7 @@ import torch
 
 from fex.black_box import CallableBlackBox
 from fex.iassa import IASSA, WindowSchedule, highest_activated, relative_change
+from fex.metrics.functional.segmentation import normalise_maps
 from fex.preprocess import Preprocess
 from fex.removal import Black
 
@@ -26,16 +27,16 @@ def schedule(**changes):
     return WindowSchedule(**{"window": 9, "stride": 3, "window_step": 1, "stride_step": 0.4, "min_window": 4} | changes)
 
 
-def explainer(box=None, **options):
-    options = {"iterations": 6, "tolerance": 0.0, "schedule": schedule()} | options
-    return IASSA(box or black_box(), None, Black(), **options)
+def explainer(box=None, features=None, **options):
+    options = {"iterations": 6, "tolerance": 0.0, "schedule": schedule(), "window": "keep"} | options
+    return IASSA(box or black_box(), features, Black(), **options)
 
 
 def white(count=1):
     return torch.rand(count, 3, SIZE, SIZE) * 0.1 + 0.9
 
 
-@pytest.mark.parametrize("window", ["keep", "remove"])
+@pytest.mark.parametrize("window", ["keep", "remove", "both"])
 def test_finds_the_object_and_sharpens(window):
     truth = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     truth[OBJECT] = True
@@ -47,7 +48,7 @@ def test_finds_the_object_and_sharpens(window):
 
     assert truth.flatten()[steps[-1].attribution.flatten().argmax()]
     assert iou(steps[-1].attribution) > 0.45
-    if window == "keep":
+    if window != "remove":
         assert iou(steps[-1].attribution) > iou(steps[0].attribution)
 
 
@@ -71,6 +72,21 @@ def test_queries_stay_in_the_budget_even_below_one_batch():
     assert torch.equal(
         explainer(budget=30).attribute(white() * 0 + 1, 0), explainer(budget=30).attribute(white() * 0 + 1, 0)
     )
+
+
+def test_both_questions_are_the_mean_of_the_two_maps_on_one_scale():
+    x, once = white(), {"iterations": 0}
+    keep, remove, both = (explainer(window=kind, **once).attribute(x, 0) for kind in ("keep", "remove", "both"))
+    assert not torch.allclose(keep, remove, atol=0.1)
+    torch.testing.assert_close(both, (normalise_maps(keep) + normalise_maps(remove)) / 2)
+    box = black_box()
+    steps = explainer(box, window="both", budget=301).explain_instances(x, 0)[0]
+    assert box.queries == steps[-1].queries == 300  # a window costs two
+
+
+def test_a_window_that_covers_everything_is_refused():
+    with pytest.raises(ValueError, match="window of 96 pixels covers all of an input of 32 x 32"):
+        IASSA(black_box(), None).attribute(white(), 0)
 
 
 def test_stops_at_convergence():
@@ -106,15 +122,15 @@ def test_the_attention_spreads_over_places_alike():
         return side
 
     alone = explainer(iterations=0).attribute(x, 0)[0]
-    spread = IASSA(black_box(), halves, Black(), iterations=0, schedule=schedule(), beta=0.0).attribute(x, 0)[0]
+    spread = explainer(features=halves, iterations=0, beta=0.0).attribute(x, 0)[0]
     assert spread[:, 22:].std() < 1e-3 < alone[:, 22:].std()
     torch.testing.assert_close(spread[:, 22:].mean(), alone[:, 16:].mean(), atol=0.02, rtol=0.1)
-    kept = IASSA(black_box(), halves, Black(), iterations=0, schedule=schedule(), beta=1.0).attribute(x, 0)[0]
+    kept = explainer(features=halves, iterations=0, beta=1.0).attribute(x, 0)[0]
     assert torch.equal(kept, alone)
 
 
 def test_schedule_and_change():
-    paper = WindowSchedule()
+    paper = WindowSchedule.paper()
     assert paper.at(0) == (45, 8.0)
     assert paper.at(25) == (8, 3.0)
     assert paper.at(100) == (8, 1.0)
@@ -129,7 +145,8 @@ def test_schedule_and_change():
     [
         ({"budget": 0}, "a budget of at least 1 query"),
         ({"beta": 1.5}, "beta=1.5"),
-        ({"window": "hide"}, "expected 'keep' or 'remove'"),
+        ({"window": "hide"}, "expected 'keep', 'remove' or 'both'"),
+        ({"window": "both", "budget": 1}, "'both' asks 2 queries a window"),
         ({"iterations": -1}, "iterations=-1"),
     ],
 )
