@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from datamodules.rows import collate
 from fex.audio import LogMel
 from fex.black_box import CallableBlackBox
+from fex.black_box.base import TorchBlackBox
 from fex.cli.train import FexTrainer
 from fex.dax import DAX, FitSettings, Grid
 from fex.iassa import IASSA, WindowSchedule
@@ -167,6 +168,29 @@ def test_other_settings_do_not_mix_with_old_results(tmp_path):
         run(DAXModule(dax(seed=1), output=str(tmp_path)))
     with pytest.raises(ValueError, match="\\(explain differ\\)"):
         run(DAXModule(dax(), output=str(tmp_path), explain="label"))
+
+
+def test_a_box_trained_anew_under_its_old_name_does_not_mix_with_old_results(tmp_path):
+    explainer = dax()
+    for weight in (0.0, 1.0):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 3))
+        torch.nn.init.constant_(net[1].weight, 0.0)
+        torch.nn.init.constant_(net[1].bias, 0.0)
+        net[1].weight.data[0, :8] = 1 + weight
+        explainer.black_box = TorchBlackBox(
+            net,
+            class_names=["a", "b", "c"],
+            preprocess=Preprocess(SIZE, SIZE),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            name="net",
+        )
+        module = DAXModule(explainer, output=str(tmp_path))
+        if weight:
+            with pytest.raises(ValueError, match="\\(weights differ\\)"):
+                run(module)
+        else:
+            run(module)
 
 
 def test_fitted_together_or_alone(tmp_path):
