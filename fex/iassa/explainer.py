@@ -56,7 +56,8 @@ class IASSA:
         window: "keep" keeps the window and removes the rest, as the text reads; "remove" removes the window; "both"
             asks both questions about each window (two queries) and takes the mean of the two maps, each scaled to
             [0, 1]: better than either on photographs (docs/instances.md).
-        schedule: sides and steps of the windows by iteration; `WindowSchedule.paper()` has the paper's.
+        schedule: sides and steps of the windows by iteration; by default `WindowSchedule.of` the inputs' size.
+            `WindowSchedule.paper()` has the paper's.
         iterations: most iterations after the first pass over the image.
         beta: weight of the saliency against the attended saliency: S' = beta S + (1 - beta) A S. (Eq. 6 has a slip in
             the sign of the second term.) The paper's is 0.5.
@@ -108,7 +109,7 @@ class IASSA:
             )
         self.black_box, self.removal = black_box, removal or Mean()
         self.attention_features = features
-        self.kinds, self.schedule, self.iterations = kinds, schedule or WindowSchedule(), iterations
+        self.kinds, self.schedule, self.iterations = kinds, schedule, iterations
         self.beta, self.threshold, self.scale, self.tolerance = beta, threshold, scale, tolerance
         self.budget, self.seed = budget, seed
 
@@ -154,11 +155,12 @@ class IASSA:
         label = resolve_target(label, inputs.new_zeros(1, self.black_box.num_classes))
         phi = None if self.attention_features is None else self.attention_features(inputs)
         generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
+        schedule = self.schedule or WindowSchedule.of(size)
         before: Tensor | None = None
         asked: list[Tensor] = []
         answers: list[Tensor] = []
         for number in range(self.iterations + 1):
-            side, stride = self.schedule.at(number)
+            side, stride = schedule.at(number)
             self._check_side(side, size)
             centres = window_centres(size, stride)
             if before is not None:
@@ -187,7 +189,7 @@ class IASSA:
         if side >= max(size):
             raise ValueError(
                 f"A window of {side} pixels covers all of an input of {size[0]} x {size[1]}: give IASSA a `schedule` "
-                "whose windows are smaller, such as four tenths of the input's side."
+                "of smaller windows, or none: the usual one is in proportion to the input."
             )
 
     def _scores(self, inputs: Tensor, label: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

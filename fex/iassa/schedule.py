@@ -1,6 +1,7 @@
 """When and where IASSA looks next: window and stride by iteration, the highest activated region, convergence."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ __all__ = ["WindowSchedule", "centres_within", "highest_activated", "relative_ch
 class WindowSchedule:
     """Side and step of the windows, which shrink as iterations go on. Defaults are for inputs of about 224 pixels.
 
-    The paper's, `WindowSchedule.paper()`, has windows of 45 pixels every 8.
+    The paper's, `WindowSchedule.paper()`, has windows of 45 pixels every 8; `WindowSchedule.of(size)` is for others.
 
     Args:
         window: side in the first iteration, in pixels.
@@ -40,6 +41,23 @@ class WindowSchedule:
     def paper(cls) -> "WindowSchedule":
         """Section 4 of the paper, for pictures of 224 pixels."""
         return cls(window=45.0, stride=8.0, window_step=1.5, stride_step=0.2)
+
+    @classmethod
+    def of(cls, size: tuple[int, int]) -> "WindowSchedule":
+        """The defaults in proportion to inputs of (H, W), by the side of a square of as many pixels.
+
+        Example:
+            >>> WindowSchedule.of((32, 32)).at(0), WindowSchedule.of((224, 224)) == WindowSchedule()
+            ((14, 2.285714), True)
+        """
+        scale, usual = sqrt(size[0] * size[1]) / 224, cls()
+        return cls(
+            window=max(1.0, scale * usual.window),
+            stride=max(1.0, scale * usual.stride),
+            window_step=scale * usual.window_step,
+            stride_step=scale * usual.stride_step,
+            min_window=max(1.0, scale * usual.min_window),
+        )
 
     def __post_init__(self) -> None:
         if not (self.window >= self.min_window >= 1 and self.stride >= self.min_stride >= 1):

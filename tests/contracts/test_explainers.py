@@ -40,6 +40,7 @@ FEW = {
     # Several steps: the first one of Adam is the sign of the gradient, the same for many a class.
     "fit": FitSettings(mask_width=2, mask_kernel=3, student_width=2, hidden=4, max_epochs=8, batch_size=4),
 }
+SMALL_WINDOWS = WindowSchedule(window=6, stride=3, min_window=2)
 MAKE = {
     "random": lambda b: Random(GRID),
     "centre": lambda b: CentreGaussian(GRID),
@@ -62,7 +63,8 @@ MAKE = {
     "dax": lambda b: DAX(b, **FEW),
     "student_rise": lambda b: StudentRISE(b, **FEW, num_masks=20, cells=3),
     "student_lime": lambda b: StudentLIME(b, **FEW, num_draws=20),
-    "iassa": lambda b: IASSA(b, None, schedule=WindowSchedule(window=6, stride=3, min_window=2), iterations=0),
+    # Of one kind of window: scaled to [0, 1], two nearly constant maps of a random net are rounding alone.
+    "iassa": lambda b: IASSA(b, None, window="keep", schedule=SMALL_WINDOWS, iterations=0),
 }
 LOOKS_AT_NOTHING = {"random", "centre"}
 BLIND = {*LOOKS_AT_NOTHING, "attention_rollout"}  # to the class

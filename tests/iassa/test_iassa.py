@@ -86,7 +86,16 @@ def test_both_questions_are_the_mean_of_the_two_maps_on_one_scale():
 
 def test_a_window_that_covers_everything_is_refused():
     with pytest.raises(ValueError, match="window of 96 pixels covers all of an input of 32 x 32"):
-        IASSA(black_box(), None).attribute(white(), 0)
+        explainer(schedule=WindowSchedule()).attribute(white(), 0)
+    usual = explainer(schedule=None, iterations=0).explain_instances(white(), 0)[0]
+    assert usual[0].window == 14  # in proportion to the input
+
+
+def test_a_target_that_the_box_does_not_have_and_no_instances():
+    with pytest.raises(ValueError, match="outside the 3 classes"):
+        next(explainer().iterate(white(), 3))
+    with pytest.raises(ValueError, match="no instances"):
+        explainer().explain_instances(white(0), 0)
 
 
 def test_stops_at_convergence():
