@@ -17,7 +17,7 @@ __all__ = ["Epoch", "FitSettings", "Fitted", "Networks", "fit_instances"]
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How the networks are fitted. Defaults are the paper's where it says (section III-C).
+    """How the networks are fitted. Batch size, epochs and split are the paper's (section III-C).
 
     Args:
         regulariser: the version of the loss.

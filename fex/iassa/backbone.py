@@ -15,7 +15,8 @@ __all__ = ["BackboneFeatures"]
 class BackboneFeatures:
     """Phi: feature maps of several levels of a pretrained backbone, as one vector a place.
 
-    The black box is only queried, so this is another network; what it was trained on decides which places are alike.
+    The black box is only queried, so this is a network of its own (it may have the same
+    weights); what it was trained on decides which places are alike.
 
     Args:
         model: timm name.

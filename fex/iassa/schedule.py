@@ -46,9 +46,11 @@ class WindowSchedule:
     def of(cls, size: tuple[int, int]) -> "WindowSchedule":
         """The defaults in proportion to inputs of (H, W), by the side of a square of as many pixels.
 
+        Steps end at 4 of 224 pixels: at 1, an iteration would ask tens of thousands of queries.
+
         Example:
-            >>> WindowSchedule.of((32, 32)).at(0), WindowSchedule.of((224, 224)) == WindowSchedule()
-            ((14, 2.285714), True)
+            >>> WindowSchedule.of((32, 32)).at(0), WindowSchedule.of((224, 224)).at(25)
+            ((14, 2.285714), (58, 4.0))
         """
         scale, usual = sqrt(size[0] * size[1]) / 224, cls()
         return cls(
@@ -57,6 +59,7 @@ class WindowSchedule:
             window_step=scale * usual.window_step,
             stride_step=scale * usual.stride_step,
             min_window=max(1.0, scale * usual.min_window),
+            min_stride=max(1.0, 4 * scale),
         )
 
     def __post_init__(self) -> None:
