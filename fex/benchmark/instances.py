@@ -67,7 +67,7 @@ def dax_overhead(samples: int = 6000, target: float = 0.25) -> Figure:
 
 
 def iassa_overhead(target: float = 0.2) -> Figure:
-    """The same for IASSA in its paper's setting, with the attention at 112 x 112."""
+    """The same for IASSA with its paper's windows, and with the attention at 112 x 112."""
     box = _lite0()
     backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
     explainer = IASSA(box, backbone, window="keep", schedule=WindowSchedule.paper())

@@ -27,7 +27,7 @@ examples:
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
-  fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 2000
+  fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
   fex-explain --method iassa --black-box my_classifier.yaml dog.jpg
 
 my_classifier.yaml (any class of fex.black_box; or a config of fex-train or fex-bench):
