@@ -1,6 +1,9 @@
 """What DAX and IASSA cost beside their queries: shares of time, and memory."""
 
+import shutil
 import time
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor
 from fex.benchmark.memory import peak_bytes
 from fex.benchmark.speed import Figure, ratio, time_in_turn
 from fex.black_box import BlackBox, CallableBlackBox, TimmBlackBox
+from fex.black_box.base import Compile
 from fex.dax import DAX, FitSettings
 from fex.iassa import IASSA, BackboneFeatures, WindowSchedule, spatial_attention
 from fex.preprocess import Preprocess
@@ -67,10 +71,10 @@ def dax_overhead(samples: int = 6000, target: float = 0.25) -> Figure:
 
 
 def iassa_overhead(target: float = 0.2) -> Figure:
-    """The same for IASSA with its paper's windows, and with the attention at 112 x 112."""
+    """The same for IASSA with its paper's settings, and with the attention at 112 x 112."""
     box = _lite0()
     backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
-    explainer = IASSA(box, backbone, window="keep", schedule=WindowSchedule.paper())
+    explainer = IASSA(box, backbone, window="keep", schedule=WindowSchedule.paper(), beta=0.5)
     return _overhead("iassa_overhead", explainer, box, target)
 
 
@@ -96,15 +100,30 @@ def attention_memory(side: int = 112, channels: int = 192, target: float = 300.0
     return Figure("iassa_attention_memory", peak / 1e6, target, unit="MB", parts=parts, shapes={"side": side})
 
 
-def compiled_speedup(repeats: int = 15, chunks: int = 4) -> Figure:
-    """How many times faster a compiled black box is, EfficientNet-Lite0 at 224 pixels; needs a C++ compiler."""
+def compiled_speedup(repeats: int = 15, chunks: int = 4) -> list[Figure]:
+    """How many times faster a compiled black box is, EfficientNet-Lite0 at 224 pixels, by each compiler there is."""
     options: dict[str, Any] = {"precision": "bf16", "channels_last": True, "chunk": 8}
-    plain, compiled = (
-        TimmBlackBox(weights="efficientnet_lite0", compile=compile, **options) for compile in (False, True)
-    )
-    inputs = torch.rand(chunks * plain.chunk, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    samples = time_in_turn({"plain": lambda: plain(inputs), "compiled": lambda: compiled(inputs)}, repeats)
-    return ratio(
-        "compiled_speedup", samples["plain"], {"compiled": (1, samples["compiled"])}, target=1.0, bound=">=",
-        label="plain", shapes={"inputs": list(inputs.shape)},
-    )  # fmt: skip
+    compilers: dict[str, Compile] = {"compiled": True} if shutil.which("c++") else {}
+    if find_spec("openvino"):
+        compilers["openvino"] = "openvino"
+    if not compilers:
+        raise ValueError("No compiler to measure: there is neither a C++ compiler nor the package openvino.")
+    boxes = {
+        name: TimmBlackBox(weights="efficientnet_lite0", compile=compile, **options)
+        for name, compile in {"plain": False, **compilers}.items()
+    }
+    count = chunks * options["chunk"]
+    inputs = torch.rand(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    samples = time_in_turn({name: partial(box, inputs) for name, box in boxes.items()}, repeats)
+    return [
+        ratio(
+            "compiled_speedup" if name == "compiled" else f"{name}_speedup",
+            samples["plain"],
+            {name: (1, samples[name])},
+            target=1.0,
+            bound=">=",
+            label="plain",
+            shapes={"inputs": list(inputs.shape)},
+        )
+        for name in compilers
+    ]

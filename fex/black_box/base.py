@@ -7,17 +7,19 @@ of somebody else's model have no place in an explainer's checkpoint.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from fex.black_box.openvino import compile_openvino
 from fex.black_box.scores import check_probabilities, resolve_target
 from fex.features import Features
 from fex.preprocess import Preprocess
 
-__all__ = ["BlackBox", "TorchBlackBox", "check_probabilities", "resolve_target"]
+__all__ = ["BlackBox", "Compile", "TorchBlackBox", "check_probabilities", "resolve_target"]
 
+Compile = bool | Literal["openvino"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -193,6 +195,7 @@ class TorchBlackBox(BlackBox):
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
         compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
             is; needs a C++ compiler (on GPUs, Triton) and some seconds before the first. The weights must not change.
+            "openvino" compiles with that package, for CPUs: twice as fast again where they have bf16 instructions.
         **options: see `BlackBox`.
     """
 
@@ -202,12 +205,14 @@ class TorchBlackBox(BlackBox):
         *,
         precision: str = "fp32",
         channels_last: bool = False,
-        compile: bool = False,  # noqa: A002 torch's own word
+        compile: Compile = False,  # noqa: A002 torch's own word
         **options: object,
     ) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         if precision not in PRECISIONS:
             raise ValueError(f"Got precision {precision!r}, expected one of {sorted(PRECISIONS)}.")
+        if compile not in (True, False, "openvino"):
+            raise ValueError(f"Got compile={compile!r}, expected True, False or 'openvino'.")
         self._module = module
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
@@ -239,6 +244,10 @@ class TorchBlackBox(BlackBox):
     def _frozen(self, inputs: Tensor) -> Any:
         if self._compiled is not None and self._compiled[0] == len(inputs):
             return self._compiled[1](inputs)
+        if self.compile == "openvino":
+            run = compile_openvino(self._module, self._logits, inputs, self.precision)
+            self._compiled = len(inputs), run
+            return run(inputs)
         from torch._inductor import config  # here: the import takes a second
 
         network = torch.compile(self._module, dynamic=False)

@@ -7,7 +7,7 @@ import timm
 from torch import Tensor, nn
 
 from fex.backbones.timm import build_timm, in_order, read_timm_weights
-from fex.black_box.base import TorchBlackBox
+from fex.black_box.base import Compile, TorchBlackBox
 from fex.preprocess import Preprocess
 from fex.weights import load_state
 
@@ -43,7 +43,7 @@ class TimmBlackBox(TorchBlackBox):
         model_args: dict[str, Any] | None = None,
         precision: str = "fp32",
         channels_last: bool = False,
-        compile: bool = False,  # noqa: A002 torch's own word
+        compile: Compile = False,  # noqa: A002 torch's own word
         class_names: list[str] | None = None,
         preprocess: Preprocess | None = None,
         mean: tuple[float, float, float] | None = None,

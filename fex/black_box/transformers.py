@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fex.black_box.base import TorchBlackBox
+from fex.black_box.base import Compile, TorchBlackBox
 from fex.preprocess import Preprocess
 
 __all__ = ["TransformersBlackBox", "normalisation_of", "preprocess_of"]
@@ -138,7 +138,7 @@ class TransformersBlackBox(TorchBlackBox):
         revision: str | None = None,
         precision: str = "fp32",
         channels_last: bool = False,  # noqa: FBT001, FBT002 a YAML key
-        compile: bool = False,  # noqa: A002, FBT001, FBT002 a YAML key
+        compile: Compile = False,  # noqa: A002, FBT001, FBT002 a YAML key
         class_names: Sequence[str] | None = None,
         preprocess: Preprocess | None = None,
         mean: Colour | None = None,

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +196,8 @@ def run_speed(
         "padding_waste": lambda _repeats, folder: _padding(data, folder),
         "folder_memory": lambda _repeats, folder: _folder(images, folder),
     }
-    if shutil.which("c++") or "compiled_speedup" in (only or ()):
-        steps["compiled_speedup"] = lambda repeats, _folder: [compiled_speedup(repeats)]
+    if shutil.which("c++") or find_spec("openvino") or "compiled_speedup" in (only or ()):
+        steps["compiled_speedup"] = lambda repeats, _folder: compiled_speedup(repeats)
     unknown = sorted(set(only or ()) - set(steps))
     if unknown:
         raise ValueError(f"fex-bench speed knows no {', '.join(unknown)}; it measures {', '.join(steps)}.")

@@ -1,12 +1,15 @@
 import copy
+import importlib.util
 import pickle
 import shutil
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from fex.black_box import BlackBox, TorchBlackBox, check_probabilities, resolve_target
+from fex.black_box.openvino import compile_openvino
 from fex.preprocess import Preprocess
 
 SIZE = Preprocess(8, 8)
@@ -262,14 +265,25 @@ def test_targets():
         resolve_target(torch.tensor([0, 1, 1]), probabilities)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_scores_are_the_scores():
+COMPILERS = [
+    pytest.param(
+        True, marks=pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+    ),
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino"),
+    ),
+]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_compiled_scores_are_the_scores(compiler):
     torch.manual_seed(0)
     net = network().train()
     for _ in range(3):
         net(torch.rand(8, 3, 8, 8))  # running statistics of its own: the compiler folds them into the convolution
     plain, compiled = (TorchBlackBox(copy.deepcopy(net), num_classes=3, preprocess=SIZE, chunk=4) for _ in range(2))
-    compiled.compile = True
+    compiled.compile = compiler
     inputs = torch.rand(10, 3, 8, 8)
     torch.testing.assert_close(compiled(inputs), plain(inputs))  # two full chunks and a ragged one
     assert compiled._compiled is not None
@@ -282,3 +296,16 @@ def test_compiled_scores_are_the_scores():
     assert (copied(inputs)[:, 0] > compiled(inputs)[:, 0]).all()
     logits = compiled.differentiable(inputs.requires_grad_())
     assert torch.autograd.grad(logits.sum(), inputs)[0].abs().sum() > 0
+
+
+def test_unknown_compiler():
+    with pytest.raises(ValueError, match="expected True, False or 'openvino'"):
+        TorchBlackBox(network(), num_classes=3, compile="onnx")
+
+
+def test_openvino_where_it_is_not(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install openvino"):
+        TorchBlackBox(network(), num_classes=3, preprocess=SIZE, chunk=4, compile="openvino")(torch.rand(4, 3, 8, 8))
+    with pytest.raises(ValueError, match="this one is on meta"):
+        compile_openvino(network(), network(), torch.empty(4, 3, 8, 8, device="meta"), "fp32")
