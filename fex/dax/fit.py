@@ -30,8 +30,8 @@ class FitSettings:
         learning_rate: of the student, by Adam; of weights that layers divide by the root of their fan-in.
         mask_learning_rate: of the mask network.
         warm_up: share of `max_epochs` in which the student learns from the copies as they are, before there is a mask:
-            a mask that follows a student which knows nothing saturates, and stays so. These epochs cost a fifth.
-        batch_size: samples a step.
+            a mask that follows a student which knows nothing saturates, and stays so. These epochs cost a third.
+        batch_size: samples a step; half of them are masked as well, which costs less and finds as much.
         max_epochs: most passes over the samples.
         patience: epochs without a lower validation loss after which an instance stops.
         val_fraction: share of the samples that are validated on.
@@ -84,14 +84,16 @@ class Fitted:
 
     Attributes:
         epochs: in order, up to where it stopped.
+        best: the one of lowest validation loss among those with masks.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
 
     @property
     def mask(self) -> Tensor:
-        """f_M(x) at the end, (h, w), float32, in (0, 1)."""
-        mask = self.epochs[-1].mask
+        """f_M(x) after the best epoch, (h, w), float32, in (0, 1)."""
+        mask = self.epochs[self.best].mask
         if mask is None:
             raise ValueError("This instance was fitted without a mask network.")
         return mask
@@ -119,7 +121,7 @@ class Networks(nn.Module):
             )
 
     def losses(
-        self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor, *, masked: bool = True
+        self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor, *, masked: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the nets are fitted to, what the mask is charged, and how much of the scores the student explains.
 
@@ -131,25 +133,26 @@ class Networks(nn.Module):
             scores: (b, I).
             weights: gamma, (b, I).
             bound: variance of the scores, (I,).
-            masked: False leaves the masks out, as in the warm-up.
+            masked: how many of the copies, from the first on, are masked as well; 0 in the warm-up.
         """
         regulariser, whole = self.settings.regulariser, self.student.prepare(x)
         if self.mask is None or not masked:
             predicted = self.student(whole)
             fit = distillation(scores, predicted, weights)
             return fit, torch.zeros_like(fit), explained(scores, predicted, bound)
-        masks = self.mask(x)
-        kept = apply_masks(whole, self.student.prepare(masks.to(x.dtype)))
-        predicted, unmasked = self.student(torch.cat([kept, whole])).chunk(2)
-        fit = distillation(scores, predicted, weights) + distillation(scores, unmasked, weights)
+        masks = self.mask(x[:masked])
+        whole_of_masked = whole[:masked]
+        kept = apply_masks(whole_of_masked, self.student.prepare(masks.to(x.dtype)))
+        predicted, unmasked = self.student(torch.cat([kept, whole])).split([len(kept), len(whole)])
+        fit = distillation(scores[:masked], predicted, weights[:masked]) + distillation(scores, unmasked, weights)
         complement = blank = None
         if regulariser.uses_complement:
-            removed = torch.cat([whole - kept, torch.zeros_like(kept[:1])])
+            removed = torch.cat([whole_of_masked - kept, torch.zeros_like(kept[:1])])
             frozen = {name: value.detach() for name, value in self.student.named_parameters()}
             answers = torch.func.functional_call(self.student, frozen, (removed,))
             complement, blank = answers[:-1], answers[-1]
         price = regulariser.price(masks, complement, blank, bound)
-        return fit + regulariser.fidelity(scores, predicted), price, explained(scores, unmasked, bound)
+        return fit + regulariser.fidelity(scores[:masked], predicted), price, explained(scores, unmasked, bound)
 
 
 def explained(scores: Tensor, predicted: Tensor, bound: Tensor) -> Tensor:
@@ -195,14 +198,15 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
         groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
     optimizer = torch.optim.Adam(groups, fused=True)
     warm = 0 if nets.mask is None else int(settings.warm_up * settings.max_epochs)
-    fitted = [Fitted() for _ in range(len(data))]
+    fitted = [Fitted(best=warm) for _ in range(len(data))]
     best, stale = [float("inf")] * len(data), [0] * len(data)
     for number in range(settings.max_epochs):
         masked = number >= warm
         total = bound.new_zeros(len(data))
         shuffled = train[torch.randperm(len(train), generator=generator)]
         for rows in shuffled.to(data.parts.device).split(settings.batch_size):
-            fit, price, known = _losses(nets, data, rows, bound, settings, masked=masked)
+            half = -(-len(rows) // 2)
+            fit, price, known = _losses(nets, data, rows, bound, settings, masked=half if masked else 0)
             # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
             loss = fit + known * price
             optimizer.zero_grad(set_to_none=True)
@@ -211,7 +215,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             total += loss.detach() * len(rows)
         with torch.no_grad():
             losses = [
-                sum(_losses(nets, data, rows, bound, settings, masked=masked)[:2])
+                sum(_losses(nets, data, rows, bound, settings, masked=len(rows) if masked else 0)[:2])
                 * len(rows)  # the whole price, which does not grow
                 for rows in val.to(data.parts.device).split(4 * settings.batch_size)
             ]
@@ -223,16 +227,17 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             one.epochs.append(Epoch(train_losses[row], val_losses[row], None if masks is None else masks[row].clone()))
             if not masked:
                 continue
-            improved = val_losses[row] < best[row]
-            stale[row] = 0 if improved else stale[row] + 1
-            best[row] = min(best[row], val_losses[row])
+            if val_losses[row] < best[row]:
+                best[row], stale[row], one.best = val_losses[row], 0, number
+            else:
+                stale[row] += 1
         if min(stale) >= settings.patience:
             break
     return fitted
 
 
 def _losses(
-    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings, *, masked: bool
+    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings, *, masked: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     return nets.losses(_pixels(data, rows, settings), data.scores[rows], data.weights[rows], bound, masked=masked)
 

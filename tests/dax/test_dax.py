@@ -64,7 +64,7 @@ def contrast(attribution):
 
 @pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
 def test_recovers_the_segment(regulariser):
-    result = dax(settings=fit(regulariser=regulariser)).explain_instances(picture(), 0)[0]
+    result = dax(settings=fit(regulariser=regulariser, max_epochs=20)).explain_instances(picture(), 0)[0]
     assert contrast(result.attribution) > 0.15
     assert result.attribution.min() >= 0
     assert result.attribution.max() <= 1
@@ -107,6 +107,15 @@ def test_early_stop():
         .epochs
     )
     assert len(epochs) < 10
+
+
+def test_the_mask_is_that_of_the_best_epoch():
+    explainer = dax(settings=fit(max_epochs=20, patience=4, learning_rate=0.3), num_samples=40)
+    instances, seeds = explainer.perturb(picture(), torch.tensor([0]))
+    (one,) = fit_instances(instances, explainer.settings, seeds)[1]
+    losses = [epoch.val_loss for epoch in one.epochs[6:]]  # after the warm-up
+    assert 6 < one.best == 6 + losses.index(min(losses)) < len(one.epochs) - 1
+    assert torch.equal(one.mask, one.epochs[one.best].mask)
 
 
 def test_the_mask_waits_for_the_student():
