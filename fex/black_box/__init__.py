@@ -1,6 +1,7 @@
 """Black boxes: classifiers that can be queried for probabilities."""
 
 from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.cached import CachedBlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.loading import load_black_box
@@ -13,6 +14,7 @@ from fex.black_box.transformers import TransformersBlackBox
 
 __all__ = [
     "BlackBox",
+    "CachedBlackBox",
     "CallableBlackBox",
     "HttpBlackBox",
     "OnnxBlackBox",

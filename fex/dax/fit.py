@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,10 @@ class FitSettings:
         warm_up: share of `max_epochs` in which the student learns from the copies as they are, before there is a mask:
             a mask that follows a student which knows nothing saturates, and stays so. These epochs cost a third.
         batch_size: samples a step; half of them are masked as well, which costs less and finds as much.
-        max_epochs: most passes over the samples.
-        patience: epochs without a lower validation loss after which an instance stops.
+        max_epochs: most passes over the samples; None takes the paper's 10, and more where samples are so few that
+            these would be less than 240 steps.
+        patience: epochs without a lower validation loss after which an instance stops; None takes a quarter of
+            `max_epochs`, and the paper's 2 at least.
         val_fraction: share of the samples that are validated on.
         precision: what the networks compute in, "fp32" or "bf16": several times faster on hardware that has it.
     """
@@ -46,17 +49,18 @@ class FitSettings:
     mask_kernel: int = 7
     mask_stride: int = 1
     learning_rate: float = 2e-2
-    mask_learning_rate: float = 2e-2
+    mask_learning_rate: float = 1e-2
     warm_up: float = 0.3
     batch_size: int = 64
-    max_epochs: int = 10
-    patience: int = 2
+    max_epochs: int | None = None
+    patience: int | None = None
     val_fraction: float = 0.1
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
         rates = (self.learning_rate, self.mask_learning_rate)
-        if min(self.batch_size, self.max_epochs, self.patience) < 1 or min(rates) <= 0:
+        counts = [each for each in (self.batch_size, self.max_epochs, self.patience) if each is not None]
+        if min(counts) < 1 or min(rates) <= 0:
             raise ValueError(
                 "DAX needs batch_size, max_epochs and patience of at least 1 and positive learning rates, got "
                 f"{self.batch_size}, {self.max_epochs}, {self.patience} and {rates}."
@@ -67,6 +71,16 @@ class FitSettings:
             raise ValueError(f"Got val_fraction={self.val_fraction}, expected a share between 0 and 1.")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"Got precision={self.precision!r}, expected 'fp32' or 'bf16'.")
+
+    def lengths(self, samples: int) -> tuple[int, int]:
+        """`max_epochs` and `patience` for so many samples to learn from.
+
+        Example:
+            >>> FitSettings().lengths(5400), FitSettings().lengths(450)
+            ((10, 2), (30, 7))
+        """
+        epochs = self.max_epochs or max(10, ceil(240 / ceil(samples / self.batch_size)))
+        return epochs, self.patience or max(2, epochs // 4)
 
 
 @dataclass(frozen=True)
@@ -197,10 +211,11 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     if nets.mask is not None:
         groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
     optimizer = torch.optim.Adam(groups, fused=True)
-    warm = 0 if nets.mask is None else int(settings.warm_up * settings.max_epochs)
+    max_epochs, patience = settings.lengths(len(train))
+    warm = 0 if nets.mask is None else int(settings.warm_up * max_epochs)
     fitted = [Fitted(best=warm) for _ in range(len(data))]
     best, stale = [float("inf")] * len(data), [0] * len(data)
-    for number in range(settings.max_epochs):
+    for number in range(max_epochs):
         masked = number >= warm
         total = bound.new_zeros(len(data))
         shuffled = train[torch.randperm(len(train), generator=generator)]
@@ -222,7 +237,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             masks = _own_masks(nets, data, settings)
         train_losses, val_losses = (total / len(train)).tolist(), (sum(losses) / len(val)).tolist()  # type: ignore[union-attr]
         for row, one in enumerate(fitted):
-            if stale[row] >= settings.patience:
+            if stale[row] >= patience:
                 continue
             one.epochs.append(Epoch(train_losses[row], val_losses[row], None if masks is None else masks[row].clone()))
             if not masked:
@@ -231,7 +246,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
                 best[row], stale[row], one.best = val_losses[row], 0, number
             else:
                 stale[row] += 1
-        if min(stale) >= settings.patience:
+        if min(stale) >= patience:
             break
     return fitted
 

@@ -1,5 +1,6 @@
 """IASSA: iterative and adaptive sampling with spatial attention (Vasu and Long 2020)."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -141,7 +142,7 @@ class IASSA:
         """The map after each iteration, computed as it is asked for; queries are spent as they are needed.
 
         Ends at the last iteration, at convergence, when the budget is spent, or when nothing is salient (a class that
-        the black box gives probability 0 has the map 0).
+        the black box gives probability 0 has the map 0, with a warning).
 
         Args:
             inputs: one instance, (1, 3, H, W), in [0, 1].
@@ -175,7 +176,14 @@ class IASSA:
             answers.append(self._scores(inputs, label, boxes, size))
             asked.append(boxes.to(inputs.device))
             # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
-            saliency = self._saliency(torch.cat(asked), torch.cat(answers, 1), size)
+            scores = torch.cat(answers, 1)
+            if bool((scores == scores[:, :1]).all()) and scores.shape[1] > 1:
+                warnings.warn(
+                    "All windows have one score, so there is nothing to explain: the map is the same everywhere. Check "
+                    "the target class and the removal.",
+                    stacklevel=2,
+                )
+            saliency = self._saliency(torch.cat(asked), scores, size)
             attribution = self._attend(saliency, phi)
             change = 1.0 if before is None else relative_change(attribution, before)
             spent += len(boxes) * len(self.kinds)

@@ -64,8 +64,9 @@ def contrast(attribution):
 
 @pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
 def test_recovers_the_segment(regulariser):
-    result = dax(settings=fit(regulariser=regulariser, max_epochs=20)).explain_instances(picture(), 0)[0]
-    assert contrast(result.attribution) > 0.15
+    result = dax(settings=fit(regulariser=regulariser)).explain_instances(picture(), 0)[0]
+    # Of its own height: a mask that pays for its area need not reach 1.
+    assert contrast(result.attribution / result.attribution.max()) > 0.3
     assert result.attribution.min() >= 0
     assert result.attribution.max() <= 1
     assert result.segments == 16
@@ -119,7 +120,7 @@ def test_the_mask_is_that_of_the_best_epoch():
 
 
 def test_the_mask_waits_for_the_student():
-    epochs = dax(settings=fit(warm_up=0.3)).explain_instances(picture(), 0)[0].epochs
+    epochs = dax(settings=fit(warm_up=0.3, max_epochs=10)).explain_instances(picture(), 0)[0].epochs
     assert all(torch.equal(epoch.mask, epochs[0].mask) for epoch in epochs[:3])
     assert not torch.equal(epochs[3].mask, epochs[0].mask)
     assert epochs[2].train_loss < epochs[0].train_loss  # of the student alone
@@ -175,7 +176,8 @@ def test_a_silent_clip_has_nothing_to_explain():
         found = DAX(black_box(), Silence(), Grid(4, 4), num_samples=20, resolution=12, fit=fit()).attribute(clip, 0)
     assert not found.any()
     iassa = IASSA(black_box(), None, Silence(), schedule=WindowSchedule(window=8, stride=4), iterations=2)
-    flat = iassa.attribute(clip, 0)
+    with pytest.warns(UserWarning, match="All windows have one score"):
+        flat = iassa.attribute(clip, 0)
     assert flat.isfinite().all()
     assert float(flat.std()) < 1e-6
 
