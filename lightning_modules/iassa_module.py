@@ -17,8 +17,8 @@ class IASSAModule(InstanceModule):
 
     Args:
         explainer: IASSA.
-        score_iterations: score the map after each iteration too (the curves of Figures 6 and 7), under "course" in
-            report.json; with protocols that ask the black box, that costs queries.
+        score_iterations: score the map after each iteration too (the curves of Figures 6 and 7): "course" in
+            report.json, and course.png; with protocols that ask the black box, that costs queries.
         **options: see `InstanceModule`.
     """
 

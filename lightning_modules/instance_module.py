@@ -19,6 +19,7 @@ from fex.explanation import Explanation
 from fex.features import PatchGrid
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.preprocess import Preprocess
+from fex.report.curves import draw_course
 from fex.report.instances import InstanceStore
 from fex.report.settings import plain_settings
 from fex.report.tables import print_table
@@ -239,6 +240,8 @@ class InstanceModule(pl.LightningModule):
             rows, course = score_tables(self.store, self.protocols, type(self.explainer).__name__)
             report = {"rows": rows, "course": course}
             (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
+            if course:
+                draw_course(course, self.store.folder / "course.png")
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
 
 

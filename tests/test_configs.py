@@ -103,7 +103,7 @@ def test_benchmarks_name_classes_and_arguments_that_exist(name):
     for part in (config["black_box"], config["data"]):
         module, attribute = part["class_path"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), attribute))
-    assert next(iter(config["methods"])) in {"FEX", "DAX V2"}
+    assert next(iter(config["methods"])) in {"FEX", "DAX V2", "V2 Q=6000 area=2.5"}
 
 
 def test_without_a_network_hub_weights_fail_with_what_to_do(tmp_path):

@@ -1,15 +1,15 @@
-"""Figures of protocols that have steps: one line a method, such as Figure 3 of the paper."""
+"""Figures of what has steps: protocols' curves, one line a method, and scores of maps by iteration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fex.atomic import replacing
 
 if TYPE_CHECKING:
     from fex.metrics.protocol_scores import ProtocolScores
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_course", "draw_curves"]
 
 
 def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: str | Path) -> list[Path]:
@@ -46,3 +46,32 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
             FigureCanvasAgg(figure).print_png(part)
         written.append(path)
     return written
+
+
+def draw_course(course: Sequence[Sequence[Mapping[str, Any]]], path: str | Path) -> None:
+    """Draws every metric by iteration, with its interval, each in a panel of its own (IASSA, Figures 6 and 7).
+
+    Args:
+        course: rows (protocol, metric, value, ci95) after each iteration, the same metrics in each.
+        path: the PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(course[0]))
+    lines = -(-len(course[0]) // columns)
+    figure = Figure(figsize=(4 * columns, 2.6 * lines), dpi=150, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for number, panel in enumerate(panels):
+        if number >= len(course[0]):
+            panel.set_axis_off()
+            continue
+        rows = [step[number] for step in course]
+        low, high = zip(*(row["ci95"] for row in rows), strict=True)
+        panel.fill_between(range(len(rows)), low, high, alpha=0.2)
+        panel.plot([row["value"] for row in rows], marker=".")
+        panel.set_title(f"{rows[0]['protocol']}: {rows[0]['metric'].replace('_', ' ')} (n = {rows[0]['n']:,})", size=9)
+        panel.set_xlabel("iteration")
+        panel.grid(alpha=0.3)
+    with replacing(Path(path)) as part:
+        FigureCanvasAgg(figure).print_png(part)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
@@ -124,6 +125,7 @@ def test_every_iteration_can_be_scored(tmp_path):
     assert len(report["course"]) == 2
     assert all(rows[0]["n"] == 5 for rows in report["course"])
     assert report["course"][1] == report["rows"]
+    assert Image.open(tmp_path / "course.png").size == (1200, 390)  # two panels: mean and sd
     assert report["course"][0][0]["value"] != report["rows"][0]["value"]
 
 
