@@ -9,7 +9,28 @@ from fex.features import Features
 from fex.removal import Removal
 from fex.sampling import hard_masks
 
-__all__ = ["LIME"]
+__all__ = ["LIME", "ridge_solution"]
+
+
+def ridge_solution(masks: Tensor, kernel_width: float = 0.25, ridge: float = 1.0) -> Tensor:
+    """The matrix that turns scores of masks into LIME's coefficients.
+
+    Args:
+        masks: (K, N), 1 = kept.
+        kernel_width: see `LIME`.
+        ridge: see `LIME`.
+
+    Returns:
+        (N, K), float64: coefficients are ``ridge_solution(masks) @ scores``.
+    """
+    masks = masks.double()
+    count = masks.shape[1]
+    distance = 1 - (masks.sum(1) / count).sqrt()
+    weights = (-distance.square() / kernel_width**2).exp().sqrt().unsqueeze(1)
+    # An intercept that is not penalised: both sides less their weighted means.
+    design = masks - (weights * masks).sum(0) / weights.sum()
+    gram = design.T @ (weights * design) + ridge * torch.eye(count, dtype=torch.float64, device=masks.device)
+    return torch.linalg.pinv(gram, hermitian=True) @ (weights * design).T
 
 
 class LIME(LinearInScores):
@@ -53,11 +74,5 @@ class LIME(LinearInScores):
 
     def _design(self, count: int) -> tuple[Tensor, Tensor]:
         sampled = hard_masks(self.num_masks - 1, count, torch.Generator().manual_seed(self.seed))
-        masks = torch.cat([sampled.new_ones(1, count), sampled]).double()
-        distance = 1 - (masks.sum(1) / count).sqrt()
-        weights = (-distance.square() / self.kernel_width**2).exp().sqrt().unsqueeze(1)
-        # An intercept that is not penalised: both sides less their weighted means.
-        design = masks - (weights * masks).sum(0) / weights.sum()
-        gram = design.T @ (weights * design) + self.ridge * torch.eye(count, dtype=torch.float64)
-        solution = (torch.linalg.pinv(gram, hermitian=True) @ (weights * design).T).T
-        return masks.float(), solution.float()
+        masks = torch.cat([sampled.new_ones(1, count), sampled])
+        return masks.float(), ridge_solution(masks, self.kernel_width, self.ridge).T.float()

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -22,8 +23,11 @@ __all__ = ["code_fingerprint", "fingerprint", "package_versions", "referenced_fi
 _WEIGHTS = (".ckpt", ".safetensors", ".pth", ".pt", ".bin", ".onnx")
 _FUNCTION = re.compile(r"[^\W\d][\w.]*[.:][^\W\d]\w*")  # package.module.Class or package.module:function
 # Of these parts of the package no number of a result depends.
-_OUTSIDE = ("cli", "report", "benchmark")
-_PACKAGES = ("torch", "torchvision", "timm", "transformers", "captum", "grad-cam", "numpy", "fex-explain")
+_OUTSIDE = ("cli", "report")
+_PACKAGES = (
+    "torch", "torchvision", "timm", "transformers", "captum", "grad-cam", "numpy", "scikit-image", "peft",
+    "onnxruntime", "openvino", "segmentation-models-pytorch", "fex-explain",
+)  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
@@ -80,7 +84,7 @@ def _hash(path: Path) -> str:
 
 @cache
 def code_fingerprint() -> str:
-    """Hash of the package's own source, without command line, reports and the runner."""
+    """Hash of the package's own source, without command line and reports."""
     root = Path(fex.__file__).parent
     sources = [p for p in sorted(root.rglob("*.py")) if p.relative_to(root).parts[0] not in _OUTSIDE]
     return fingerprint({str(path.relative_to(root)): _hash(path) for path in sources})
@@ -138,5 +142,13 @@ def _of_name(name: str) -> dict[str, str]:
         except (ImportError, ValueError):
             return {}
         if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
-            return {module: _hash(Path(spec.origin))}
+            return {module: _hash(Path(spec.origin)), **_defined_in(module, name)}
     return {}
+
+
+def _defined_in(module: str, name: str) -> dict[str, str]:
+    """The file that a class or function really comes from, where `module` has it from another, if it is imported."""
+    found = getattr(sys.modules.get(module), re.split(r"[.:]", name)[-1], None)
+    origin = sys.modules.get(getattr(found, "__module__", None) or "")
+    path = getattr(origin, "__file__", None)
+    return {origin.__name__: _hash(Path(path))} if origin is not None and path and Path(path).is_file() else {}

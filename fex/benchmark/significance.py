@@ -1,5 +1,6 @@
 """Which differences between methods are more than chance, and whether the removal grid itself is biased."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,8 +27,9 @@ def against_best(
 
     Returns:
         By (method, protocol, metric): best (its name), to_best (value minus the best's), to_best_ci95 [low, high],
-        differs (the interval excludes 0). The best itself differs by 0 from itself; rows without instances and metrics
-        without a direction are left out.
+        differs (the interval excludes 0; None where the two share no instance). The best itself, which is sought among
+        the rows of the most instances, differs by 0 from itself; rows without instances and metrics without a direction
+        are left out.
     """
     by_name = {evaluation.method: evaluation for evaluation in evaluations}
     columns: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -38,7 +40,9 @@ def against_best(
     found = {}
     for (protocol, metric), rows in columns.items():
         choose = min if DIRECTIONS[metric] == "↓" else max
-        best = choose(rows, key=lambda row: row["value"])["method"]
+        # Of those with the most instances: a method that has a value for a few easy ones is not the best of all.
+        most = max(row["n"] for row in rows)
+        best = choose((row for row in rows if row["n"] == most), key=lambda row: row["value"])["method"]
         for row in rows:
             entry = {"best": best, "to_best": 0.0, "to_best_ci95": [0.0, 0.0], "differs": False}
             if row["method"] != best:
@@ -46,7 +50,8 @@ def against_best(
                     by_name[row["method"]], by_name[best], protocol, metric, resamples=resamples, seed=seed
                 )
                 entry["to_best"], entry["to_best_ci95"] = interval.value, [interval.low, interval.high]
-                entry["differs"] = interval.low > 0 or interval.high < 0
+                # Without an instance in common nothing can be said.
+                entry["differs"] = None if math.isnan(interval.value) else interval.low > 0 or interval.high < 0
             found[row["method"], protocol, metric] = entry
     return found
 

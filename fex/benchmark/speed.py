@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fex.backbones import build_timm
-from fex.baselines import RISE, IntegratedGradients
+from fex.baselines import RISE, GradSHAP, IntegratedGradients
 from fex.black_box.base import BlackBox
 from fex.explainer import AmortizedExplainer, explainer_meta
 from fex.features import PatchGrid
@@ -187,7 +187,7 @@ def speedups(
     queries: int = 100,
     target: float = 30.0,
 ) -> list[Figure]:
-    """How many times faster an explanation is than RISE, and of images than Integrated Gradients, at `queries` each.
+    """How many times faster an explanation is than RISE, and of images than IG and GradSHAP, at `queries` each.
 
     All explain the same batch (B, ...) and class, so that ratios of batches are ratios of instances.
     """
@@ -197,7 +197,7 @@ def speedups(
     slow: dict[str, Explainer] = {"rise_text": rise}
     if explainer.features.modality == "image":
         ig = IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk)
-        slow = {"rise": rise, "ig": ig}
+        slow = {"rise": rise, "ig": ig, "gradshap": GradSHAP(black_box, samples=queries)}
     functions: dict[str, Callable[[], object]] = {"explanation": lambda: explainer.attribute(inputs, classes)}
     for name, method in slow.items():
         functions[name] = partial(method.attribute, inputs, classes)

@@ -36,10 +36,20 @@ _BLIND = re.compile(r"(^|\.)Random$")
 
 
 def _chosen(methods: Mapping[str, Any], only: list[str] | None) -> dict[str, Any]:
-    unknown = sorted(set(only or ()) - set(methods))
-    if unknown:
-        raise ValueError(f"The config has no method {', '.join(unknown)}; it has {', '.join(methods)}.")
-    return {name: methods[name] for name in (methods if only is None else only)}
+    return {name: methods[name] for name in (methods if only is None else _rejoined(only, methods))}
+
+
+def _rejoined(parts: Sequence[str], methods: Mapping[str, Any]) -> list[str]:
+    """Names from a list that YAML has split at commas, of which a name may have some: "IG (20 steps, white box)"."""
+    names, start = [], 0
+    while start < len(parts):
+        ends = range(len(parts), start, -1)
+        end = next((end for end in ends if ", ".join(parts[start:end]) in methods), None)
+        if end is None:
+            raise ValueError(f"The config has no method {parts[start]}; it has {', '.join(methods)}.")
+        names.append(", ".join(parts[start:end]))
+        start = end
+    return names
 
 
 def _candidates(
@@ -103,6 +113,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     features = objects.features if objects.features is not None else black_box.features
     injected = {"black_box": black_box, "features": features, "seed": config.seed}
     candidates, failed = _candidates(methods, injected, key, config.device)
+    if config.reference is not None and config.reference not in methods:
+        raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
     output = Path(config.output)
     evaluations: list[Evaluation] = []
     if candidates:
@@ -140,7 +152,6 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **package_versions()},
         "methods": methods,
     }
-    draw_curves({each.method: each.scores for each in evaluations}, output)
     _write(output, report, config, data, evaluations, black_box)
     return report
 
@@ -164,6 +175,7 @@ def _write(
         part.write_text(json.dumps(report, indent=1, allow_nan=False))
     with replacing(output / "report.md") as part:
         part.write_text(markdown_report(report, config.show), encoding="utf-8")
+    draw_curves({each.method: each.scores for each in evaluations}, output)
     first = first_inputs(data, config.limit)
     mapped = [e for e in evaluations if e.maps is not None and len(e.maps) >= len(first)]
     images = [each.inputs for each in first if each.is_picture]

@@ -12,7 +12,7 @@ from fex.api import explain
 from fex.black_box import BlackBox
 from fex.class_names import class_index
 from fex.cli.black_box_argument import chosen_black_box, is_config
-from fex.dax import DAX
+from fex.dax import DAX, FitSettings
 from fex.explanation import Explanation
 from fex.iassa import IASSA, BackboneFeatures
 from fex.preprocess import Preprocess
@@ -75,6 +75,7 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
     arguments.batch_size = 1  # each picture takes thousands of queries: progress is shown, and results kept, one by one
     if arguments.method == "dax":
         samples = {} if arguments.budget is None else {"num_samples": arguments.budget}
-        return InstanceMethod(DAX(box, **samples), box)
+        fit = FitSettings(mask_stride=2, precision="bf16")  # as in dax_imagenet.yaml
+        return InstanceMethod(DAX(box, fit=fit, **samples), box)
     backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0")
     return InstanceMethod(IASSA(box, backbone, budget=arguments.budget), box)

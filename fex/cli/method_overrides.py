@@ -5,6 +5,7 @@ The parser would take such a flag for the whole entry of the method: it knows no
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,14 @@ def _value(text: str) -> Any:
         return json.loads(text)  # 1e-3 too, which YAML 1.1 reads as a string
     except ValueError:
         return yaml.safe_load(text)
+
+
+def _partition(flag: str) -> tuple[str, str, str]:
+    """NAME.KEY, "=" and VALUE; a name may hold "=" itself, so it is the first behind a field's name."""
+    field = re.search(rf"\.({'|'.join(_FIELDS)})(?=[.=])", flag)
+    behind = field.end() if field else 0
+    key, equals, text = flag[behind:].partition("=")
+    return flag[:behind] + key, equals, text
 
 
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
@@ -40,7 +49,7 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]
         if not word.startswith(_PREFIX):
             kept.append(word)
             continue
-        key, equals, text = word.removeprefix(_PREFIX).partition("=")
+        key, equals, text = _partition(word.removeprefix(_PREFIX))
         given = text if equals else next(rest, None)
         if given is None:
             raise ValueError(f"{word} has no value: write {word} VALUE.")

@@ -49,7 +49,7 @@ class FitSettings:
     mask_kernel: int = 7
     mask_stride: int = 1
     learning_rate: float = 2e-2
-    mask_learning_rate: float = 1e-2
+    mask_learning_rate: float = 2e-2
     warm_up: float = 0.3
     batch_size: int = 64
     max_epochs: int | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fex.baselines.lime import ridge_solution
 from fex.black_box.base import BlackBox
 from fex.dax.explainer import Distiller
 from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
@@ -18,36 +19,7 @@ from fex.dax.segmenters import Segmenter
 from fex.removal import Removal
 from fex.sampling import smooth_cells, smooth_masks
 
-__all__ = ["StudentLIME", "StudentRISE", "weighted_ridge"]
-
-
-def weighted_ridge(kept: Tensor, scores: Tensor, *, kernel_width: float = 0.25, ridge: float = 1.0) -> Tensor:
-    """LIME's linear model of scores over kept features (Ribeiro et al. 2016), weighted by nearness to the input.
-
-    Args:
-        kept: bool or float (K, S).
-        scores: (K,).
-        kernel_width: of exp(-(1 - cosine)^2 / width^2).
-        ridge: weight of the squared coefficients; the intercept is free.
-
-    Returns:
-        Coefficients (S,), float32.
-
-    Raises:
-        ValueError: shapes that do not fit, or a ridge or width that is not positive.
-    """
-    if kept.ndim != 2 or scores.shape != kept.shape[:1] or kernel_width <= 0 or ridge <= 0:
-        raise ValueError(
-            f"Got kept {tuple(kept.shape)}, scores {tuple(scores.shape)}, kernel_width {kernel_width} and ridge "
-            f"{ridge}, expected (K, S), (K,) and two positive numbers."
-        )
-    x, y = kept.double(), scores.double()
-    cosine = (x.sum(1) / x.shape[1]).sqrt()  # of a 0/1 vector with the all-ones one
-    weight = (-((1 - cosine) ** 2) / kernel_width**2).exp()
-    weight = weight / weight.sum()
-    x, y = x - weight @ x, y - weight @ y
-    normal = (x * weight[:, None]).T @ x + ridge / len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    return torch.linalg.solve(normal, x.T @ (weight * y)).float()
+__all__ = ["StudentLIME", "StudentRISE"]
 
 
 class _StudentOnly(Distiller):
@@ -118,7 +90,7 @@ class StudentRISE(_StudentOnly):
 
 
 class StudentLIME(_StudentOnly):
-    """DAX-Base2: LIME's linear model, over the segments, of the student.
+    """DAX-Base2: the linear model of `fex.baselines.LIME`, over the segments, of the student.
 
     Args:
         black_box: see `Distiller`, as all but the last.
@@ -154,4 +126,4 @@ class StudentLIME(_StudentOnly):
         kept = kept.to(one.parts.device)
         copies = (data.mixed(part[None].to(one.parts.dtype)) for part in kept.split(256))
         scores = [nets.student(nets.student.prepare(each))[:, 0] for each in copies]
-        return one.segments.expand(weighted_ridge(kept, torch.cat(scores)), size)
+        return one.segments.expand((ridge_solution(kept) @ torch.cat(scores).double()).float(), size)

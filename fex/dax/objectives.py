@@ -54,7 +54,7 @@ class Sparsity(Regulariser):
         kl: lambda_2.
     """
 
-    l1: float = 2.0
+    l1: float = 1.0
     kl: float = 0.02
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Counterfactual(Regulariser):
     """
 
     weight: float = 1.0
-    area: float = 2.5
+    area: float = 1.4
     uses_complement = True
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_course", "draw_curves"]
 
+_STYLES = ("-", "--", ":", "-.")
+
 
 def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: str | Path) -> list[Path]:
     """Draws every curve of every protocol as ``PROTOCOL_CURVE.png`` in `folder`.
@@ -34,14 +36,16 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
     for (protocol, name), curves in found.items():
         figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
         axes = figure.add_subplot()
-        for method, curve in curves.items():
-            axes.plot(curve.x, curve.y, marker=".", label=method)  # type: ignore[attr-defined]
+        for number, (method, curve) in enumerate(curves.items()):
+            # Ten colours; and no names as formulas, or hidden by an underscore.
+            style, label = _STYLES[number // 10 % len(_STYLES)], f" {method}".replace("$", r"\$")
+            axes.plot(curve.x, curve.y, style, marker=".", label=label)  # type: ignore[attr-defined]
         axes.set_xlabel(curve.x_name)  # type: ignore[attr-defined]
         axes.set_ylabel(curve.y_name)  # type: ignore[attr-defined]
         axes.set_title(f"{protocol}: {name.replace('_', ' ')}")
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper")  # beside the lines, not over them
-        path = Path(folder) / f"{protocol}_{name}.png"
+        path = Path(folder) / f"{protocol}_{name}.png".replace("/", "-")
         with replacing(path) as part:
             FigureCanvasAgg(figure).print_png(part)
         written.append(path)

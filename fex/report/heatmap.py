@@ -106,7 +106,7 @@ def _enlarged(picture: Image.Image, side: int) -> Image.Image:
     return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text on one line, its middle left out where it is wider than `width` pixels: names differ at both ends."""
     text = on_one_line(text)
     if font.getlength(text) <= width:
@@ -153,8 +153,8 @@ def panel(
     canvas = Image.new("RGB", (total, head + height + foot), _PAPER)
     draw = ImageDraw.Draw(canvas)
     bold, plain, small = _font(15, bold=True), _font(12), _font(11)
-    draw.text((_GAP, 6), _fitted(title, bold, total - 2 * _GAP), _INK, bold)
-    draw.text((_GAP, 27), _fitted(subtitle, plain, total - 2 * _GAP), _FAINT, plain)
+    draw.text((_GAP, 6), fitted(title, bold, total - 2 * _GAP), _INK, bold)
+    draw.text((_GAP, 27), fitted(subtitle, plain, total - 2 * _GAP), _FAINT, plain)
     for column, tile in enumerate(tiles):
         canvas.paste(tile, (_GAP + column * (width + _GAP), head))
 
@@ -179,7 +179,7 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
     if explanation.source:  # a long path gives way to the rest
         font, dot = _font(12), "  ·  "
         width = 3 * _enlarged(picture, TILE).width + 2 * _GAP - font.getlength(subtitle + dot)
-        subtitle += dot + _fitted(explanation.source, font, max(60, int(width)))
+        subtitle += dot + fitted(explanation.source, font, max(60, int(width)))
     return panel(picture, explanation.grid, title=title, subtitle=subtitle, **options)  # type: ignore[arg-type]
 
 
@@ -227,7 +227,7 @@ def grid_picture(
     canvas = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(column_titles):
-        draw.text((margin + column * (tile + _GAP), 5), _fitted(name, font, tile), _INK, font)
+        draw.text((margin + column * (tile + _GAP), 5), fitted(name, font, tile), _INK, font)
     for index, row in enumerate(cells):
         top = 26 + index * (tile + _GAP)
         if index:

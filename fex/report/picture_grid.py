@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from fex.atomic import replacing
-from fex.report.heatmap import normalise, overlay, to_picture, upsample
+from fex.report.heatmap import fitted, normalise, overlay, to_picture, upsample
 
 __all__ = ["picture_rows", "write_picture_grid"]
 
@@ -55,9 +55,7 @@ def write_picture_grid(
     draw = ImageDraw.Draw(grid)
     for column, (name, tiles) in enumerate(columns.items()):
         left = column * (size + gap)
-        while len(name) > 1 and draw.textlength(name, font) > size:
-            name = name.removesuffix("…")[:-1] + "…"  # noqa: PLW2901
-        draw.text((left + size / 2, head / 2), name, fill="black", font=font, anchor="mm")
+        draw.text((left + size / 2, head / 2), fitted(name, font, size), fill="black", font=font, anchor="mm")
         for row, tile in enumerate(tiles):
             grid.paste(tile, (left, head + row * (size + gap)))
     with replacing(path) as part:

@@ -32,6 +32,11 @@ DIRECTIONS = {
     "negative_auc": "↑",
     "deletion": "↓",
     "insertion": "↑",
+    "deletion_auc": "↓",
+    "insertion_auc": "↑",
+    "iou": "↑",
+    **{f"{name}_per_pixel": "↑" for name in ("insertion", "f1", "iou", "pointing_game")},
+    "deletion_per_pixel": "↓",
     "pixel_accuracy": "↑",
     "mean_iou": "↑",
     "average_precision": "↑",
@@ -68,7 +73,9 @@ def _score(row: Mapping[str, Any]) -> str:
     text = with_interval(value, row.get("ci95"))
     if row.get("best") is None:
         return text
-    return f"{text} {BEST}" if row["best"] == row["method"] else text if row["differs"] else f"{text} {LEVEL}"
+    if row["best"] == row["method"]:
+        return f"{text} {BEST}"
+    return f"{text} {LEVEL}" if row["differs"] is False else text
 
 
 def _seconds(value: float) -> str:

@@ -68,8 +68,8 @@ def test_one_pass_compares_with_the_backbone(explainer_and_box):
 def test_speedups_spend_the_queries_they_name(explainer_and_box):
     explainer, box = explainer_and_box
     before = box.queries
-    rise, ig = speedups(explainer, box, torch.rand(2, 3, 16, 16), repeats=1, queries=6)
-    assert [rise.name, ig.name] == ["speedup_rise", "speedup_ig"]
+    rise, ig, gradshap = speedups(explainer, box, torch.rand(2, 3, 16, 16), repeats=1, queries=6)
+    assert [rise.name, ig.name, gradshap.name] == ["speedup_rise", "speedup_ig", "speedup_gradshap"]
     assert positive(rise)
     assert positive(ig)
     assert (rise.bound, rise.target) == (">=", 30.0)

@@ -1,5 +1,6 @@
 """What is kept, when it is used again, and when not."""
 
+import importlib
 import logging
 import random
 
@@ -137,6 +138,19 @@ def test_files_of_functions_folders_and_shipped_weights_are_named(tmp_path):
         {"a": ["tests.toys.PatchBox", str(tmp_path)], "b": "vit_scenes", "c": "fex.baselines.RISE"}
     )
     assert set(found) == {"tests.toys", str(tmp_path / "last.ckpt"), "vit_scenes"}
+
+
+def test_a_class_that_a_package_passes_on_is_read_where_it_is_written(tmp_path, monkeypatch):
+    package = tmp_path / "passes_on"
+    package.mkdir()
+    (package / "__init__.py").write_text("from passes_on.impl import Method\n")
+    (package / "impl.py").write_text("class Method: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("passes_on")
+    before = referenced_files({"class_path": "passes_on.Method"})
+    assert set(before) == {"passes_on", "passes_on.impl"}
+    (package / "impl.py").write_text("class Method: changed = True\n")
+    assert referenced_files({"class_path": "passes_on.Method"}) != before
 
 
 def test_fingerprints_see_every_setting():

@@ -1,6 +1,8 @@
 """Significance, grid bias, break-even."""
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from fex.benchmark.cost import break_even, training_cost
 from fex.benchmark.runner import Candidate, compare, evaluate_explainers
 from fex.benchmark.significance import against_best, grid_bias
 from fex.benchmark.summary import summarise
+from fex.metrics.protocols import PROTOCOLS, get_protocol
+from fex.report.tables import DIRECTIONS
 from tests.benchmark.test_runner import GRID, Oracle, batches, box
 
 
@@ -41,6 +45,22 @@ def test_each_row_is_weighed_against_the_best_of_its_column(evaluations):
     # The higher the better: the same oracle is best there too; all maps ignore the class.
     assert found["Worse", "fex", "negative_auc"]["best"] == "Oracle"
     assert found["Worse", "class_discrimination", "class_correlation"]["to_best"] == 0
+
+
+def test_a_few_easy_instances_make_no_best_and_none_in_common_say_nothing(evaluations):
+    few = replace(copy.deepcopy(evaluations[1]), method="Few")
+    for row in few.rows:
+        row["method"] = "Few"
+        if row["protocol"] == "class_discrimination":
+            row["n"], row["value"] = 1, -1.0
+    found = against_best([evaluations[0], few], resamples=20)
+    assert found["Few", "class_discrimination", "class_correlation"]["best"] == "Worse"
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_every_score_has_a_direction(protocol):
+    without = {"iou_sd", "shuffled_weights_correlation"}
+    assert set(get_protocol(protocol).summaries) - without <= set(DIRECTIONS)
 
 
 def test_a_summary_is_plain_finite_and_complete(evaluations):

@@ -144,6 +144,26 @@ def test_a_flag_sets_one_argument_of_one_method(tmp_path):
         bench.run([*argv, "--output", str(tmp_path / "other")])
 
 
+def test_names_with_commas_and_equals_signs(tmp_path):
+    spec = {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 10}}
+    methods = {"IG (20 steps, white box)": spec, "V2 Q=6 area=2.5": spec, "Other": spec}
+    argv = [*config(tmp_path, methods=methods), "--limit", "1", "--protocols", "[fex]"]
+    flags = [
+        "--methods.V2 Q=6 area=2.5.init_args.num_masks=7",
+        "--methods",
+        "[IG (20 steps, white box), V2 Q=6 area=2.5]",
+    ]
+    report = bench.run([*argv, *flags])
+    assert {row["method"]: row["queries"] for row in report["rows"]} == {
+        "IG (20 steps, white box)": 10,
+        "V2 Q=6 area=2.5": 7,
+    }
+    with pytest.raises(ValueError, match="has no method IG; it has IG"):
+        bench.run([*argv, "--methods", "[IG, Other]"])
+    with pytest.raises(ValueError, match="The reference RISE is no method of this run"):
+        bench.run([*argv, "--reference", "RISE"])
+
+
 def test_the_matrix_crosses_the_fill_of_the_method_with_that_of_the_evaluation(tmp_path):
     black = {"class_path": "fex.removal.Black"}
     methods = {

@@ -16,7 +16,6 @@ from fex.dax import (
     StudentRISE,
     fit_instances,
 )
-from fex.dax.hybrids import weighted_ridge
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.iassa import IASSA, WindowSchedule
 from fex.preprocess import Preprocess
@@ -205,15 +204,6 @@ def test_bf16_learns_from_the_weights_of_each_step(kind):
         assert [e.val_loss for e in make._fit([one], seeds, (SIZE, SIZE))[1][0]] == [e.val_loss for e in alone]
     whole = make.explain_instances(picture(), 0)[0].epochs
     assert [e.val_loss for e in whole] == [e.val_loss for e in alone]
-
-
-def test_ridge_recovers_a_linear_model():
-    kept = torch.rand(4000, 5) < 0.5
-    weights = torch.tensor([0.3, -0.1, 0.0, 0.2, 0.05])
-    found = weighted_ridge(kept, 0.2 + kept.float() @ weights, ridge=1e-6)
-    assert torch.allclose(found, weights, atol=1e-4)
-    with pytest.raises(ValueError, match="two positive numbers"):
-        weighted_ridge(kept, kept[:, 0].float(), ridge=0)
 
 
 @pytest.mark.parametrize(
