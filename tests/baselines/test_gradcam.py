@@ -52,9 +52,10 @@ def test_plus_plus_weighs_each_location_by_its_own_factor():
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_guided_gradcam_is_the_guided_gradient_on_the_map(inplace):
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.ReLU6])  # nothing here exceeds 6
+def test_guided_gradcam_is_the_guided_gradient_on_the_map(layer, inplace):
     net = cnn().eval()
-    net[2], net[5] = nn.ReLU(inplace=inplace), nn.ReLU(inplace=inplace)
+    net[2], net[5] = layer(inplace=inplace), layer(inplace=inplace)
     black_box, inputs = box(net), pictures()
     # By hand: forward, then back through convolutions and batch norm, cutting negative gradients at both ReLUs.
     leaf = inputs.clone().requires_grad_()
@@ -67,6 +68,7 @@ def test_guided_gradcam_is_the_guided_gradient_on_the_map(inplace):
     found = GuidedGradCAM(black_box).attribute(inputs, 2)
     assert expected.abs().max() > 0
     torch.testing.assert_close(found, expected.detach(), atol=1e-6, rtol=1e-3)
+    assert not any(part._forward_pre_hooks for part in net.modules())
 
 
 def test_guided_gradcam_needs_relu_layers():
