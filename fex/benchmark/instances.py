@@ -24,14 +24,7 @@ class _Timed(BlackBox):
     """A black box that knows how long it took."""
 
     def __init__(self, inner: BlackBox) -> None:
-        super().__init__(
-            class_names=inner.class_names,
-            preprocess=inner.preprocess,
-            mean=inner.mean,
-            std=inner.std,
-            chunk=inner.chunk,
-            name=inner.name,
-        )
+        super().__init__(**inner.options())
         self.inner, self.seconds = inner, 0.0
 
     def _score(self, inputs: Tensor) -> Tensor:

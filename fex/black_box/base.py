@@ -76,6 +76,13 @@ class BlackBox(ABC):
         self.device = torch.device("cpu")
         self.queries = 0
 
+    def options(self) -> dict[str, Any]:
+        """The arguments of another box of the same inputs and scores, such as one around this."""
+        return {
+            "class_names": self.class_names, "preprocess": self.preprocess, "mean": self.mean, "std": self.std,
+            "chunk": self.chunk, "multi_label": self.multi_label, "name": self.name,
+        }  # fmt: skip
+
     @property
     def num_classes(self) -> int:
         """C."""
@@ -195,7 +202,7 @@ class TorchBlackBox(BlackBox):
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
         compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
             is; needs a C++ compiler (on GPUs, Triton) and some seconds before the first. The weights must not change.
-            "openvino" compiles with that package, for CPUs: twice as fast again where they have bf16 instructions.
+            "openvino" compiles with that package, for CPUs (`fex-bench speed --only [compiled_speedup]` has both).
         **options: see `BlackBox`.
     """
 

@@ -16,8 +16,7 @@ class CachedBlackBox(BlackBox):
     """Remembers the answers of another black box, by the exact pixels of each input.
 
     For boxes that charge by the call, and for comparisons of settings that ask the same questions (a method with 1,000
-    and with 6,000 samples of one seed). Not for speed alone: to recognise a picture costs about a third of a query of
-    a small network, and seconds that are measured with it are not those of the method.
+    and with 6,000 samples of one seed). Seconds that are measured with it are not those of the method.
 
     Args:
         black_box: what is asked.
@@ -42,15 +41,7 @@ class CachedBlackBox(BlackBox):
     def __init__(self, black_box: BlackBox, *, capacity: int = 50_000) -> None:
         if capacity < 1:
             raise ValueError(f"Got capacity={capacity}, expected at least 1 answer.")
-        super().__init__(
-            class_names=black_box.class_names,
-            preprocess=black_box.preprocess,
-            mean=black_box.mean,
-            std=black_box.std,
-            chunk=black_box.chunk,
-            multi_label=black_box.multi_label,
-            name=black_box.name,
-        )
+        super().__init__(**black_box.options())
         self.black_box, self.capacity, self.device = black_box, capacity, black_box.device
         self.hits = 0
         self._answers: OrderedDict[bytes, Tensor] = OrderedDict()

@@ -15,7 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fex.explanation import Explanation, on_one_line
 
-__all__ = ["colorize", "explanation_panel", "grid_picture", "normalise", "overlay", "panel", "to_picture", "upsample"]
+__all__ = [
+    "colorize",
+    "explanation_panel",
+    "fitted",
+    "grid_picture",
+    "normalise",
+    "overlay",
+    "panel",
+    "to_picture",
+    "upsample",
+]
 
 Normalisation = Literal["min-max", "rank"]
 Interpolation = Literal["bilinear", "nearest"]

@@ -12,6 +12,7 @@ from fex.benchmark.cost import break_even, training_cost
 from fex.benchmark.runner import Candidate, compare, evaluate_explainers
 from fex.benchmark.significance import against_best, grid_bias
 from fex.benchmark.summary import summarise
+from fex.metrics.functional.bootstrap import Interval
 from fex.metrics.protocols import PROTOCOLS, get_protocol
 from fex.report.tables import DIRECTIONS
 from tests.benchmark.test_runner import GRID, Oracle, batches, box
@@ -47,7 +48,7 @@ def test_each_row_is_weighed_against_the_best_of_its_column(evaluations):
     assert found["Worse", "class_discrimination", "class_correlation"]["to_best"] == 0
 
 
-def test_a_few_easy_instances_make_no_best_and_none_in_common_say_nothing(evaluations):
+def test_a_few_easy_instances_make_no_best(evaluations):
     few = replace(copy.deepcopy(evaluations[1]), method="Few")
     for row in few.rows:
         row["method"] = "Few"
@@ -55,6 +56,14 @@ def test_a_few_easy_instances_make_no_best_and_none_in_common_say_nothing(evalua
             row["n"], row["value"] = 1, -1.0
     found = against_best([evaluations[0], few], resamples=20)
     assert found["Few", "class_discrimination", "class_correlation"]["best"] == "Worse"
+
+
+def test_without_an_instance_in_common_nothing_is_said(evaluations, monkeypatch):
+    nothing = Interval(math.nan, math.nan, math.nan)
+    monkeypatch.setattr("fex.benchmark.significance.compare", lambda *_, **__: nothing)
+    found = against_best(evaluations)
+    assert found["Worse", "fex", "positive_auc"]["differs"] is None
+    assert found["Oracle", "fex", "positive_auc"]["differs"] is False
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
