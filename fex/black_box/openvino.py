@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,8 @@ def compile_openvino(
         )
     try:
         import openvino
+
+        core = _core()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "`compile: openvino` needs the package openvino: `pip install openvino`, or set `compile: true`."
@@ -48,13 +52,26 @@ def compile_openvino(
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # two processes would share the first core
     }
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(inputs: Tensor) -> Tensor:
         request.infer({0: inputs.float().contiguous().numpy()}, share_inputs=True)
         return torch.from_numpy(request.get_output_tensor(0).data).clone()  # its buffer is written again
 
     return run
+
+
+@cache
+def _core() -> Any:
+    """The one OpenVINO runtime of the process, never given back.
+
+    Each has a CPU plugin, which replaces the signal stack of the thread that loads it and, as it goes, unmaps its own
+    and puts back the one before. Where two go in the order in which they came, what is put back is unmapped already,
+    and the next signal kills the process (openvino 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class _Logits(nn.Module):

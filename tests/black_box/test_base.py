@@ -1,5 +1,8 @@
 import copy
+import ctypes
+import gc
 import importlib.util
+import pathlib
 import pickle
 import shutil
 import sys
@@ -301,6 +304,35 @@ def test_compiled_scores_are_the_scores(compiler):
 def test_unknown_compiler():
     with pytest.raises(ValueError, match="expected True, False or 'openvino'"):
         TorchBlackBox(network(), num_classes=3, compile="onnx")
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+def _signal_stack():
+    stack = _SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return stack.address
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or importlib.util.find_spec("openvino") is None, reason="needs the extra openvino"
+)
+def test_openvino_leaves_no_signal_stack_that_is_gone():
+    boxes = [TorchBlackBox(network(), num_classes=3, preprocess=SIZE, chunk=4, compile="openvino") for _ in range(2)]
+    stacks = []
+    for box in boxes:
+        box(torch.rand(4, 3, 8, 8))
+        stacks.append(_signal_stack())
+    while boxes:  # in the order in which they came
+        del boxes[0]
+        gc.collect()
+        stacks.append(_signal_stack())
+    assert len(set(stacks)) == 1
+    if stacks[0]:
+        maps = [line.split()[0].split("-") for line in pathlib.Path("/proc/self/maps").read_text().splitlines()]
+        assert any(int(start, 16) <= stacks[0] < int(end, 16) for start, end in maps)
 
 
 def test_openvino_where_it_is_not(monkeypatch):
