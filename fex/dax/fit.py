@@ -113,6 +113,14 @@ class Fitted:
         return mask
 
 
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Perturbed copies as the first layers of the student and of the mask network take them (None without one)."""
+
+    student: Tensor
+    mask: Tensor | None
+
+
 class Networks(nn.Module):
     """Mask and student networks of I instances, and their losses."""
 
@@ -131,11 +139,19 @@ class Networks(nn.Module):
         self.mask: MaskNets | None = None
         if settings.regulariser.uses_mask:
             self.mask = MaskNets(
-                generators, width=settings.mask_width, kernel=settings.mask_kernel, stride=settings.mask_stride
+                generators,
+                size,
+                width=settings.mask_width,
+                kernel=settings.mask_kernel,
+                stride=settings.mask_stride,
             )
 
+    def prepare(self, x: Tensor) -> "Copies":
+        """Pictures (b, I * 3, h, w) as `losses` takes them."""
+        return Copies(self.student.prepare(x), None if self.mask is None else self.mask.prepare(x))
+
     def losses(
-        self, x: Tensor, scores: Tensor, weights: Tensor, bound: Tensor, *, masked: int
+        self, copies: "Copies", scores: Tensor, weights: Tensor, bound: Tensor, *, masked: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the nets are fitted to, what the mask is charged, and how much of the scores the student explains.
 
@@ -143,27 +159,28 @@ class Networks(nn.Module):
         from the masked ones. It is not trained by the price: it would be paid for being wrong about the complement.
 
         Args:
-            x: perturbed copies less their fill, (b, I * 3, h, w).
+            copies: b perturbed copies less their fill; those for the mask, from the first on, as many as are masked.
             scores: (b, I).
             weights: gamma, (b, I).
             bound: variance of the scores, (I,).
             masked: how many of the copies, from the first on, are masked as well; 0 in the warm-up.
         """
-        regulariser, whole = self.settings.regulariser, self.student.prepare(x)
+        regulariser, whole = self.settings.regulariser, copies.student
+        own = self.student.weights(whole.dtype)
         if self.mask is None or not masked:
-            predicted = self.student(whole)
+            predicted = self.student(whole, weights=own)
             fit = distillation(scores, predicted, weights)
             return fit, torch.zeros_like(fit), explained(scores, predicted, bound)
-        masks = self.mask(x[:masked])
+        assert copies.mask is not None
+        masks = self.mask(copies.mask[:masked])
         whole_of_masked = whole[:masked]
-        kept = apply_masks(whole_of_masked, self.student.prepare(masks.to(x.dtype)))
-        predicted, unmasked = self.student(torch.cat([kept, whole])).split([len(kept), len(whole)])
+        kept = apply_masks(whole_of_masked, self.student.prepare(masks.to(whole.dtype)))
+        predicted, unmasked = self.student(kept, whole, weights=own).split([len(kept), len(whole)])
         fit = distillation(scores[:masked], predicted, weights[:masked]) + distillation(scores, unmasked, weights)
         complement = blank = None
         if regulariser.uses_complement:
             removed = torch.cat([whole_of_masked - kept, torch.zeros_like(kept[:1])])
-            frozen = {name: value.detach() for name, value in self.student.named_parameters()}
-            answers = torch.func.functional_call(self.student, frozen, (removed,))
+            answers = self.student(removed, weights=[(weight.detach(), bias.detach()) for weight, bias in own])
             complement, blank = answers[:-1], answers[-1]
         price = regulariser.price(masks, complement, blank, bound)
         return fit + regulariser.fidelity(scores[:masked], predicted), price, explained(scores, unmasked, bound)
@@ -207,6 +224,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
     nets.student.start_at(data.scores[train].mean(0))
+    samples = _Samples(nets, data, settings)
     groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
     if nets.mask is not None:
         groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
@@ -221,7 +239,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
         shuffled = train[torch.randperm(len(train), generator=generator)]
         for rows in shuffled.to(data.parts.device).split(settings.batch_size):
             half = -(-len(rows) // 2)
-            fit, price, known = _losses(nets, data, rows, bound, settings, masked=half if masked else 0)
+            fit, price, known = samples.losses(rows, bound, masked=half if masked else 0)
             # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
             loss = fit + known * price
             optimizer.zero_grad(set_to_none=True)
@@ -230,11 +248,11 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             total += loss.detach() * len(rows)
         with torch.no_grad():
             losses = [
-                sum(_losses(nets, data, rows, bound, settings, masked=len(rows) if masked else 0)[:2])
+                sum(samples.losses(rows, bound, masked=len(rows) if masked else 0)[:2])
                 * len(rows)  # the whole price, which does not grow
                 for rows in val.to(data.parts.device).split(4 * settings.batch_size)
             ]
-            masks = _own_masks(nets, data, settings)
+            masks = samples.own_masks()
         train_losses, val_losses = (total / len(train)).tolist(), (sum(losses) / len(val)).tolist()  # type: ignore[union-attr]
         for row, one in enumerate(fitted):
             if stale[row] >= patience:
@@ -251,21 +269,24 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     return fitted
 
 
-def _losses(
-    nets: Networks, data: Neighbourhoods, rows: Tensor, bound: Tensor, settings: FitSettings, *, masked: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    return nets.losses(_pixels(data, rows, settings), data.scores[rows], data.weights[rows], bound, masked=masked)
+class _Samples:
+    """What was queried, laid out for the networks that are fitted to it."""
 
+    def __init__(self, nets: Networks, data: Neighbourhoods, settings: FitSettings) -> None:
+        dtype = torch.bfloat16 if settings.precision == "bf16" else data.parts.dtype
+        self.nets, self.data = nets, data
+        with torch.no_grad():
+            self.student = data.laid_out(nets.student.prepare, dtype)
+            self.mask = None if nets.mask is None else data.laid_out(nets.mask.prepare, dtype)
 
-def _own_masks(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> Tensor | None:
-    """f_M(x) of the inputs themselves, (I, h, w)."""
-    if nets.mask is None:
-        return None
-    first = torch.zeros(1, dtype=torch.int64, device=data.parts.device)
-    return nets.mask(_pixels(data, first, settings))[0]
+    def losses(self, rows: Tensor, bound: Tensor, *, masked: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Networks.losses`."""
+        seen = None if self.mask is None else self.mask(rows[:masked])
+        copies = Copies(self.student(rows), seen)
+        return self.nets.losses(copies, self.data.scores[rows], self.data.weights[rows], bound, masked=masked)
 
-
-def _pixels(data: Neighbourhoods, rows: Tensor, settings: FitSettings) -> Tensor:
-    x = data.pixels(rows)
-    dtype = torch.bfloat16 if settings.precision == "bf16" else x.dtype
-    return x.to(dtype, memory_format=torch.channels_last)
+    def own_masks(self) -> Tensor | None:
+        """f_M(x) of the inputs themselves, (I, h, w)."""
+        if self.nets.mask is None or self.mask is None:
+            return None
+        return self.nets.mask(self.mask(torch.zeros(1, dtype=torch.int64, device=self.data.parts.device)))[0]

@@ -1,13 +1,13 @@
 """The samples of several instances side by side, made into pixels a batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from fex.dax.perturbations import Perturbations
 
-__all__ = ["Neighbourhoods"]
+__all__ = ["Layout", "Neighbourhoods"]
 
 
 class Neighbourhoods:
@@ -49,3 +49,29 @@ class Neighbourhoods:
         """The same for any indicators, (I, b, S), float."""
         flat = torch.bmm(kept, self.parts)  # (I, b, 3 h w)
         return flat.transpose(0, 1).reshape(flat.shape[1], -1, *self.size)
+
+    def laid_out(self, prepare: Callable[[Tensor], Tensor], dtype: torch.dtype) -> "Layout":
+        """The copies as a network takes them."""
+        return Layout(self, prepare, dtype)
+
+
+class Layout:
+    """`Neighbourhoods.pixels` as `prepare` lays them out for a network, which is done once, to the parts.
+
+    Args:
+        data: the samples.
+        prepare: linear, of pictures (b, I * 3, h, w) into (b, I * C, h', w').
+        dtype: of what it gives.
+    """
+
+    def __init__(self, data: Neighbourhoods, prepare: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+        pictures = data.parts.unflatten(2, (3, *data.size)).transpose(0, 1).flatten(1, 2)  # (S, I * 3, h, w)
+        prepared = prepare(pictures).unflatten(1, (len(data), -1)).permute(1, 0, 3, 4, 2)
+        self.shape = prepared.shape[2:]  # (h', w', C)
+        self.parts, self.kept = prepared.flatten(2).to(dtype), data.kept
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The given samples (b,) -> (b, I * C, h', w'), channels_last."""
+        flat = torch.bmm(self.kept[:, rows].to(self.parts.dtype), self.parts)
+        channels = flat.unflatten(2, self.shape).permute(1, 2, 3, 0, 4).flatten(3)
+        return channels.permute(0, 3, 1, 2)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 __all__ = ["Architecture", "MaskNets", "StudentNets", "apply_masks"]
 
 Architecture = Literal["cnn2_fc1", "fc2", "cnn2_fc2"]
+Weights = tuple[Tensor, Tensor]  # of one layer, as its kernel takes them, and its bias
 
 
 def _uniform(shape: tuple[int, ...], generators: list[torch.Generator]) -> nn.Parameter:
@@ -69,19 +70,28 @@ class _Convs(nn.Module):
         self.bias = _uniform((width,), generators)
         self.kernel, self.stride, self.block, self.factor = kernel, stride, block, stride * block
         self.side = ceil((kernel + stride * (block - 1)) / self.factor)  # of the kernel on blocks
+        self.register_buffer("places", self._places(), persistent=False)
 
-    def _blocked_weight(self) -> Tensor:
-        """(I * D * o^2, f^2 * C, K, K): the kernel at each of the places that a block's outputs have."""
-        side, factor, weight = self.side, self.factor, self.scale * self.weight.flatten(0, 1)
+    def _places(self) -> Tensor:
+        """(k^2, o^2 f^2 K^2), 0 or 1: where each weight of a kernel goes, for each of a block's outputs."""
+        side, factor = self.side, self.factor
+        one_each = torch.eye(self.kernel**2).view(-1, self.kernel, self.kernel)
         free = side * factor - self.kernel
-        places = [
-            F.pad(weight, [left, free - left, top, free - top])
-            for top in range(0, factor, self.stride)
-            for left in range(0, factor, self.stride)
-        ]
-        placed = torch.stack(places, 1).flatten(0, 1)
-        split = placed.view(*placed.shape[:2], side, factor, side, factor).permute(0, 3, 5, 1, 2, 4)
-        return split.reshape(len(placed), -1, side, side)
+        starts = range(0, factor, self.stride)
+        placed = torch.stack(
+            [F.pad(one_each, [left, free - left, top, free - top]) for top in starts for left in starts], 1
+        )
+        split = placed.view(*placed.shape[:2], side, factor, side, factor).permute(0, 1, 3, 5, 2, 4)
+        return split.reshape(len(placed), -1)
+
+    def weights(self, dtype: torch.dtype) -> Weights:
+        """The kernel on blocks, (I * D * o^2, f^2 * C, K, K), and its bias."""
+        outputs, factors = self.block**2, self.factor**2
+        placed = (self.scale * self.weight).flatten(0, 1).flatten(2) @ self.places
+        split = placed.unflatten(2, (outputs, factors, self.side, self.side)).permute(0, 2, 3, 1, 4, 5)
+        weight = split.reshape(len(placed) * outputs, -1, self.side, self.side)
+        bias = (self.scale * self.bias).flatten()[:, None].expand(-1, outputs).flatten()
+        return weight.to(dtype, memory_format=torch.channels_last), bias.to(dtype)
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h', w') of inputs of (h, w)."""
@@ -102,18 +112,17 @@ class _Convs(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         return _blocks(F.pad(x, [before, right, before, below], mode="replicate"), self.factor, len(self.weight))
 
-    def blocked(self, blocks: Tensor, size: tuple[int, int]) -> Tensor:
+    def blocked(self, blocks: Tensor, size: tuple[int, int], weights: Weights | None = None) -> Tensor:
         """(b, I * D, h', w') from the `blocks` of inputs of (h, w)."""
-        bias = self.scale * self.bias.flatten().repeat_interleave(self.block**2)
-        weight, bias = self._blocked_weight().to(blocks.dtype), bias.to(blocks.dtype)
+        weight, bias = weights or self.weights(blocks.dtype)
         y = F.conv2d(blocks, weight, bias, groups=len(self.weight))
         if self.block > 1:
             y = F.pixel_shuffle(y, self.block)
         height, width = self.output_size(size)
         return y[..., :height, :width]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocked(self.blocks(x), (x.shape[-2], x.shape[-1]))
+    def forward(self, x: Tensor, weights: Weights | None = None) -> Tensor:
+        return self.blocked(self.blocks(x), (x.shape[-2], x.shape[-1]), weights)
 
 
 class _Linears(nn.Module):
@@ -125,8 +134,11 @@ class _Linears(nn.Module):
         self.weight = _uniform((inputs, outputs), generators)
         self.bias = _uniform((outputs,), generators)
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = (self.scale * self.weight).to(x.dtype), (self.scale * self.bias)[:, None].to(x.dtype)
+    def weights(self, dtype: torch.dtype) -> Weights:
+        return (self.scale * self.weight).to(dtype), (self.scale * self.bias)[:, None].to(dtype)
+
+    def forward(self, x: Tensor, weights: Weights) -> Tensor:
+        weight, bias = weights
         return torch.baddbmm(bias, x.transpose(0, 1), weight).transpose(0, 1)
 
 
@@ -135,12 +147,21 @@ class MaskNets(nn.Module):
 
     Args:
         generators: one an instance, for its initial weights.
+        size: (h, w) of the inputs and masks.
         width: hidden channels.
         kernel: odd side of both kernels, in working pixels.
         stride: of the first convolution; the mask is brought back to the input's size bilinearly.
     """
 
-    def __init__(self, generators: list[torch.Generator], *, width: int = 32, kernel: int = 7, stride: int = 1) -> None:
+    def __init__(
+        self,
+        generators: list[torch.Generator],
+        size: tuple[int, int],
+        *,
+        width: int = 32,
+        kernel: int = 7,
+        stride: int = 1,
+    ) -> None:
         super().__init__()
         if width < 1 or stride < 1 or kernel < 1 or kernel % 2 == 0:
             raise ValueError(
@@ -148,12 +169,18 @@ class MaskNets(nn.Module):
             )
         self.first = _Convs(3, width, kernel, stride, generators)
         self.second = _Convs(width, 1, kernel, 1, generators, block=2)
+        self.size = size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Inputs (b, I * 3, h, w) -> masks (b, I, h, w), in (0, 1)."""
-        logits = self.second(F.relu(self.first(x))).to(torch.promote_types(x.dtype, torch.float32))
-        if logits.shape[-2:] != x.shape[-2:]:
-            rows, columns = (_linear(logits, dim, x.shape[dim]) for dim in (-2, -1))
+    def prepare(self, x: Tensor) -> Tensor:
+        """Pictures as `forward` takes them, linear in them."""
+        return self.first.blocks(x)
+
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Prepared inputs (b, I * 3, h, w) -> masks (b, I, h, w), in (0, 1)."""
+        hidden = F.relu(self.first.blocked(prepared, self.size))
+        logits = self.second(hidden).to(torch.promote_types(prepared.dtype, torch.float32))
+        if logits.shape[-2:] != self.size:
+            rows, columns = (_linear(logits, dim, side) for dim, side in zip((-2, -1), self.size, strict=True))
             logits = rows.T @ logits @ columns  # bilinear, and several times faster than by torch's kernel
         return logits.sigmoid()
 
@@ -216,15 +243,25 @@ class StudentNets(nn.Module):
         """Pictures or masks as `forward` takes them; they may be multiplied and added before or after."""
         return self.convs[0].blocks(x) if self.convs else x
 
-    def forward(self, prepared: Tensor) -> Tensor:
-        """Prepared inputs (b, I * 3, h, w) -> scores (b, I), in (0, 1)."""
-        x = prepared
-        for number, conv in enumerate(self.convs):
-            x = F.relu(conv(x) if number else conv.blocked(x, self.size))
+    def weights(self, dtype: torch.dtype) -> list[Weights]:
+        """Of every layer, as `forward` takes them: made once for all the calls between two steps."""
+        return [layer.weights(dtype) for layer in [*self.convs, *self.linears]]
+
+    def forward(self, *prepared: Tensor, weights: list[Weights] | None = None) -> Tensor:
+        """Prepared inputs (b, I * 3, h, w), one batch after another -> scores (sum of b, I), in (0, 1)."""
+        each = iter(weights or self.weights(prepared[0].dtype))
+        if self.convs:
+            first = next(each)
+            # One by one: of inputs that need no gradient none is computed.
+            x = F.relu(torch.cat([self.convs[0].blocked(part, self.size, first) for part in prepared]))
+            for conv in self.convs[1:]:
+                x = F.relu(conv(x, next(each)))
+        else:
+            x = torch.cat(prepared)
         x = x.permute(0, 2, 3, 1).reshape(len(x), -1, self.instances, x.shape[1] // self.instances)
         x = x.transpose(1, 2).flatten(2)
         for number, linear in enumerate(self.linears):
-            x = linear(F.relu(x) if number else x)
+            x = linear(F.relu(x) if number else x, next(each))
         return x.squeeze(2).to(torch.promote_types(x.dtype, torch.float32)).sigmoid()
 
 

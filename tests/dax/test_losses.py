@@ -61,12 +61,12 @@ def test_gradients_match_finite_differences(regulariser, architecture, masked):
     weights, bound = torch.rand(4, 2).double(), torch.full((2,), 9.0).double()
 
     def losses(part):
-        fit, price, known = nets.losses(x, scores, weights, bound, masked=masked)
+        fit, price, known = nets.losses(nets.prepare(x), scores, weights, bound, masked=masked)
         # The student learns nothing from the price, nor the mask from what the student knows.
         return (fit if part == "student" else fit + known * price)[0]  # of the first instance
 
     names = [name for name, _ in nets.named_parameters()]
-    fit, price, known = nets.losses(x, scores, weights, bound, masked=masked)
+    fit, price, known = nets.losses(nets.prepare(x), scores, weights, bound, masked=masked)
     gradients = torch.autograd.grad((fit + known * price)[0], list(nets.parameters()))
     for name, parameter, gradient in zip(names, nets.parameters(), gradients, strict=True):
         assert not gradient[1].any(), name  # instances do not touch each other
@@ -87,11 +87,11 @@ def test_only_the_first_copies_are_masked():
     nets = Networks((6, 5), FitSettings(student_width=2, hidden=3, mask_width=2), seeds=[0])
     x, scores, weights = torch.rand(4, 3, 6, 5), torch.rand(4, 1), torch.rand(4, 1)
     bound = torch.ones(1)
-    two = nets.losses(x, scores, weights, bound, masked=2)
-    student_alone, nothing, _ = nets.losses(x, scores, weights, bound, masked=0)
+    two = nets.losses(nets.prepare(x), scores, weights, bound, masked=2)
+    student_alone, nothing, _ = nets.losses(nets.prepare(x), scores, weights, bound, masked=0)
     assert not nothing.any()
-    fit, price, _ = nets.losses(x[:2], scores[:2], weights[:2], bound, masked=2)
-    alone_of_two, _, _ = nets.losses(x[:2], scores[:2], weights[:2], bound, masked=0)
+    fit, price, _ = nets.losses(nets.prepare(x[:2]), scores[:2], weights[:2], bound, masked=2)
+    alone_of_two, _, _ = nets.losses(nets.prepare(x[:2]), scores[:2], weights[:2], bound, masked=0)
     torch.testing.assert_close(two[0] - student_alone, fit - alone_of_two)
     torch.testing.assert_close(two[1], price)
 
