@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,25 @@ class FolderStream:
 
     An image goes to the shard that its name hashes to, so that shards agree even if their file systems list the
     files in different orders; they are nearly, not exactly, of one size.
+
+    Args:
+        root: the folder.
+        labels: of the first level's folders; None for images without labels.
     """
 
     length = None
     parts = 1
     parallel = True
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = str(root)
+    def __init__(self, root: str | os.PathLike[str], labels: Mapping[str, int] | None = None) -> None:
+        self.root, self.labels = str(root), labels
+
+    def _label(self, name: str) -> int | None:
+        if self.labels is None:
+            return None
+        if _class_of(name) not in self.labels:
+            raise _stray(name, self.root)
+        return self.labels[_class_of(name)]
 
     def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
         """See `StreamSource`; the number is unique among the shards, but does not count the files."""
@@ -87,7 +98,7 @@ class FolderStream:
         for name in iter_images(self.root):
             found = True
             if zlib.crc32(os.fsencode(name)) % shards == shard:
-                yield count * shards + shard, Row(os.path.join(self.root, name), None, name)
+                yield count * shards + shard, Row(os.path.join(self.root, name), self._label(name), name)
                 count += 1
         if not found:
             raise _no_images(self.root)
@@ -100,6 +111,13 @@ class FolderStream:
 def _no_images(root: str | os.PathLike[str]) -> FileNotFoundError:
     kinds = " ".join(IMAGE_SUFFIXES)
     return FileNotFoundError(f"Found no images in {str(root)!r}: it should hold files ending in {kinds}.")
+
+
+def _stray(name: str, root: str) -> ValueError:
+    return ValueError(
+        f"labels=True wants a folder a class, but {name!r} lies directly in {root!r}: move it into the folder of its "
+        "class, or set labels to false."
+    )
 
 
 def _class_of(name: str) -> str:
@@ -116,7 +134,8 @@ class Folder(ImageDataModule):
 
     Without ``train/``, one permutation of the sorted relative paths, seeded by `split_seed`, splits the images; it is
     the same on every machine, and another one as soon as a file is added. Predicting streams all images below the root
-    in no particular order, in constant memory; ``batch["names"]`` tells which they are. Unreadable images are counted,
+    in no particular order, in constant memory, with labels only where `labels` is true; ``batch["names"]`` tells which
+    they are. Unreadable images are counted,
     the first few are logged by name, and their rows are black with valid = False.
 
     Args:
@@ -148,11 +167,7 @@ class Folder(ImageDataModule):
         if self.labels is False or (self.labels is None and ("" in found or len(found) < 2)):
             return None
         if "" in found:
-            stray = next(name for name in names if "/" not in name)
-            raise ValueError(
-                f"labels=True wants a folder a class, but {stray!r} lies directly in {self.root!r}: move it into the "
-                "folder of its class, or set labels to false."
-            )
+            raise _stray(next(name for name in names if "/" not in name), self.root)
         return found
 
     def folder_label(self, folder: str, class_names: list[str]) -> int:
@@ -193,10 +208,18 @@ class Folder(ImageDataModule):
             if rows:
                 self.datasets[stage] = self._rows(part, [names[row] for row in rows])
 
+    def _stream_labels(self) -> dict[str, int]:
+        """Labels by class folder, without listing the images."""
+        folders = sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        if not folders:
+            raise ValueError(f"labels=True wants a folder a class, but {self.root!r} has no folders.")
+        self.class_names = self.label_names([f"{folder}/" for folder in folders])
+        return {folder: self.folder_label(folder, self.class_names or folders) for folder in folders}
+
     def setup(self, stage: str) -> None:
         """Lists the folder, once; predicting does not."""
         if stage == "predict":
-            self.datasets["predict"] = FolderStream(self.root)
+            self.datasets["predict"] = FolderStream(self.root, self._stream_labels() if self.labels else None)
             return
         if "train" in self.datasets:
             return

@@ -26,6 +26,10 @@ class IASSAModule(InstanceModule):
         super().__init__(explainer, **options)
         self.score_iterations = score_iterations
 
+    def further_settings(self) -> dict[str, Any]:
+        """Whether the course is scored: an instance without it cannot be counted among those that have it."""
+        return {"score_iterations": self.score_iterations}
+
     def course_maps(self, course: list[Iteration]) -> list[Tensor]:
         """The map after each iteration, if they are to be scored."""
         return [step.attribution for step in course] if self.score_iterations else []

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fex.audio import LogMel
-from fex.benchmark.fingerprint import fingerprint
+from fex.benchmark.fingerprint import code_fingerprint, fingerprint
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
@@ -50,6 +50,7 @@ class InstanceModule(pl.LightningModule):
     """
 
     per_instance = True  # `fex-train` passes over the data once, in order
+    together = 1  # instances that `explain_rows` works on at once, from the first on; they share its costs
 
     def __init__(
         self,
@@ -91,6 +92,10 @@ class InstanceModule(pl.LightningModule):
         """Maps (H, W) along the course that are to be scored each, the last one last; by default none."""
         return []
 
+    def further_settings(self) -> dict[str, Any]:
+        """Plain data on which what is kept depends, beside the explainer and the arguments of this class."""
+        return {}
+
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
@@ -100,6 +105,8 @@ class InstanceModule(pl.LightningModule):
             "only": self.only,
             "protocols": [protocol.name for protocol in self.protocols],
             "weights": _weights(self.black_box),
+            "code": code_fingerprint(),
+            **self.further_settings(),
         }
         self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
 
@@ -107,6 +114,21 @@ class InstanceModule(pl.LightningModule):
         if "names" in batch:
             return list(batch["names"])
         return [f"{index:06d}" for index in batch["index"].tolist()]
+
+    def _check_classes(self) -> None:
+        """Labels are compared with the box's answers by number: both must count the same classes."""
+        own, data = self.black_box.class_names, getattr(self.trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        unnamed = own == [str(number) for number in range(len(own))]
+        if data is not None and not unnamed and list(data) != own:
+            first = next(
+                (i for i, (a, b) in enumerate(zip(data, own, strict=False)) if a != b), min(len(data), len(own))
+            )
+            raise ValueError(
+                f"The labels of the data are {len(data)} classes, those of black box {self.black_box.name!r} "
+                f"{len(own)}, and they differ from class {first} on: {list(data)[first : first + 3]} against "
+                f"{own[first : first + 3]}. Give both the same `class_names`, in the box's order, or explain the "
+                "`predicted` class of `all` instances, which needs no labels."
+            )
 
     def _targets(self, batch: Batch, inputs: Tensor, clean: Tensor, rows: list[int]) -> Tensor:
         if self.target_kind == "predicted":
@@ -132,10 +154,13 @@ class InstanceModule(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
         """Explains what is not finished yet, and keeps each instance as soon as it is; names of the batch."""
         assert self.store is not None
-        names = self._names(batch)
-        rows = [row for row, valid in enumerate(batch["valid"].tolist()) if valid and names[row] not in self.store]
+        names, keys = self._names(batch), _keys(batch)
+        valid = [row for row, is_valid in enumerate(batch["valid"].tolist()) if is_valid]
+        rows = [row for row in valid if not self.store.finished(names[row], keys[row])]
         if not rows:
             return names
+        if self.target_kind == "label" or self.only != "all":
+            self._check_classes()
         clean = self.black_box(batch["inputs"][rows])
         chosen = self._chosen(batch, clean, rows)
         rows = [row for row, keep in zip(rows, chosen.tolist(), strict=True) if keep]
@@ -144,8 +169,12 @@ class InstanceModule(pl.LightningModule):
         clean, inputs = clean[chosen], batch["inputs"][rows]
         target = self._targets(batch, inputs, clean, rows)
         queries, start = self.black_box.queries, time.perf_counter()
+        spent, seconds = 0, 0.0
         for place, attribution, course in self.explain_rows(inputs, target):
-            spent, seconds = self.black_box.queries - queries, time.perf_counter() - start
+            if place % self.together == 0:  # the first of those that were explained at once
+                count = min(self.together, len(inputs) - place)
+                spent = (self.black_box.queries - queries) // count
+                seconds = (time.perf_counter() - start) / count
             one = slice(place, place + 1)
             explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
             explanation = replace(explanation, queries=spent, seconds=seconds)
@@ -156,9 +185,9 @@ class InstanceModule(pl.LightningModule):
                 scores |= {f"course/{number}/{name}": values for name, values in found.items()}
             order = int(batch["index"][rows[place]])
             if self.sound is not None:
-                waveform = batch["waveforms"][rows[place]] if "waveforms" in batch else None
-                keep_sound(self.store.folder, explanation, self.sound, waveform)
-            self.store.save(names[rows[place]], explanation, scores, order)
+                waveform, mask = (batch[key][rows[place]] if key in batch else None for key in ("waveforms", "masks"))  # type: ignore[literal-required]
+                keep_sound(self.store.folder, explanation, self.sound, waveform, mask)
+            self.store.save(names[rows[place]], explanation, scores, order, keys[rows[place]])
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
         return names
@@ -252,3 +281,9 @@ def _weights(black_box: BlackBox) -> str | None:
     except TypeError:
         return None
     return fingerprint(dict(module.state_dict()))
+
+
+def _keys(batch: Batch) -> list[str]:
+    """What the results of each instance depend on."""
+    parts = [batch[key] for key in ("inputs", "labels", "masks") if key in batch]  # type: ignore[literal-required]
+    return [fingerprint([part[row] for part in parts]) for row in range(len(batch["inputs"]))]

@@ -1,6 +1,7 @@
 """What is kept of an explained sound beside its map."""
 
-from pathlib import Path, PurePath
+from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,13 +10,15 @@ from fex.atomic import replacing
 from fex.audio import LogMel, masked_audio, write_wav
 from fex.explanation import Explanation
 from fex.report.audio import sound_panel
-from fex.report.folder import result_path
+from fex.report.folder import inside, result_path
 from fex.report.heatmap import normalise
 
 __all__ = ["keep_sound"]
 
 
-def keep_sound(folder: Path, explanation: Explanation, log_mel: LogMel, waveform: Tensor | None) -> None:
+def keep_sound(
+    folder: Path, explanation: Explanation, log_mel: LogMel, waveform: Tensor | None, mask: Tensor | None = None
+) -> None:
     """Picture of spectrogram, map and time curve, and the masked sound as a wav file.
 
     Args:
@@ -23,18 +26,27 @@ def keep_sound(folder: Path, explanation: Explanation, log_mel: LogMel, waveform
         explanation: of a spectrogram, with `image`; its source names the files.
         log_mel: how the spectrogram was made.
         waveform: (T,); None leaves out the masked sound.
+        mask: where the event is, bool (mels, frames), to be shaded behind the curve; None where that is not known.
     """
     assert explanation.image is not None
-    stem = folder / result_path(PurePath(explanation.source), 1, 1)
+    stem = folder / result_path(inside(explanation.source), 1, 1)
+    frame = log_mel.hop / log_mel.sample_rate
     panel = sound_panel(
         explanation.image[0].cpu(),
         explanation.grid,
-        seconds=explanation.size[1] * log_mel.hop / log_mel.sample_rate,
+        seconds=explanation.size[1] * frame,
         title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
+        intervals=[] if mask is None else [(start * frame, end * frame) for start, end in _runs(mask.any(-2).tolist())],
     )
     with replacing(stem.with_name(f"{stem.name}.sound.png")) as part:
         panel.save(part, "PNG")
     if waveform is not None:
-        mask = torch.from_numpy(normalise(explanation.grid))
-        masked = masked_audio(waveform.cpu(), mask, log_mel)
+        found = torch.from_numpy(normalise(explanation.grid))
+        masked = masked_audio(waveform.cpu(), found, log_mel)
         write_wav(stem.with_name(f"{stem.name}.masked.wav"), masked, log_mel.sample_rate)
+
+
+def _runs(flags: list[bool]) -> list[tuple[int, int]]:
+    """First and one past the last place of each run of True."""
+    groups = [[place for place, _ in group] for flag, group in groupby(enumerate(flags), lambda each: each[1]) if flag]
+    return [(group[0], group[-1] + 1) for group in groups]

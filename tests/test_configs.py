@@ -103,7 +103,20 @@ def test_benchmarks_name_classes_and_arguments_that_exist(name):
     for part in (config["black_box"], config["data"]):
         module, attribute = part["class_path"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), attribute))
-    assert next(iter(config["methods"])) in {"FEX", "DAX V2", "V2 Q=6000 area=2.5"}
+    assert next(iter(config["methods"])) in {"FEX", "DAX V2", "V2 Q=6000 area=1.4"}
+
+
+def test_the_ablation_names_what_it_sets():
+    methods = yaml.safe_load((resource_dir("configs") / "benchmark_dax_ablation.yaml").read_text())["methods"]
+    for name, spec in methods.items():
+        for setting in name.split()[1:]:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                continue
+            told = spec["init_args"]
+            if key != "Q":
+                told = told["fit"]["init_args"]["regulariser"]["init_args"]
+            assert told[{"Q": "num_samples"}.get(key, key)] == float(value), name
 
 
 def test_without_a_network_hub_weights_fail_with_what_to_do(tmp_path):

@@ -72,7 +72,7 @@ class LogMel:
 
     def spectrum(self, waveform: Tensor) -> Tensor:
         """Complex short-time spectrum (F, frames) of (T,), centred windows, zeros beyond the ends."""
-        window = torch.hann_window(self.n_fft, device=waveform.device)
+        window = torch.hann_window(self.n_fft, device=waveform.device, dtype=waveform.dtype)
         return torch.stft(
             waveform, self.n_fft, self.hop, window=window, center=True, pad_mode="constant", return_complex=True
         )
@@ -91,14 +91,16 @@ class LogMel:
             )
         if not bool(waveform.isfinite().all()):
             raise ValueError("Got a waveform with NaN or infinite samples.")
-        power = self.spectrum(waveform.float()).abs().square()
-        filters = _filters(self.sample_rate, self.n_fft, self.mels, self.low_hz).to(power.device)
+        # In double precision, so that the float32 that comes out is the same on every machine and number of threads:
+        # whatever is drawn for an instance is drawn by its pixels.
+        power = self.spectrum(waveform.double()).abs().square()
+        filters = _filters(self.sample_rate, self.n_fft, self.mels, self.low_hz).to(power)
         bands = filters.T @ power
         loudest = bands.max()
         if float(loudest) <= 1e-12:  # silence has no loudest cell to measure against
-            return bands.new_zeros(3, *bands.shape)
+            return waveform.new_zeros(3, *bands.shape, dtype=torch.float32)
         level = 10 * (bands / loudest).clamp(min=1e-12).log10()
-        return (1 + level / self.range_db).clamp(0, 1).flip(0).expand(3, -1, -1).contiguous()
+        return (1 + level / self.range_db).clamp(0, 1).float().flip(0).expand(3, -1, -1).contiguous()
 
 
 def masked_audio(waveform: Tensor, mask: Tensor, log_mel: LogMel) -> Tensor:

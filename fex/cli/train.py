@@ -1,5 +1,6 @@
 """`fex-train --config NAME.yaml`: fit, validate, test or predict one run described by one YAML file."""
 
+import importlib
 import logging
 import os
 import sys
@@ -91,7 +92,8 @@ class FexCLI(LightningCLI):
         if self.subcommand == "predict":  # of any number of inputs: written as they come, not held
             config["return_predictions"] = False
             callbacks = _as_list(config["trainer"].get("callbacks"))
-            if not any(callback.get("class_path", "").endswith("PredictionWriter") for callback in callbacks):
+            writing = any(callback.get("class_path", "").endswith("PredictionWriter") for callback in callbacks)
+            if not writing and not _per_instance(config["model"]["class_path"]):  # those keep what they find themselves
                 writer = Namespace(class_path=PREDICTION_WRITER, init_args=Namespace(formats=None))
                 config["trainer"]["callbacks"] = [*callbacks, writer]
         if self.subcommand != "fit":  # config.yaml beside a run stays the one it was trained with
@@ -161,6 +163,11 @@ def _checkpoint_folder(trainer: Trainer, callback: Any) -> Path | None:
     root = getattr(trainer.logger, "log_dir", None) if trainer.logger else trainer.default_root_dir
     folder = callback.dirpath or (root and os.path.join(root, "checkpoints"))
     return None if folder is None or "://" in str(folder) else Path(folder)
+
+
+def _per_instance(class_path: str) -> bool:
+    module, _, name = class_path.rpartition(".")
+    return getattr(getattr(importlib.import_module(module), name), "per_instance", False)
 
 
 def _as_list(value: Any) -> list[Any]:

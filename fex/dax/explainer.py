@@ -19,6 +19,8 @@ from fex.sampling import pixel_seeds
 
 __all__ = ["DAX", "DAXResult", "Distiller"]
 
+TOGETHER = 16  # most instances that are fitted at once: what more of them would gain is small, their memory is not
+
 
 @dataclass(frozen=True, eq=False)
 class DAXResult:
@@ -109,8 +111,9 @@ class Distiller(ABC):
     def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[DAXResult]:
         """As `attribute`, with everything that was found on the way.
 
-        The instances of one call are fitted together. One whose score no perturbation changes (a class of probability
-        0, a picture equal to its fill) has nothing to explain: its map is 0 everywhere, with a warning.
+        The instances of one call are fitted together, up to 16 at once. One whose score no perturbation changes (a
+        class of probability 0, a picture equal to its fill) has nothing to explain: its map is 0 everywhere, with a
+        warning.
         """
         if not len(inputs):
             raise ValueError("Got no instances to explain.")
@@ -130,11 +133,12 @@ class Distiller(ABC):
                 "so there is nothing to explain: their maps are 0. Check the target class and the removal.",
                 stacklevel=4,
             )
-        if moving:
-            size = (inputs.shape[-2], inputs.shape[-1])
-            found, histories = self._fit([instances[row] for row in moving], [seeds[row] for row in moving], size)
-            maps[moving] = found.to(maps)
-            epochs = dict(zip(moving, histories, strict=True))
+        size = (inputs.shape[-2], inputs.shape[-1])
+        for start in range(0, len(moving), TOGETHER):
+            rows = moving[start : start + TOGETHER]
+            found, histories = self._fit([instances[row] for row in rows], [seeds[row] for row in rows], size)
+            maps[rows] = found.to(maps)
+            epochs |= dict(zip(rows, histories, strict=True))
         return [
             DAXResult(maps[row], epochs.get(row, []), one.segments.num_features, self.num_samples + (target is None))
             for row, one in enumerate(instances)

@@ -203,7 +203,7 @@ def fit_instances(
         seeds: of the initial weights, one an instance.
 
     Returns:
-        The networks after the last epoch of any instance, and what became of each instance.
+        The networks, each instance's as they were after its best epoch, and what became of each instance.
 
     Raises:
         ValueError: instances that do not fit together.
@@ -223,6 +223,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     order = 1 + torch.randperm(data.count - 1, generator=generator)
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
+    unit = bound.clamp(min=torch.finfo(bound.dtype).tiny)
     nets.student.start_at(data.scores[train].mean(0))
     samples = _Samples(nets, data, settings)
     groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
@@ -233,6 +234,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     warm = 0 if nets.mask is None else int(settings.warm_up * max_epochs)
     fitted = [Fitted(best=warm) for _ in range(len(data))]
     best, stale = [float("inf")] * len(data), [0] * len(data)
+    kept = {name: value.detach().clone() for name, value in nets.named_parameters()}  # (I, ...) each
     for number in range(max_epochs):
         masked = number >= warm
         total = bound.new_zeros(len(data))
@@ -241,11 +243,12 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
             half = -(-len(rows) // 2)
             fit, price, known = samples.losses(rows, bound, masked=half if masked else 0)
             # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
-            loss = fit + known * price
+            # In units of the scores' variance: a class of probability 1e-5 has gradients, too.
+            loss = (fit + known * price) / unit
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
-            total += loss.detach() * len(rows)
+            total += loss.detach() * unit * len(rows)
         with torch.no_grad():
             losses = [
                 sum(samples.losses(rows, bound, masked=len(rows) if masked else 0)[:2])
@@ -262,10 +265,13 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
                 continue
             if val_losses[row] < best[row]:
                 best[row], stale[row], one.best = val_losses[row], 0, number
+                for name, value in nets.named_parameters():
+                    kept[name][row] = value.detach()[row]
             else:
                 stale[row] += 1
         if min(stale) >= patience:
             break
+    nets.load_state_dict(kept)
     return fitted
 
 

@@ -237,7 +237,7 @@ class StudentNets(nn.Module):
     def start_at(self, scores: Tensor) -> None:
         """Sets the last bias so that the first answers are near these scores, (I,), in [0, 1]."""
         last = self.linears[-1]
-        last.bias.copy_(scores.clamp(0.02, 0.98).logit()[:, None] / last.scale)
+        last.bias.copy_(scores.clamp(1e-6, 1 - 1e-6).logit()[:, None] / last.scale)
 
     def prepare(self, x: Tensor) -> Tensor:
         """Pictures or masks as `forward` takes them; they may be multiplied and added before or after."""

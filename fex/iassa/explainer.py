@@ -12,7 +12,14 @@ from fex.black_box.base import BlackBox, resolve_target
 from fex.features import PatchGrid
 from fex.iassa.attention import spatial_attention
 from fex.iassa.backbone import BackboneFeatures
-from fex.iassa.schedule import WindowSchedule, centres_within, highest_activated, relative_change
+from fex.iassa.schedule import (
+    Sweep,
+    WindowSchedule,
+    centres_within,
+    highest_activated,
+    relative_change,
+    window_weights,
+)
 from fex.iassa.windows import Window, Windows, saliency_sum, window_boxes, window_centres, window_masks
 from fex.masking import Masker, masked_probabilities
 from fex.metrics.functional.segmentation import normalise_maps
@@ -160,12 +167,15 @@ class IASSA:
         before: Tensor | None = None
         asked: list[Tensor] = []
         answers: list[Tensor] = []
+        sweeps: list[Sweep] = []
         for number in range(self.iterations + 1):
             side, stride = schedule.at(number)
             self._check_side(side, size)
-            centres = window_centres(size, stride)
+            centres, region = window_centres(size, stride), None
             if before is not None:
-                centres = centres_within(centres, highest_activated(before, self.threshold))
+                region = highest_activated(before, self.threshold)
+                centres = centres_within(centres, region)
+            there = len(centres)
             spent = sum(map(len, asked)) * len(self.kinds)
             left = len(centres) if self.budget is None else (self.budget - spent) // len(self.kinds)
             if left < len(centres):
@@ -175,6 +185,7 @@ class IASSA:
             boxes = window_boxes(centres, side, size)
             answers.append(self._scores(inputs, label, boxes, size))
             asked.append(boxes.to(inputs.device))
+            sweeps.append(Sweep(centres, region, len(centres) / there / stride**2))
             # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
             scores = torch.cat(answers, 1)
             if bool((scores == scores[:, :1]).all()) and scores.shape[1] > 1:
@@ -183,7 +194,7 @@ class IASSA:
                     "the target class and the removal.",
                     stacklevel=2,
                 )
-            saliency = self._saliency(torch.cat(asked), scores, size)
+            saliency = self._saliency(torch.cat(asked), scores, window_weights(sweeps), size)
             attribution = self._attend(saliency, phi)
             change = 1.0 if before is None else relative_change(attribution, before)
             spent += len(boxes) * len(self.kinds)
@@ -212,9 +223,9 @@ class IASSA:
         parts = boxes.to(inputs.device).split(max(BLOCK, self.black_box.chunk))
         return torch.stack([torch.cat([ask(part, kind) for part in parts]) for kind in self.kinds])
 
-    def _saliency(self, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """S of windows (K, 4) and their scores (kinds, K): (H, W)."""
-        maps = [saliency_sum(boxes, one, size, kind) for kind, one in zip(self.kinds, scores, strict=True)]
+    def _saliency(self, boxes: Tensor, scores: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
+        """S of windows (K, 4), their scores (kinds, K) and weights (K,): (H, W)."""
+        maps = [saliency_sum(boxes, one, size, kind, weights) for kind, one in zip(self.kinds, scores, strict=True)]
         # Kept windows score far lower than what is left of a picture without them: on one scale both count alike.
         return maps[0] if len(maps) == 1 else normalise_maps(torch.stack(maps)).mean(0)
 

@@ -1,5 +1,6 @@
 """When and where IASSA looks next: window and stride by iteration, the highest activated region, convergence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from fex.metrics.functional.segmentation import normalise_maps
 
-__all__ = ["WindowSchedule", "centres_within", "highest_activated", "relative_change"]
+__all__ = ["Sweep", "WindowSchedule", "centres_within", "highest_activated", "relative_change", "window_weights"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,38 @@ def relative_change(new: Tensor, old: Tensor) -> float:
     if total == 0:
         return 0.0 if difference == 0 else 1.0
     return difference / total
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The windows of one iteration.
+
+    Attributes:
+        centres: (K, 2), float64.
+        region: where centres were taken from, bool (H, W); None for the whole image.
+        density: centres a pixel there.
+    """
+
+    centres: Tensor
+    region: Tensor | None
+    density: float
+
+    def density_at(self, centres: Tensor) -> Tensor:
+        """Centres a pixel at the given places (k, 2): (k,), float64."""
+        density = torch.full((len(centres),), self.density, dtype=torch.float64)
+        if self.region is None:
+            return density
+        rows, columns = centres.round().long().unbind(1)
+        return density * self.region.cpu()[rows, columns]
+
+
+def window_weights(sweeps: Sequence[Sweep]) -> Tensor:
+    """One over how densely windows were laid around each of them, (sum of K,), float64, with mean 1.
+
+    The mean of eq. 5 is over windows anywhere in the image. Later iterations lay more of them where the map is high:
+    counted alike, those that happen to cover a pixel beside the object would be mostly the high-scoring ones centred
+    on it, and the map would spread beyond the object with every iteration (measured: docs/instances.md).
+    """
+    centres = torch.cat([sweep.centres for sweep in sweeps])
+    weights = 1 / torch.stack([sweep.density_at(centres) for sweep in sweeps]).sum(0)
+    return weights / weights.mean()

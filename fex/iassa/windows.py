@@ -68,7 +68,9 @@ def _box_sum(boxes: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
     return corners.view(size[0] + 1, width).cumsum(0).cumsum(1)[:-1, :-1]
 
 
-def saliency_sum(boxes: Tensor, scores: Tensor, size: tuple[int, int], window: Window = "keep") -> Tensor:
+def saliency_sum(
+    boxes: Tensor, scores: Tensor, size: tuple[int, int], window: Window = "keep", weights: Tensor | None = None
+) -> Tensor:
     """Mean score of the masks that keep a pixel (paper, eq. 5); 0 where none keeps it.
 
     Args:
@@ -76,6 +78,7 @@ def saliency_sum(boxes: Tensor, scores: Tensor, size: tuple[int, int], window: W
         scores: (K,), probability of the target under each mask.
         size: (H, W) in pixels.
         window: "keep" keeps the window and removes the rest, "remove" the reverse.
+        weights: of the windows in the mean, (K,), positive; by default all count alike.
 
     Returns:
         (H, W), float32.
@@ -96,8 +99,11 @@ def saliency_sum(boxes: Tensor, scores: Tensor, size: tuple[int, int], window: W
         )
     if window not in ("keep", "remove"):
         raise ValueError(f"Got window={window!r}, expected 'keep' or 'remove'.")
-    total = _box_sum(boxes, scores, size)
-    kept = _box_sum(boxes, torch.ones_like(scores), size).round()
+    ones = torch.ones_like(scores, dtype=torch.float64)
+    weights = ones if weights is None else weights.to(ones)
+    total, kept = _box_sum(boxes, weights * scores, size), _box_sum(boxes, weights, size)
+    count = _box_sum(boxes, ones, size).round()
     if window == "remove":
-        total, kept = scores.double().sum() - total, len(scores) - kept
-    return torch.where(kept > 0, total / kept.clamp(min=1), 0.0).float()
+        total, kept, count = (weights * scores).sum() - total, weights.sum() - kept, len(scores) - count
+    # By the count, which is exact, whether any is kept.
+    return torch.where(count > 0, total / kept.where(count > 0, 1), 0.0).float()

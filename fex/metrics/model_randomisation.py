@@ -42,6 +42,8 @@ class ModelRandomisation(Protocol):
         data.check_images(self.name)
         if data.explain_box is None:
             return {"correlation": torch.full((len(data.inputs),), torch.nan)}
-        explain = data.explain_box(shuffled_box(black_box, self.shuffle_seed))
-        scores, _ = explain(data.inputs, data.clean.argmax(1))
+        shuffled = shuffled_box(black_box, self.shuffle_seed)
+        before = shuffled.queries
+        scores, _ = data.explain_box(shuffled)(data.inputs, data.clean.argmax(1))
+        black_box.queries += shuffled.queries - before  # they cost as much
         return {"correlation": class_correlation(data.scores, scores)}

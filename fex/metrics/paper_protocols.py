@@ -147,7 +147,10 @@ class RegionDeletion(Protocol):
 
 @dataclass(frozen=True)
 class RegionIoU(Protocol):
-    """IoU of each image's salient region (mean + one standard deviation) with its mask: mean and sd (DAX, Table II)."""
+    """IoU of each image's salient region (mean + one standard deviation) with its mask: mean and sd (DAX, Table II).
+
+    An image whose mask is empty, a clip without the event, has nothing to be found and no score.
+    """
 
     components: ClassVar[Mapping[str, int]] = {"iou_moments": 2}  # type: ignore[misc]
     summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
@@ -163,6 +166,7 @@ class RegionIoU(Protocol):
         data.check_images(self.name)
         maps, masks = self._pair(data)
         iou = foreground_iou(confusion(salient_region(maps), masks))
+        iou = iou.where(masks.flatten(1).any(1), torch.nan)
         return {"iou_moments": torch.stack([iou, iou.square()], 1)}
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fex.explanation import SUFFIXES, Explanation
 from fex.report.html import Card, Gallery, make_card
 
-__all__ = ["FORMATS", "ResultFolder", "Written", "result_path"]
+__all__ = ["FORMATS", "ResultFolder", "Written", "inside", "result_path"]
 
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
@@ -21,6 +21,12 @@ COLUMNS = (
     "top_attribution", "seconds",
 )  # fmt: skip
 _LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
+
+
+def inside(name: str) -> PurePath:
+    """The name as a path below the results' folder, whatever it is: /data/a.wav -> data/a.wav, ../a.wav -> a.wav."""
+    path = PurePath(name)
+    return PurePath(*(part for part in path.parts if part not in ("..", path.anchor)))
 
 
 def result_path(name: PurePath, rank: int, ranks: int) -> PurePath:

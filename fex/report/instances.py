@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from fex.atomic import replacing
 from fex.explanation import Explanation
 from fex.features import PatchGrid
-from fex.report.folder import ResultFolder, result_path
+from fex.report.folder import ResultFolder, inside, result_path
 
 __all__ = ["InstanceStore"]
 
@@ -42,12 +42,30 @@ class InstanceStore:
             part.write_text(text)
 
     def _path(self, name: str) -> Path:
-        return self.folder / "instances" / result_path(PurePath(f"{name}.npz"), 1, 1)
+        stem = result_path(inside(name), 1, 1)
+        return self.folder / "instances" / stem.with_name(f"{stem.name}.npz")
 
-    def __contains__(self, name: str) -> bool:
-        return self._path(name).is_file()
+    def finished(self, name: str, key: str) -> bool:
+        """Whether an instance of that name and content is here.
 
-    def save(self, name: str, explanation: Explanation, arrays: Mapping[str, np.ndarray], order: int) -> None:
+        Raises:
+            ValueError: one of that name and another content is.
+        """
+        path = self._path(name)
+        if not path.is_file():
+            return False
+        with np.load(path) as data:
+            found = json.loads(str(data["meta"])).get("key")
+        if found != key:
+            raise ValueError(
+                f"{path} is the result of another input, label or mask of the name {name!r}: set another `output`, or "
+                "remove that folder."
+            )
+        return True
+
+    def save(
+        self, name: str, explanation: Explanation, arrays: Mapping[str, np.ndarray], order: int, key: str = ""
+    ) -> None:
         """Writes an instance, and its picture beside it as a PNG.
 
         Args:
@@ -55,11 +73,13 @@ class InstanceStore:
             explanation: with `image`.
             arrays: whatever else is to be kept.
             order: its place among the instances.
+            key: fingerprint of its content, see `finished`.
         """
         assert explanation.image is not None
         picture = (explanation.image.detach().cpu().float().clamp(0, 1) * 255).round().byte().numpy()
-        meta = {**explanation._meta(), "name": name, "order": order}
-        explanation.save(self.folder / result_path(PurePath(f"{name}.png"), 1, 1))
+        meta = {**explanation._meta(), "name": name, "order": order, "key": key}
+        stem = result_path(inside(name), 1, 1)
+        explanation.save(self.folder / stem.with_name(f"{stem.name}.png"))
         with replacing(self._path(name)) as part, part.open("wb") as file:
             extra = {f"extra/{key}": value for key, value in arrays.items()}
             np.savez(file, attribution=explanation.grid, picture=picture, meta=np.array(json.dumps(meta)), **extra)
@@ -96,6 +116,6 @@ class InstanceStore:
         count = 0
         with ResultFolder(self.folder, formats=("png",), title=title) as results:
             for name, explanation, _ in self:
-                results.add(results.write(PurePath(name), [explanation]))
+                results.add(results.write(inside(name), [explanation]))
                 count += 1
         return count

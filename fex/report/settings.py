@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fex.benchmark.fingerprint import fingerprint
 from fex.black_box import BlackBox
 
 __all__ = ["plain_settings"]
@@ -21,7 +22,11 @@ def plain_settings(value: Any) -> Any:
         return [plain_settings(item) for item in value]
     if isinstance(value, BlackBox):
         return value.name
-    if isinstance(value, (Tensor, torch.nn.Module)) or type(value).__module__.split(".")[0] in FOREIGN:
-        return type(value).__name__
+    if isinstance(value, Tensor):
+        return fingerprint(value)
+    if isinstance(value, torch.nn.Module):
+        return {"class": type(value).__name__, "weights": fingerprint(dict(value.state_dict()))}
+    if type(value).__module__.split(".")[0] in FOREIGN:  # a pipeline is told by its model
+        return [type(value).__name__, plain_settings(getattr(value, "model", None))]
     names = [f.name for f in fields(value)] if is_dataclass(value) else sorted(getattr(value, "__dict__", {}))
     return {"class": type(value).__name__, **{name: plain_settings(getattr(value, name)) for name in names}}

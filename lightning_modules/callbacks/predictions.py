@@ -1,13 +1,13 @@
 """Writes what `predict` finds as it comes, like `fex-explain` does."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
 from fex.explanation import Explanation, printable
-from fex.report.folder import ResultFolder
+from fex.report.folder import ResultFolder, inside
 from fex.report.text_folder import TextResultFolder
 from fex.text_explanation import TextExplanation
 from fex.types import Batch
@@ -72,8 +72,7 @@ class PredictionWriter(pl.Callback):
             size = pl_module.preprocess.size
             for row, values, fields in zip(rows, outputs["attribution"], named, strict=True):
                 picture = batch["inputs"][row].float().cpu()
-                # A name must not lead out of the folder.
-                path = PurePath(*(part for part in PurePath(names[row]).parts if part not in ("..", "/")))
+                path = inside(names[row])
                 explanation = Explanation(values, pl_module.features, size, picture, **fields)
                 results.add(results.write(path, [explanation]))
 

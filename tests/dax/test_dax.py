@@ -20,6 +20,7 @@ from fex.dax.neighbourhoods import Neighbourhoods
 from fex.iassa import IASSA, WindowSchedule
 from fex.preprocess import Preprocess
 from fex.removal import Black, Silence
+from fex.segments import Segments
 
 SIZE = 24
 OBJECT = (slice(6, 12), slice(12, 18))  # segment 6 of the 4 x 4 grid
@@ -74,6 +75,17 @@ def test_recovers_the_segment(regulariser):
     assert torch.isfinite(torch.tensor([epoch.val_loss for epoch in result.epochs])).all()
 
 
+@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
+def test_recovers_the_segment_of_an_improbable_class(regulariser):
+    """A class of probability 1e-5, as most of a thousand have, is explained like any other."""
+
+    def hardly(x):
+        return torch.cat([1e-5 * sees_red(x)[:, :1], 1 - 1e-5 * sees_red(x)[:, :1], 0 * x[:, :1, 0, 0]], 1)
+
+    attribution = dax(black_box(hardly), settings=fit(regulariser=regulariser)).attribute(picture(), 0)[0]
+    assert contrast(attribution / attribution.max()) > 0.3
+
+
 @pytest.mark.parametrize("kind", [StudentRISE, StudentLIME])
 def test_the_student_alone_knows_the_segment(kind):
     box = black_box()
@@ -89,6 +101,39 @@ def test_instances_fitted_together_are_those_fitted_alone():
     together = dax(settings=fit(max_epochs=2)).attribute(images, torch.tensor([0, 1]))
     alone = [dax(settings=fit(max_epochs=2)).attribute(images[i : i + 1], i)[0] for i in (0, 1)]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-3)
+
+
+def _spectrogram_like(seed, segments):
+    """Perturbations that need no image: parts of 11 x 26 pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(11 * 26).view(11, 26) % segments
+    parts = torch.randn(segments, 3, 11, 26, generator=generator)
+    kept = torch.rand(120, segments, generator=generator) < 0.5
+    scores = 0.2 + 0.5 * kept[:, 1].float()
+    return Perturbations(Segments(labels), kept, scores, torch.rand(120, generator=generator) + 0.5, parts)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("architecture", ["fc2", "cnn2_fc1", "cnn2_fc2"])
+@pytest.mark.parametrize("mask_stride", [1, 2])
+def test_together_is_alone_in_every_shape(mask_stride, architecture, precision):
+    """Unequal numbers of segments, sides that blocks do not divide."""
+    each = [_spectrogram_like(0, 9), _spectrogram_like(1, 14), _spectrogram_like(2, 5)]
+    settings = fit(mask_stride=mask_stride, architecture=architecture, precision=precision, max_epochs=2)
+    together = fit_instances(each, settings, [3, 4, 5])[1]
+    for one, seed, found in zip(each, [3, 4, 5], together, strict=True):
+        (alone,) = fit_instances([one], settings, [seed])[1]
+        tolerance = 1e-3 if precision == "fp32" else 3e-2
+        torch.testing.assert_close(found.mask, alone.mask, atol=tolerance, rtol=0)
+
+
+def test_the_networks_are_those_of_the_best_epoch():
+    each = [_spectrogram_like(0, 9), _spectrogram_like(1, 14)]
+    nets, fitted = fit_instances(each, fit(max_epochs=20, patience=4, learning_rate=0.3), [3, 4])
+    assert fitted[0].best != fitted[1].best  # one of them at least is not the last epoch
+    masks = nets.mask(nets.mask.prepare(Neighbourhoods(each).pixels(torch.tensor([0]))))[0]
+    for row, one in enumerate(fitted):
+        torch.testing.assert_close(masks[row], one.mask, atol=1e-5, rtol=0)
 
 
 def test_queries_and_target():

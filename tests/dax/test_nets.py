@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fex.dax.nets import _Convs
+from fex.dax.nets import MaskNets, _Convs
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 4)])
@@ -27,3 +27,13 @@ def test_blocks_are_the_convolution(kernel, stride, block, size):
     gradients = [torch.autograd.grad((y * factors).sum(), leaves) for y in (found, expected)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 13)])
+def test_masks_of_a_strided_network_are_bilinear(size):
+    nets = MaskNets([torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)], size, width=4, stride=2)
+    x = torch.rand(3, 6, *size)
+    coarse = nets.second(F.relu(nets.first(x)))
+    assert coarse.shape[-2:] == ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    expected = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False).sigmoid()
+    torch.testing.assert_close(nets(nets.prepare(x)), expected)

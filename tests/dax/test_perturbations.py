@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fex.black_box import CallableBlackBox
 from fex.dax import SAM, SLIC, Grid, Perturbations, QuickShift
 from fex.dax.neighbourhoods import Neighbourhoods
+from fex.dax.nets import MaskNets, StudentNets
 from fex.dax.perturbations import draw_kept, proximity_weights, working_size
 from fex.dax.segmenters import paint_masks
 from fex.masking import Masker
@@ -154,3 +155,22 @@ def test_segments_expand_and_pool():
         segments.expand(torch.zeros(3), (3, 3))
     with pytest.raises(ValueError, match="Got 2 values for 3 segments"):
         segments.expand(torch.zeros(2), (2, 2))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (11, 26)])
+def test_layouts_are_the_pixels_laid_out(size):
+    """Of networks of both strides, of several instances with different numbers of segments."""
+    generator = torch.Generator().manual_seed(0)
+    each = []
+    for segments in (4, 7):
+        labels = torch.arange(size[0] * size[1]).view(size) % segments
+        kept = torch.rand(9, segments, generator=generator) < 0.5
+        parts = torch.randn(segments, 3, *size, generator=generator)
+        each.append(Perturbations(Segments(labels), kept, torch.rand(9), torch.ones(9), parts))
+    data, rows = Neighbourhoods(each), torch.tensor([5, 0, 8])
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    nets = [MaskNets(generators, size, stride=stride) for stride in (1, 2)]
+    nets += [StudentNets(generators, size, architecture=kind) for kind in ("fc2", "cnn2_fc2")]
+    for net in nets:
+        found = data.laid_out(net.prepare, torch.float32)(rows)
+        torch.testing.assert_close(found, net.prepare(data.pixels(rows)))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fex.iassa import saliency_sum, window_boxes, window_centres, window_masks
+from fex.iassa.schedule import Sweep, centres_within, window_weights
 
 
 @pytest.mark.parametrize(("size", "stride", "side"), [((9, 12), 2.0, 5), ((7, 7), 1.0, 1), ((10, 6), 2.6, 3)])
@@ -33,6 +34,42 @@ def test_the_saliency_sum_is_the_expectation_over_all_windows(window):
             ]
             expected = sum(kept) / len(kept) if kept else 0.0
             assert float(found[row, column]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("window", ["keep", "remove"])
+def test_windows_laid_more_densely_count_no_more(window):
+    """The expectation over windows anywhere is not moved by where most of them were laid."""
+    size, side = (24, 24), 6
+    region = torch.zeros(size, dtype=torch.bool)
+    region[6:16, 8:20] = True
+    coarse = window_centres(size, 2.0)
+    dense = centres_within(window_centres(size, 0.5 * 2), region)
+    sweeps = [Sweep(coarse, None, 1 / 4), Sweep(dense, region, 1.0)]
+
+    def score(centres):  # of a window, by where it is
+        return torch.exp(-(centres - 11.5).square().sum(1) / 40)
+
+    centres = torch.cat([coarse, dense])
+    boxes = window_boxes(centres, side, size)
+    exact_centres = window_centres(size, 1.0)
+    exact = saliency_sum(window_boxes(exact_centres, side, size), score(exact_centres), size, window)
+    weighted = saliency_sum(boxes, score(centres), size, window, window_weights(sweeps))
+    counted = saliency_sum(boxes, score(centres), size, window)
+    assert (weighted - exact).abs().mean() < 0.35 * (counted - exact).abs().mean()
+
+
+def test_weights_of_one_sweep_are_alike_and_scale_away():
+    centres = window_centres((9, 9), 3.0)
+    weights = window_weights([Sweep(centres, None, 1 / 9)])
+    assert torch.equal(weights, torch.ones(len(centres), dtype=torch.float64))
+    boxes, scores = window_boxes(centres, 5, (9, 9)), torch.rand(len(centres))
+    for window in ("keep", "remove"):
+        plain = saliency_sum(boxes, scores, (9, 9), window)
+        torch.testing.assert_close(saliency_sum(boxes, scores, (9, 9), window, 7 * weights), plain)
+    some = torch.rand(len(centres), dtype=torch.float64) + 0.5
+    masks = window_masks(boxes, (9, 9)).double()
+    expected = torch.einsum("k,khw->hw", some * scores, masks) / torch.einsum("k,khw->hw", some, masks)
+    torch.testing.assert_close(saliency_sum(boxes, scores, (9, 9), weights=some), expected.float())
 
 
 def test_a_pixel_never_kept_is_zero():
