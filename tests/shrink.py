@@ -17,7 +17,7 @@ from fex.preprocess import Preprocess
 from fex.resources import resource_dir
 from fex.text_backbone import load_text_net, save_text_black_box
 from fex.weights import save_black_box
-from tests.datamodules.sounds import esc10_folder
+from tests.datamodules.sounds import coswara_folder, esc10_folder
 from tests.texts import sentences, text_folder
 
 RUNS = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
@@ -132,6 +132,9 @@ def _data(kind: str, folder: Path) -> dict[str, Any]:
         return {"root": str(reviews_folder(folder))}
     if kind == "datamodules.ESC10":
         return {"root": str(esc10_folder(folder / "esc10", classes=10)), "num_workers": 0}
+    if kind == "datamodules.SoundFolder":
+        root = coswara_folder(folder / "clips", ("train", "train", "val", "test"), repeats=6)
+        return {"root": str(root), "num_workers": 0}
     if kind == "datamodules.Folder":
         return {"root": str(imagenet_folder(folder)), "num_workers": 0}
     if kind == "datamodules.CIFAR10":
@@ -161,7 +164,7 @@ def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict
         if config["model"]["class_path"].endswith("TextClassifierModule"):
             _stand_in(model, folder)
         if "model_args" in model:
-            model["model_args"] |= SMALL
+            model["model_args"] |= {"hidden": 4, "layers": 1} if model["model"] == "mel_blstm" else SMALL
         model["export"] = str(folder / "run" / "exported.safetensors")
     trainer |= {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "log_every_n_steps": 1}
     trainer |= {f"limit_{part}_batches": 2 for part in ("train", "val", "test", "predict")}
@@ -182,7 +185,7 @@ def shrink_instances(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     explainer = model["explainer"]["init_args"]
     box = explainer["black_box"]["init_args"]
     if box["weights"].startswith("runs/"):  # of another run: a small one of the same inputs
-        box["weights"] = str(sound_weights(folder))
+        box["weights"] = str(sound_weights(folder, Path(box["weights"]).stem))
     explainer |= {"num_samples": 8} if "num_samples" in explainer else {"iterations": 1, "budget": 8}
     model["output"], model["only"] = str(folder / "run" / "results"), "all"  # an untrained box is hardly ever correct
     trainer |= {"accelerator": "cpu", "devices": 1, "limit_predict_batches": 2}
@@ -190,15 +193,15 @@ def shrink_instances(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return config
 
 
-def sound_weights(folder: Path) -> Path:
-    """Untrained weights of a BLSTM for ESC-10's spectrograms."""
-    path = folder / "blstm.safetensors"
+def sound_weights(folder: Path, name: str) -> Path:
+    """Untrained weights of a BLSTM that stand in for what the run of that name exports."""
+    path, arguments = folder / f"{name}.safetensors", load(name)["model"]["init_args"]
     torch.manual_seed(0)
     meta = {
-        "model": "mel_blstm", "model_args": {"num_classes": 10, "hidden": 4, "layers": 1},
-        "preprocess": Preprocess(64, 344).to_dict(), "class_names": [str(index) for index in range(10)],
-        "mean": [0.5] * 3, "std": [0.5] * 3,
+        "model": "mel_blstm", "model_args": {"num_classes": len(arguments["class_names"]), "hidden": 4, "layers": 1},
+        **{key: arguments[key] for key in ("preprocess", "class_names", "mean", "std")},
     }  # fmt: skip
+    meta["preprocess"] = Preprocess(**meta["preprocess"]).to_dict()
     save_black_box(path, build_timm("mel_blstm", meta["model_args"]), meta)
     return path
 

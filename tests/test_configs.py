@@ -81,8 +81,9 @@ def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     assert len(list((tmp_path / "results" / "instances").rglob("*.npz"))) == 2
     assert (tmp_path / "results" / "gallery.html").is_file()
     assert (tmp_path / "run" / "config.yaml").is_file()
-    again = run(["--config", path])
-    assert again.model.black_box.queries == 0
+    for words in ([], ["predict"]):
+        again = run([*words, "--config", path])
+        assert again.model.black_box.queries == 0
 
 
 def unknown_arguments(spec):

@@ -33,8 +33,8 @@ def esc10_folder(root: Path, classes: int = 2) -> Path:
     return root
 
 
-def coswara_folder(root: Path) -> Path:
-    """Six clips of a second: silence, a cough of a tone, silence."""
+def coswara_folder(root: Path, splits: tuple[str, ...] = ("train",) * 4 + ("test",) * 2, repeats: int = 1) -> Path:
+    """Clips of a second in the given splits: silence, a cough of a tone, silence."""
     root.mkdir(parents=True)
     with (
         (root / "labels.csv").open("w", newline="") as labels,
@@ -43,13 +43,13 @@ def coswara_folder(root: Path) -> Path:
         label_table, event_table = csv.writer(labels), csv.writer(events)
         label_table.writerow(["file", "label", "split"])
         event_table.writerow(["file", "start", "end", "event"])
-        for index in range(6):
-            name, start = f"{index}.wav", 0.1 * index
+        for index, split in enumerate(splits * repeats):
+            name, start = f"{index}.wav", 0.1 * (index % 6)
             waveform = torch.zeros(RATE)
             first = int(start * RATE)
             waveform[first : first + RATE // 4] = clip(index % 2, index, 0.25)
             write_wav(root / name, 0.5 * waveform, RATE)
-            label_table.writerow([name, ["healthy", "positive"][index % 2], "train" if index < 4 else "test"])
+            label_table.writerow([name, ["healthy", "positive"][index % 2], split])
             event_table.writerow([name, start, start + 0.25, "cough"])
             event_table.writerow([name, 0.9, 1.0, "silence"])
     return root

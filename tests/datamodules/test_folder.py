@@ -176,3 +176,21 @@ def test_small_data_trains_padded(tmp_path):
     (batch,) = data.train_dataloader()
     assert batch["valid"].tolist() == [True, True, False, False]
     assert torch.equal(batch["index"][:2].sort().values, torch.tensor([0, 1]))
+
+
+def test_prediction_has_labels_where_they_are_asked_for(classes):
+    data = _folder(classes, labels=True)
+    data.setup("predict")
+    assert data.class_names == ["ant", "cat"]
+    for batch in data.predict_dataloader():
+        for name, label, valid in zip(batch["names"], batch["labels"].tolist(), batch["valid"].tolist(), strict=True):
+            assert not valid or label == ("ant", "cat").index(name[:3])
+    _write(classes, ["stray.png"])
+    with pytest.raises(ValueError, match=r"'stray\.png' lies directly in"):
+        list(data.predict_dataloader())
+
+
+def test_labels_of_a_folder_without_folders(tmp_path):
+    _write(tmp_path, ["a.png"])
+    with pytest.raises(ValueError, match="has no folders"):
+        _folder(tmp_path, labels=True).setup("predict")

@@ -18,7 +18,7 @@ from fex.black_box import CallableBlackBox
 from fex.black_box.base import TorchBlackBox
 from fex.cli.train import FexTrainer
 from fex.dax import DAX, FitSettings, Grid
-from fex.iassa import IASSA, WindowSchedule
+from fex.iassa import IASSA, BackboneFeatures, WindowSchedule
 from fex.preprocess import Preprocess
 from fex.removal import Black
 from lightning_modules import DAXModule, IASSAModule
@@ -170,6 +170,80 @@ def test_other_settings_do_not_mix_with_old_results(tmp_path):
         run(DAXModule(dax(seed=1), output=str(tmp_path)))
     with pytest.raises(ValueError, match="\\(explain differ\\)"):
         run(DAXModule(dax(), output=str(tmp_path), explain="label"))
+
+
+@pytest.mark.parametrize("key", ["inputs", "labels", "masks"])
+def test_other_data_of_the_same_names_does_not_mix_with_old_results(tmp_path, key):
+    run(DAXModule(dax(), output=str(tmp_path)))
+    changed = Data()
+    value = changed.rows[3][key]
+    changed.rows[3][key] = 1 - value if key != "masks" else ~value
+    module = DAXModule(dax(), output=str(tmp_path))
+    with pytest.raises(ValueError, match=r"3\.jpg\.npz is the result of another input, label or mask"):
+        run(module, changed)
+    assert module.black_box.queries == 0
+
+
+def test_a_scored_course_is_not_added_to_results_without_one(tmp_path):
+    run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou"]))
+    with pytest.raises(ValueError, match="score_iterations differ"):
+        run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou"], score_iterations=True))
+
+
+def test_settings_tell_networks_of_one_class_apart(tmp_path):
+    torch.manual_seed(0)
+    one, other = (BackboneFeatures("test_resnet", levels=[1]) for _ in range(2))
+    run(IASSAModule(IASSA(box(), one, Black(), iterations=0), output=str(tmp_path)))
+    run(IASSAModule(IASSA(box(), one, Black(), iterations=0), output=str(tmp_path)))
+    with pytest.raises(ValueError, match="explainer differ"):
+        run(IASSAModule(IASSA(box(), other, Black(), iterations=0), output=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["/somewhere/else/a.jpg", "../../a.jpg", "歌" * 80 + ".jpg"])
+def test_results_stay_in_their_folder_whatever_the_names(tmp_path, name):
+    data = Data()
+    data.rows = data.rows[:1]
+    data.rows[0]["names"] = name
+    out = tmp_path / "deep" / "out"
+    run(DAXModule(dax(), output=str(out)), data)
+    assert len(list((out / "instances").rglob("*.npz"))) == 1
+    assert len(list(tmp_path.rglob("*.jpg*.npz")) + list(tmp_path.rglob("歌*.npz"))) == 1
+    pictures = list(out.rglob("*.png"))
+    assert len(pictures) == 1
+    again = DAXModule(dax(), output=str(out))
+    run(again, data)
+    assert again.black_box.queries == 0
+    assert (
+        "1 images" in (out / "gallery.html").read_text() or pictures[0].name[:9] in (out / "gallery.html").read_text()
+    )
+
+
+def test_instances_explained_at_once_share_the_costs(tmp_path):
+    run(DAXModule(dax(), output=str(tmp_path), together=2))
+    costs = {}
+    for name in instances(tmp_path):
+        with np.load(tmp_path / "instances" / "folder" / name) as found:
+            meta = json.loads(str(found["meta"]))
+        costs[name] = (meta["queries"], meta["seconds"])
+    assert {queries for queries, _ in costs.values()} == {40}
+    assert costs["2.jpg.npz"] == costs["3.jpg.npz"]
+    assert min(seconds for _, seconds in costs.values()) > 0
+
+
+def test_labels_of_other_classes_than_the_black_box_are_refused(tmp_path):
+    def named(*names):
+        explainer = dax()
+        explainer.black_box = CallableBlackBox(score, class_names=names, preprocess=Preprocess(SIZE, SIZE))
+        return explainer
+
+    data = Data()
+    data.class_names = ["left", "right", "never"]
+    run(DAXModule(named("left", "right", "never"), output=str(tmp_path / "a"), only="correct"), data)
+    run(DAXModule(dax(), output=str(tmp_path / "b"), only="correct"), data)  # a box without names
+    run(DAXModule(named("right", "left", "never"), output=str(tmp_path / "c")), data)  # needs no labels
+    for options in ({"only": "correct"}, {"explain": "label"}):
+        with pytest.raises(ValueError, match=r"differ from class 0 on: \['left', 'right', 'never'\] against \['right'"):
+            run(DAXModule(named("right", "left", "never"), output=str(tmp_path / str(options)), **options), data)
 
 
 def test_a_box_trained_anew_under_its_old_name_does_not_mix_with_old_results(tmp_path):

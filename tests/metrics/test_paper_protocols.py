@@ -165,3 +165,18 @@ def test_the_explained_class_is_scored_where_it_is_not_the_predicted_one():
     for name, key in (("rise", "deletion_curve"), ("rise", "insertion_curve"), ("dax", "deletion_curve")):
         first, second = (get_protocol(name).evaluate(box(), each)[key] for each in (predicted, other))
         torch.testing.assert_close(second, 1 - first, atol=1e-5, rtol=0)  # the other of two classes
+
+
+@pytest.mark.parametrize("name", ["dax-iou", "interval-iou"])
+def test_an_instance_without_the_event_has_no_iou(name):
+    masks = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
+    masks[0, 2:6, 3:5] = True
+    maps = masks[:1].float().expand(2, -1, -1)
+    protocol = get_protocol(name)
+    moments = protocol.evaluate(box(), data(maps, masks))["iou_moments"]
+    assert moments[0].tolist() == [1.0, 1.0]
+    assert moments[1].isnan().all()
+    scores = ProtocolScores(protocol)
+    scores.update({"iou_moments": moments}, torch.arange(2))
+    interval, count = scores.intervals(resamples=10)["iou"]
+    assert (interval.value, count) == (1.0, 1)
