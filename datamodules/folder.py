@@ -86,11 +86,7 @@ class FolderStream:
         self.root, self.labels = str(root), labels
 
     def _label(self, name: str) -> int | None:
-        if self.labels is None:
-            return None
-        if _class_of(name) not in self.labels:
-            raise _stray(name, self.root)
-        return self.labels[_class_of(name)]
+        return None if self.labels is None else self.labels[_class_of(name)]
 
     def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
         """See `StreamSource`; the number is unique among the shards, but does not count the files."""
@@ -113,13 +109,6 @@ def _no_images(root: str | os.PathLike[str]) -> FileNotFoundError:
     return FileNotFoundError(f"Found no images in {str(root)!r}: it should hold files ending in {kinds}.")
 
 
-def _stray(name: str, root: str) -> ValueError:
-    return ValueError(
-        f"labels=True wants a folder a class, but {name!r} lies directly in {root!r}: move it into the folder of its "
-        "class, or set labels to false."
-    )
-
-
 def _class_of(name: str) -> str:
     return name.split("/", 1)[0] if "/" in name else ""
 
@@ -134,8 +123,8 @@ class Folder(ImageDataModule):
 
     Without ``train/``, one permutation of the sorted relative paths, seeded by `split_seed`, splits the images; it is
     the same on every machine, and another one as soon as a file is added. Predicting streams all images below the root
-    in no particular order, in constant memory, with labels only where `labels` is true; ``batch["names"]`` tells which
-    they are. Unreadable images are counted,
+    in no particular order, in constant memory, with labels only where `labels` is true and the root has nothing but
+    class folders; ``batch["names"]`` tells which they are. Unreadable images are counted,
     the first few are logged by name, and their rows are black with valid = False.
 
     Args:
@@ -167,7 +156,11 @@ class Folder(ImageDataModule):
         if self.labels is False or (self.labels is None and ("" in found or len(found) < 2)):
             return None
         if "" in found:
-            raise _stray(next(name for name in names if "/" not in name), self.root)
+            stray = next(name for name in names if "/" not in name)
+            raise ValueError(
+                f"labels=True wants a folder a class, but {stray!r} lies directly in {self.root!r}: move it into the "
+                "folder of its class, or set labels to false."
+            )
         return found
 
     def folder_label(self, folder: str, class_names: list[str]) -> int:
@@ -208,13 +201,21 @@ class Folder(ImageDataModule):
             if rows:
                 self.datasets[stage] = self._rows(part, [names[row] for row in rows])
 
-    def _stream_labels(self) -> dict[str, int]:
-        """Labels by class folder, without listing the images."""
-        folders = sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
-        if not folders:
-            raise ValueError(f"labels=True wants a folder a class, but {self.root!r} has no folders.")
-        self.class_names = self.label_names([f"{folder}/" for folder in folders])
-        return {folder: self.folder_label(folder, self.class_names or folders) for folder in folders}
+    def _stream_labels(self) -> dict[str, int] | None:
+        """Labels by class folder, without listing the images; None where the root is not all class folders."""
+        folders = []
+        for entry in os.scandir(self.root):
+            if entry.is_dir() and not entry.name.startswith("."):
+                folders.append(entry.name)
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                return None
+        if not folders or "train" in folders:
+            return None
+        try:
+            self.class_names = self.label_names([f"{folder}/" for folder in sorted(folders)])
+            return {folder: self.folder_label(folder, self.class_names or []) for folder in folders}
+        except ValueError:  # photographs of anything, to be explained
+            return None
 
     def setup(self, stage: str) -> None:
         """Lists the folder, once; predicting does not."""

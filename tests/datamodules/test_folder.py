@@ -186,11 +186,16 @@ def test_prediction_has_labels_where_they_are_asked_for(classes):
         for name, label, valid in zip(batch["names"], batch["labels"].tolist(), batch["valid"].tolist(), strict=True):
             assert not valid or label == ("ant", "cat").index(name[:3])
     _write(classes, ["stray.png"])
-    with pytest.raises(ValueError, match=r"'stray\.png' lies directly in"):
-        list(data.predict_dataloader())
+    data = _folder(classes, labels=True)
+    data.setup("predict")
+    assert all("labels" not in batch for batch in data.predict_dataloader())
 
 
-def test_labels_of_a_folder_without_folders(tmp_path):
-    _write(tmp_path, ["a.png"])
-    with pytest.raises(ValueError, match="has no folders"):
-        _folder(tmp_path, labels=True).setup("predict")
+@pytest.mark.parametrize("names", [["a.png"], ["train/ant/a.png", "val/ant/a.png"]])
+def test_prediction_of_what_is_no_folder_of_classes_has_no_labels(tmp_path, names):
+    _write(tmp_path, names)
+    data = _folder(tmp_path, labels=True)
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert sum(int(batch["valid"].sum()) for batch in batches) == len(names)
+    assert all("labels" not in batch for batch in batches)
