@@ -149,6 +149,10 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "seed": config.seed,
         "device": config.device,
         "threads": torch.get_num_threads(),
+        "settings": {
+            key: json.loads(json.dumps(plain(config[key]), default=str))
+            for key in ("black_box", "data", "features", "protocols", "limit")
+        },
         "versions": {"python": platform.python_version(), **package_versions()},
         "methods": methods,
     }

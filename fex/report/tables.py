@@ -47,7 +47,7 @@ DIRECTIONS = {
     "sensitivity_max": "↓",
     "class_correlation": "↓",
 }
-COSTS = {"queries": "queries / image", "seconds": "seconds / image", "peak_mb": "peak MB"}
+COSTS = {"queries": "queries / input", "seconds": "seconds / input", "peak_mb": "peak MB"}
 BEST, LEVEL = "★", "≈"
 LEGEND = f"{BEST} best of its column, {LEVEL} not different from it (paired bootstrap, 95 %)"
 REQUIRED = ("method", "protocol", "metric", "value")

@@ -20,7 +20,7 @@ def test_one_line_a_method_one_column_a_metric():
     header, lines = pivot(rows())
     assert header == [
         "method", "fex positive auc ↓ (n = 5,000)", "fex negative auc ↑ (n = 5,000)", "seg pointing game ↑",
-        "queries / image", "seconds / image",
+        "queries / input", "seconds / input",
     ]  # fmt: skip
     assert lines == [
         ["FEX", "0.277 [0.270, 0.285]", "0.780 [0.770, 0.790]", "–", "0", "12.3 ms"],
