@@ -35,8 +35,9 @@ def _course_length(arrays: dict[str, Any]) -> int:
 
 def _table(store: InstanceStore, protocols: Sequence[Protocol], method: str, step: int | None) -> list[dict[str, Any]]:
     scores = {protocol.name: ProtocolScores(protocol) for protocol in protocols}
-    queries, seconds = [], []
+    queries, seconds, size = [], [], (1, 1)
     for number, (_, explanation, arrays) in enumerate(store):
+        size = explanation.size
         queries.append(explanation.queries)
         seconds.append(explanation.seconds)
         at = "" if step is None else f"course/{min(step, _course_length(arrays) - 1)}/"
@@ -53,7 +54,7 @@ def _table(store: InstanceStore, protocols: Sequence[Protocol], method: str, ste
             "value": interval.value,
             "ci95": [interval.low, interval.high],
             "n": count,
-            **metric.protocol.describe(PatchGrid(1, 1)),
+            **metric.protocol.describe(PatchGrid(*size)),  # each pixel is a feature
         }
         for name, metric in scores.items()
         for key, (interval, count) in metric.intervals().items()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fex.baselines import Random, Saliency
+from fex.baselines import Occlusion, Random, Saliency
 from fex.black_box import TorchBlackBox
 from fex.black_box.shuffled import shuffled_box
 from fex.features import PatchGrid
@@ -140,6 +140,14 @@ def test_shuffled_weights_change_a_gradient_and_not_a_random_map():
     assert protocol.evaluate(box, same)["correlation"].tolist() == pytest.approx([1] * 6)
     blind = attributed(box, by(Random(GRID)), inputs)
     assert protocol.evaluate(box, blind)["correlation"].isnan().all()
+
+
+def test_queries_of_the_shuffled_box_are_spent_too():
+    box, inputs = net_box(), torch.rand(3, 3, 8, 8)
+    asking = attributed(box, by(Saliency(box)), inputs, explain_box=lambda other: by(Occlusion(other, GRID)))
+    before = box.queries
+    get_protocol("model_randomisation").evaluate(box, asking)
+    assert box.queries - before == 3 * (GRID.num_features + 1)
 
 
 def test_shuffled_box_keeps_each_tensors_values_and_leaves_the_box_alone():
