@@ -223,7 +223,7 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     order = 1 + torch.randperm(data.count - 1, generator=generator)
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
-    unit = bound.clamp(min=torch.finfo(bound.dtype).tiny)
+    unit = bound.where(bound > 0, 1.0)  # a single sample has no variance
     nets.student.start_at(data.scores[train].mean(0))
     samples = _Samples(nets, data, settings)
     groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
