@@ -1,6 +1,7 @@
 """A trained explainer of a text classifier: one forward pass an explanation, no black box needed."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -217,15 +218,19 @@ class AmortizedTextExplainer(AmortizedExplainer):
 
 def _merged(rows: list[TokenizedText], values: list[Tensor], index: int) -> tuple[Any, Any, Any, Any]:
     """Tokens of a text in order, each once: the mean over windows of its scores (C, L) for class `index`."""
-    found: dict[tuple[int, int, int], tuple[list[float], int]] = {}
+    # Spans are counted in each word where words were given, and the pieces of one character have the same.
+    found: dict[tuple[int, int, int, int, int], list[float]] = {}
     for row, scores in zip(rows, values, strict=True):
+        seen: Counter[tuple[int, int, int, int]] = Counter()
         for place, (part, span, word) in enumerate(zip(row.parts, row.spans, row.words, strict=True)):
             if part >= 0:
-                found.setdefault((part, *span), ([], word))[0].append(float(scores[index, place]))
+                token = (part, word, *span)
+                found.setdefault((*token, seen[token]), []).append(float(scores[index, place]))
+                seen[token] += 1
     keys = sorted(found)
     return (
-        torch.tensor([sum(found[key][0]) / len(found[key][0]) for key in keys]),
-        [(start, end) for _, start, end in keys],
-        [found[key][1] for key in keys],
-        [part for part, _, _ in keys],
+        torch.tensor([sum(found[key]) / len(found[key]) for key in keys]),
+        [(start, end) for _, _, start, end, _ in keys],
+        [word for _, word, _, _, _ in keys],
+        [part for part, _, _, _, _ in keys],
     )

@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
@@ -86,6 +86,8 @@ class AmortizedModule(pl.LightningModule):
         self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.agreement = MeanMetric()
         self._blank = BlankScores(black_box, self.masker)
+        # Queries of training, and the box's own before the step under way.
+        self._trained, self._asked_before = 0, cast(int | None, None)
         self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
     @property
@@ -136,10 +138,23 @@ class AmortizedModule(pl.LightningModule):
         self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
         return logged
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """What is asked from here on is asked by training."""
+        self._asked_before = self.black_box.queries
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """What is asked from here on is not: validation costs queries, but an explainer does without."""
+        self._trained, self._asked_before = self._own_queries, None
+
+    @property
+    def _own_queries(self) -> int:
+        asked = 0 if self._asked_before is None else self.black_box.queries - self._asked_before
+        return self._trained + asked
+
     @property
     def _queries(self) -> int:
-        """Queries of all processes, which ask equally often."""
-        return self.black_box.queries * world_size_of(self)
+        """Queries that training has cost, without those of validation, of all processes, which ask equally often."""
+        return self._own_queries * world_size_of(self)
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
@@ -204,5 +219,5 @@ class AmortizedModule(pl.LightningModule):
         unlike = [line for key in keys for line in differences(key, found[key], own[key])]
         if unlike:
             raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
-        self.black_box.queries = checkpoint["fex_queries"] // world_size_of(self)
+        self._trained = checkpoint["fex_queries"] // world_size_of(self)
         self._seconds_before = found.get("training", {}).get("seconds", 0.0)

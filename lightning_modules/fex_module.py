@@ -9,10 +9,12 @@ from torch import Tensor
 from fex.black_box import BlackBox
 from fex.black_box.scores import class_shares
 from fex.estimators import (
+    Antithetic,
     Baseline,
     Control,
     Exploration,
     Independent,
+    LeaveOneOut,
     NoControl,
     Noise,
     OnPolicy,
@@ -106,6 +108,11 @@ class FEXModule(AmortizedModule):
             num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
             updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip), seed=seed,
         )  # fmt: skip
+        if isinstance(baseline, LeaveOneOut) and isinstance(noise, Antithetic):
+            raise ValueError(
+                "LeaveOneOut wants independent masks; one of an Antithetic pair is among the others of its twin, which "
+                "biases the gradient: use Independent noise, or another baseline."
+            )
         self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
         self.entropy_weight, self.kl_weight = entropy_weight, kl_weight

@@ -50,7 +50,10 @@ class MapExplainer(FeatureExplainer):
 
         Those of texts are the network's own, 0 where there is no feature.
         """
-        maps, valid = self._maps(inputs, target), self.features.valid(inputs)
+        return self._scores(self._maps(inputs, target), inputs)
+
+    def _scores(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        valid = self.features.valid(inputs)
         if valid is not None:
             return maps * valid
         if maps.shape[1:] == self.features.grid:
@@ -59,9 +62,13 @@ class MapExplainer(FeatureExplainer):
 
     def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
         """The map, bilinear on the pixels: (B, H, W), float32; of texts, scores of the tokens (B, L)."""
-        if self.features.modality == "text":
-            return self.attribute_features(inputs, target)
-        return upsample(self._maps(inputs, target), inputs)
+        return self.features_and_maps(inputs, target)[1]
+
+    def features_and_maps(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor]:
+        """`attribute_features` and `attribute` by one run: the map is the network's own, whatever grid is explained."""
+        maps = self._maps(inputs, target)
+        scores = self._scores(maps, inputs)
+        return scores, scores if self.features.modality == "text" else upsample(maps, inputs)
 
 
 def upsample(maps: Tensor, inputs: Tensor) -> Tensor:

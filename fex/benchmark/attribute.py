@@ -14,13 +14,16 @@ def attributions(
     """Scores (B, N) of `features` and maps (B, H, W) of pixels or (B, L) of tokens, by one run of the explainer.
 
     An explainer that scores features of its own (`attribute_features`) is taken at its word: its scores where the
-    grids agree, pooled from its patches where not; its map is bilinear. One of pixels gives its map; its scores are
-    means over patches.
+    grids agree, pooled from its patches where not; its map is bilinear, or its own where it has one that is finer or
+    coarser than the features (`features_and_maps`). One of pixels gives its map; its scores are means over patches.
 
     Raises:
         ValueError: a result of another shape.
     """
     own = getattr(explainer, "features", None)
+    if own is not None and hasattr(explainer, "features_and_maps"):
+        values, maps = (each.detach().float() for each in explainer.features_and_maps(inputs, target))
+        return values if own == features else features.pool(maps), maps
     if own is not None and hasattr(explainer, "attribute_features"):
         values = explainer.attribute_features(inputs, target).detach().float()
         scores = values if own == features else features.pool(own.on_inputs(values, inputs))

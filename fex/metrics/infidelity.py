@@ -18,6 +18,9 @@ from fex.sampling import hard_masks
 __all__ = ["Infidelity"]
 
 
+SALT = 0x1F1DE117  # tells these masks from those of methods with the same seed
+
+
 @dataclass(frozen=True)
 class Infidelity(Protocol):
     """Squared error of the attributions as predictions of what removal does; lower is better.
@@ -36,13 +39,15 @@ class Infidelity(Protocol):
     summaries: ClassVar[Mapping[str, Summary]] = {"infidelity": Summary("infidelity", mean_value)}  # type: ignore[misc]
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
-        """Infidelity (B,) for the predicted class; spends K queries an instance. Masks depend on pixels and `seed`."""
+        """Infidelity (B,) for the explained class; spends K queries an instance. Masks depend on pixels and `seed`."""
         data.check_images(self.name)
         features = data.scores.shape[1]
-        generators = [torch.Generator().manual_seed(each) for each in data.features.seeds(data.inputs, seed)]
+        # Of its own kind: methods draw by the same pixels and seed, and a mask that one of them drew tells of no other.
+        seeds = data.features.seeds(data.inputs, seed ^ SALT)
+        generators = [torch.Generator().manual_seed(each) for each in seeds]
         drawn = [hard_masks(self.num_masks, features, generator, keep_rate=self.keep_rate) for generator in generators]
         masks = torch.stack(drawn).to(data.scores.device)
-        target = data.clean.argmax(1)
+        target = data.explained
         masker = masker_for(black_box, data.features, self.removal)
         effects = data.clean.gather(1, target[:, None]) - masked_probabilities(
             black_box, masker, data.inputs, masks, target

@@ -44,6 +44,6 @@ class ModelRandomisation(Protocol):
             return {"correlation": torch.full((len(data.inputs),), torch.nan)}
         shuffled = shuffled_box(black_box, self.shuffle_seed)
         before = shuffled.queries
-        scores, _ = data.explain_box(shuffled)(data.inputs, data.clean.argmax(1))
+        scores, _ = data.explain_box(shuffled)(data.inputs, data.explained)
         black_box.queries += shuffled.queries - before  # they cost as much
         return {"correlation": class_correlation(data.scores, scores)}

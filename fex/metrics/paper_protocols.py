@@ -213,9 +213,10 @@ class RegionScores(Protocol):
         masks = _masks(self, data)
         counts = confusion(activated_region(data.maps, self.threshold), masks)
         found = self.perturbed.evaluate(black_box, data, seed=seed)
+        there = masks.flatten(1).any(1)  # without an object there is none to find
         each = (
-            f1_score(counts),
-            foreground_iou(counts),
+            f1_score(counts).where(there, torch.nan),
+            foreground_iou(counts).where(there, torch.nan),
             pointing_game(data.maps, masks),
             self.perturbed.auc(found["deletion_curve"]),
             self.perturbed.auc(found["insertion_curve"]),

@@ -33,11 +33,11 @@ class SaCo(Protocol):
     summaries: ClassVar[Mapping[str, Summary]] = {"saco": Summary("coefficient", mean_value)}  # type: ignore[misc]
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
-        """Coefficient (B,) of the predicted class; spends G queries an instance. Ties are broken by `seed`."""
+        """Coefficient (B,) of the explained class; spends G queries an instance. Ties are broken by `seed`."""
         data.check_images(self.name)
         count = min(self.groups, data.scores.shape[1])
         ranks = rank_features(data.scores, data.features.seeds(data.inputs, seed))
-        target = data.clean.argmax(1)
+        target = data.explained
         masker = masker_for(black_box, data.features, self.removal)
         masked = masked_probabilities(black_box, masker, data.inputs, group_masks(ranks, count), target)
         effects = data.clean.gather(1, target[:, None]) - masked

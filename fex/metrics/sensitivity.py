@@ -32,10 +32,10 @@ class Sensitivity(Protocol):
     summaries: ClassVar[Mapping[str, Summary]] = {"sensitivity_max": Summary("change", mean_value)}  # type: ignore[misc]
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
-        """Largest change (B,) for the predicted class; asks the explainer K times an instance."""
+        """Largest change (B,) for the explained class; asks the explainer K times an instance."""
         data.check_images(self.name)
         explain = data.explainer_for(self.name)
-        target = data.clean.argmax(1)
+        target = data.explained
         seeds = data.features.seeds(data.inputs, seed)
         generators = [torch.Generator().manual_seed(each) for each in seeds]
         changed = []

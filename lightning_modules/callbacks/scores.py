@@ -105,4 +105,4 @@ class ExplanationScores(pl.Callback):
                 for metric, (interval, count) in scores.intervals().items():
                     for suffix, value in (("", interval.value), ("/low", interval.low), ("/high", interval.high)):
                         pl_module.log(f"test/{name}/{metric}{suffix}", value, rank_zero_only=True)
-                    pl_module.log(f"test/{name}/n", float(count), rank_zero_only=True)
+                    pl_module.log(f"test/{name}/{metric}/n", float(count), rank_zero_only=True)

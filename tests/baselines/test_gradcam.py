@@ -5,6 +5,7 @@ from torch import nn
 
 from fex.baselines import GradCAM, GradCAMPlusPlus, GuidedGradCAM
 from fex.baselines.layer import to_map, token_grid
+from fex.benchmark.attribute import attributions
 from fex.black_box import TorchBlackBox
 from fex.features import PatchGrid
 from fex.preprocess import Preprocess
@@ -43,12 +44,33 @@ def test_plus_plus_weighs_each_location_by_its_own_factor():
     black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
     activations = net[:6](normalised(black_box, inputs)).detach()
     slope = (net[8].weight[target] / 16).detach()
-    factor = slope**2 / (2 * slope**2 + activations.sum((2, 3)) * slope**3 + 1e-6)
+    factor = slope**2 / (2 * slope**2 + activations.sum((2, 3)) * slope**3)
     weights = 16 * factor * slope.clamp_min(0)
     expected = scaled(torch.einsum("bd,bdhw->bhw", weights, activations))
     found = GradCAMPlusPlus(black_box, GRID).attribute_features(inputs, target)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
     assert not torch.allclose(found, GradCAM(black_box, GRID).attribute_features(inputs, target), atol=1e-3)
+
+
+def test_plus_plus_is_that_of_eq_19_however_small_the_gradients():
+    """Where S g is small its factors are all 1/2, and the map is GradCAM's of the positive weights."""
+    net = cnn().eval()
+    net[8].weight.data.mul_(1e-3)
+    black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
+    activations = net[:6](normalised(black_box, inputs)).detach()
+    expected = scaled(torch.einsum("bd,bdhw->bhw", net[8].weight[target].detach().clamp_min(0), activations))
+    found = GradCAMPlusPlus(black_box, GRID).attribute_features(inputs, target)
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
+
+
+def test_protocols_get_the_networks_own_map_whatever_grid_they_remove():
+    black_box, inputs, target = box(cnn().eval()), pictures(), torch.tensor([0, 3, 2])
+    native = GradCAM(black_box, GRID).attribute(inputs, target)
+    for features in (GRID, PatchGrid(8, 8), PatchGrid(2, 2)):
+        scores, maps = attributions(GradCAM(black_box, features), inputs, target, features)
+        torch.testing.assert_close(maps, native)
+        if features != GRID:
+            torch.testing.assert_close(scores, features.pool(native))
 
 
 @pytest.mark.parametrize("inplace", [False, True])

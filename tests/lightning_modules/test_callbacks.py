@@ -56,7 +56,7 @@ def test_test_stage_logs_intervals_and_counts(module, tmp_path):
     found = trainer(tmp_path, [ExplanationScores(["fex"])]).test(module, rows, verbose=False)[0]
     low, value, high = (found[f"test/fex/positive_auc{suffix}"] for suffix in ("/low", "", "/high"))
     assert low <= value <= high
-    assert found["test/fex/n"] == 5
+    assert found["test/fex/positive_auc/n"] == 5
 
 
 def test_unknown_protocol_fails_before_training():

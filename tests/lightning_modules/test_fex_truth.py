@@ -166,3 +166,8 @@ def test_class_term_reaches_the_black_box(table):
         loss.backward()
         optimizer.step()
     assert torch.allclose(module.explainer(inputs)[1].softmax(1), clean, atol=1e-2)
+
+
+def test_leave_one_out_of_antithetic_pairs_is_refused(table):
+    with pytest.raises(ValueError, match="biases the gradient: use Independent noise"):
+        make_module(table, noise=Antithetic(), baseline=LeaveOneOut())

@@ -2,7 +2,9 @@ import captum.metrics
 import pytest
 import torch
 
+from fex.baselines import Random
 from fex.features import PatchGrid
+from fex.masking import masked_probabilities
 from fex.metrics import Attributed, Infidelity, get_protocol
 from fex.metrics.functional import scaled_infidelity
 from tests.toys import LinearBox, TableBox, white
@@ -75,6 +77,23 @@ def test_masks_do_not_depend_on_the_batch_and_cost_what_they_say():
     torch.testing.assert_close(together[1:2], alone)
     other = protocol.evaluate(box, attributed(box, scores[1:2], inputs[1:2]), seed=1)["infidelity"]
     assert not torch.equal(alone, other)
+
+
+def test_masks_are_not_the_scores_of_random(monkeypatch):
+    """With one seed, both draw for an image by its pixels."""
+    features, inputs, masks = PatchGrid(8, 8), white(40, 8) * torch.rand(40, 1, 1, 1), []
+
+    def watching(black_box, masker, inputs, given, target):
+        masks.append(given)
+        return masked_probabilities(black_box, masker, inputs, given, target)
+
+    monkeypatch.setattr("fex.metrics.infidelity.masked_probabilities", watching)
+    box = LinearBox(features, torch.full((64,), 0.01), bias=0.1, size=8)
+    scores = Random(features, seed=3).attribute_features(inputs)
+    data = Attributed(inputs, scores, features.smooth(scores, (8, 8)), features, box(inputs))
+    get_protocol("infidelity").evaluate(box, data, seed=3)
+    same = (masks[0][:, 0].bool() == (scores < 0.5)).float().mean()
+    assert 0.4 < float(same) < 0.6
 
 
 def test_errors():

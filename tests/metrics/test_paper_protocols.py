@@ -7,7 +7,7 @@ import torch
 
 from fex.black_box import CallableBlackBox
 from fex.features import PatchGrid
-from fex.metrics import Attributed, ProtocolScores, get_protocol
+from fex.metrics import Attributed, ProtocolScores, SaCo, get_protocol
 from fex.metrics.functional import (
     activated_region,
     confusion,
@@ -180,3 +180,17 @@ def test_an_instance_without_the_event_has_no_iou(name):
     scores.update({"iou_moments": moments}, torch.arange(2))
     interval, count = scores.intervals(resamples=10)["iou"]
     assert (interval.value, count) == (1.0, 1)
+    found = get_protocol("iassa").evaluate(box(), data(maps, masks))
+    for value in ("f1", "iou", "pointing_game"):
+        assert found[value].isnan().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("protocol", [SaCo("saco", groups=8), get_protocol("infidelity")], ids=lambda each: each.name)
+def test_effects_are_those_on_the_explained_class(protocol):
+    """The other of two classes has the opposite effects: a map is as right as its negative for the other class."""
+    maps = torch.rand(2, 4, 4).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    values = []
+    for target, sign in ((0, 1), (1, -1)):
+        given = replace(data(sign * maps), target=torch.tensor([target, target]))
+        values.append(next(iter(protocol.evaluate(box(), given).values())))
+    torch.testing.assert_close(*values)

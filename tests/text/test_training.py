@@ -134,6 +134,17 @@ def test_windows_explain_a_long_text_whole():
     torch.testing.assert_close(short.scores, one.explain("a gem")[0].scores)
 
 
+@pytest.mark.parametrize("window", [None, 8])
+def test_a_list_of_words_keeps_each_of_its_words(window):
+    words = ["a", "gem", "a", "film", "good", "gem"]  # spans are counted in each word: several are equal
+    one = explainer()
+    (found,) = one.explain([words], window=window)
+    assert [word.word for word in found.word_scores()] == words
+    if window is None:
+        (whole,) = one.explain(" ".join(words))
+        torch.testing.assert_close(found.scores, whole.scores)
+
+
 def test_unfit_texts_and_boxes_are_refused():
     one = explainer()
     for text in ("", "  ", "\x00"):
