@@ -88,8 +88,9 @@ class DataModule(pl.LightningDataModule):
     def _loader(self, stage: str) -> BatchLoader:
         if stage not in self.datasets:
             raise ValueError(
-                f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: give it some, or "
-                "hold back more where it is split by shares."
+                f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: give it some "
+                "(val_split, test_split, rows of that split), or hold back more where it is split by shares; to train "
+                "without validating, set --trainer.limit_val_batches 0."
             )
         data, trainer = self.datasets[stage], self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -17,8 +18,14 @@ __all__ = ["CIFAR10", "CIFAR10_CLASSES"]
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
-def _from_parquet(path: Path) -> Pixels:
-    table = pq.read_table(path)
+def _files(folder: Path, split: str) -> list[Path]:
+    """train.parquet, or train-00000-of-00001.parquet ... as the hub has them."""
+    whole = folder / f"{split}.parquet"
+    return [whole] if whole.is_file() else sorted(folder.glob(f"{split}-*.parquet"))
+
+
+def _from_parquet(paths: list[Path]) -> Pixels:
+    table = pa.concat_tables([pq.read_table(path) for path in paths])
     column = table["image"] if "image" in table.column_names else table["img"]
     raw = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in raw])
@@ -47,8 +54,8 @@ class CIFAR10(ImageDataModule):
     The test set is the test set: validation takes the last `num_val` training images.
 
     Args:
-        root: a folder with train.parquet and test.parquet, or torchvision's cifar-10-batches-py, or else the id of a
-            `datasets` data set such as "uoft-cs/cifar10".
+        root: a folder with train.parquet and test.parquet (or a copy of the hub's, in parts, in data/ or plain_text/),
+            or torchvision's cifar-10-batches-py, or else the id of a `datasets` data set such as "uoft-cs/cifar10".
         num_train: use only the first so many training images.
         num_val: training images held back for validation.
         num_test: use only the first so many test images.
@@ -70,14 +77,15 @@ class CIFAR10(ImageDataModule):
 
     def _read(self, split: str) -> Pixels:
         root = Path(self.root)
-        if (root / f"{split}.parquet").is_file():
-            return _from_parquet(root / f"{split}.parquet")
+        files = next((found for sub in ("", "data", "plain_text") if (found := _files(root / sub, split))), [])
+        if files:
+            return _from_parquet(files)
         if (root / "cifar-10-batches-py").is_dir():
             return _from_torchvision(root, train=split == "train")
         if root.exists() or self.root.startswith((".", "/", "~")):
             raise FileNotFoundError(
-                f"Found neither {split}.parquet nor cifar-10-batches-py in {root}: set `root` to such a folder, or "
-                "to a data set id of the Hugging Face hub."
+                f"Found neither {split}.parquet, {split}-*.parquet nor cifar-10-batches-py in {root}: set `root` to "
+                "such a folder, or to a data set id of the Hugging Face hub."
             )
         return _from_hub(self.root, split)
 

@@ -10,12 +10,43 @@ from fex.audio import LogMel
 __all__ = ["ESC10"]
 
 
+CATEGORIES = (
+    "dog", "rain", "sea_waves", "crying_baby", "clock_tick", "sneezing", "helicopter", "chainsaw", "rooster",
+    "crackling_fire",
+)  # fmt: skip
+
+
+def _table_of(root: Path) -> tuple[Path, list[dict[str, str]]]:
+    """Path and rows of the table, with filename, fold, label and category."""
+    own, whole = root / "meta.csv", root / "meta" / "esc50.csv"
+    path = own if own.is_file() or not whole.is_file() else whole
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Found neither {own} nor {whole}: set `root` to a folder of ESC-10 (meta.csv, audio/) or of ESC-50 "
+            "(meta/esc50.csv, audio/)."
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    wanted = {"filename", "fold", "category"} | ({"label"} if path == own else {"esc10"})
+    missing = wanted - set(rows[0] if rows else {})
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}, or no rows.")
+    if path == own:
+        return path, rows
+    rows = [row for row in rows if row["esc10"].strip().lower() == "true"]
+    unknown = sorted({row["category"] for row in rows} - set(CATEGORIES))
+    if unknown:
+        raise ValueError(f"{path} counts {', '.join(unknown)} among ESC-10, which has {', '.join(CATEGORIES)}.")
+    return path, [{**row, "label": str(CATEGORIES.index(row["category"]))} for row in rows]
+
+
 class ESC10(SoundDataModule):
     """Four folds train, the fifth is validated and tested on; clips of one recording are in one fold.
 
-    The folder holds ``meta.csv`` (filename, fold, label, category) and the clips in ``audio/``. With `padding`, by
-    default 1 to 5 s of noise on both sides at 10 dB, the clip's own place is the ground-truth interval (DAX, section
-    IV-B): it is in ``masks``, as columns of the spectrogram.
+    The folder holds the clips in ``audio/`` and ``meta.csv`` (filename, fold, label 0 ... 9, category), or is a
+    checkout of ESC-50, whose ``meta/esc50.csv`` says which clips are of ESC-10; labels are then numbered as in
+    `CATEGORIES`. With `padding`, by default 1 to 5 s of noise on both sides at 10 dB, the clip's own place is the
+    ground-truth interval (DAX, section IV-B): it is in ``masks``, as columns of the spectrogram.
 
     Args:
         root: the folder.
@@ -50,16 +81,12 @@ class ESC10(SoundDataModule):
         """Reads the table, once.
 
         Raises:
-            FileNotFoundError: there is no meta.csv.
-            ValueError: a fold without clips.
+            FileNotFoundError: there is no table.
+            ValueError: a table without a column, a fold without clips.
         """
         if self.datasets:
             return
-        path = Path(self.root) / "meta.csv"
-        if not path.is_file():
-            raise FileNotFoundError(f"Found no {path}: set `root` to the folder of ESC-10, with meta.csv and audio/.")
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        path, rows = _table_of(Path(self.root))
         names = {int(row["label"]): row["category"] for row in rows}
         self.class_names = [names[label] for label in sorted(names)]
         parts: dict[bool, list[Clip]] = {True: [], False: []}

@@ -44,7 +44,7 @@ class TopRows:
         path = root / self.table
         if not path.is_file():
             raise FileNotFoundError(f"Found no table {path}.")
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         missing = {self.name, self.column} - set(rows[0] if rows else {})
         if missing or not 1 <= self.count <= len(rows):

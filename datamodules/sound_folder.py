@@ -20,7 +20,7 @@ class SoundFolder(SoundDataModule):
 
     Args:
         root: the folder.
-        event: whose intervals are the ground truth.
+        event: whose intervals are the ground truth; None where there are no annotations: no clip then has an interval.
         seconds: every clip is cut, or continued by silence, to this length.
         labels: table of labels.
         annotations: table of intervals.
@@ -35,7 +35,7 @@ class SoundFolder(SoundDataModule):
     def __init__(
         self,
         root: str,
-        event: str,
+        event: str | None,
         seconds: float,
         labels: str = "labels.csv",
         annotations: str = "annotations.csv",
@@ -55,7 +55,7 @@ class SoundFolder(SoundDataModule):
         path = Path(self.root) / name
         if not path.is_file():
             raise FileNotFoundError(f"Found no {path}: it should have the columns {', '.join(sorted(columns))}.")
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         missing = columns - set(rows[0] if rows else {})
         if missing:
@@ -64,6 +64,8 @@ class SoundFolder(SoundDataModule):
 
     def _intervals(self, files: set[str]) -> dict[str, list[tuple[float, float]]]:
         found: dict[str, list[tuple[float, float]]] = {}
+        if self.event is None:
+            return found
         rows = self._rows(self.annotations, {"file", "start", "end", "event"})
         events = sorted({row["event"] for row in rows})
         if self.event not in events:

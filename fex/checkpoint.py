@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.resources import manifest, resource_dir, shipped_path
+from fex.resources import made_by, manifest, shipped_path
 from fex.weights import load_weights, save_weights
 
 __all__ = ["export_explainer", "read_checkpoint", "read_plain"]
@@ -24,7 +24,7 @@ def read_plain(path: str | Path) -> Any:
         ValueError: no such file, a damaged one, or one with more than plain data.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"Found no checkpoint at {path}.{_made_by(Path(path))}")
+        raise FileNotFoundError(f"Found no checkpoint at {path}.{made_by(Path(path))}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
@@ -36,14 +36,6 @@ def read_plain(path: str | Path) -> Any:
             f"{path} could not be read as a checkpoint without running code from it ({reason}). Give a checkpoint "
             "written by fex-train."
         ) from error
-
-
-def _made_by(path: Path) -> str:
-    """Which packaged config writes below runs/NAME, as they all do; "" if none."""
-    parts = path.parts
-    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else ""
-    made = bool(name) and (resource_dir("configs") / f"{name}.yaml").is_file()
-    return f" `fex-train --config {name}.yaml` makes it." if made else ""
 
 
 def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,12 +52,12 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if path.is_dir():
         found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
         if not found:
-            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.{_made_by(path)}")
+            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.{made_by(path)}")
         path = found[0]
     if not path.is_file():
         known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
         raise FileNotFoundError(
-            f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.{_made_by(path)}"
+            f"Found no checkpoint at {path}; shipped explainers: {', '.join(known) or 'none'}.{made_by(path)}"
         )
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)

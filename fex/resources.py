@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["config_path", "manifest", "resource_dir", "shipped_path"]
+__all__ = ["config_path", "made_by", "manifest", "resource_dir", "shipped_path"]
 
 
 def resource_dir(name: str) -> Path:
@@ -70,3 +70,11 @@ def shipped_path(name: str) -> Path | None:
 @cache
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def made_by(path: Path) -> str:
+    """Which packaged config writes below runs/NAME, as they all do; "" if none."""
+    parts = path.parts
+    name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else ""
+    made = bool(name) and (resource_dir("configs") / f"{name}.yaml").is_file()
+    return f" `fex-train --config {name}.yaml` makes it." if made else ""

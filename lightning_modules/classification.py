@@ -49,6 +49,20 @@ class Classification(pl.LightningModule):
     def write(self, path: str) -> None:
         """Writes the weights so that `fex.load_black_box(path)` restores the classifier."""
 
+    def on_fit_start(self) -> None:
+        """Compares the classes with those of the data.
+
+        Raises:
+            ValueError: the data has other classes, or the same in another order.
+        """
+        found = getattr(self.trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        if found is not None and list(found) != list(self.class_names):
+            raise ValueError(
+                f"The classes of the data are {list(found)[:10]} ({len(found)}), those of the model "
+                f"{list(self.class_names)[:10]} ({len(self.class_names)}): set --model.init_args.class_names to the "
+                "data's, in their order."
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy on one batch."""
         logits = self(batch["inputs"])

@@ -131,7 +131,8 @@ def _data(kind: str, folder: Path) -> dict[str, Any]:
     if kind == "datamodules.MovieReviews":
         return {"root": str(reviews_folder(folder))}
     if kind == "datamodules.ESC10":
-        return {"root": str(esc10_folder(folder / "esc10", classes=10)), "num_workers": 0}
+        names = load("sound_esc10")["model"]["init_args"]["class_names"]
+        return {"root": str(esc10_folder(folder / "esc10", len(names), names)), "num_workers": 0}
     if kind == "datamodules.SoundFolder":
         root = coswara_folder(folder / "clips", ("train", "train", "val", "test"), repeats=6)
         return {"root": str(root), "num_workers": 0}

@@ -11,7 +11,7 @@ from torch import nn
 
 import fex.backbones.conv_vit  # registers conv_vit_tiny with timm
 import fex.backbones.mel_blstm  # noqa: F401 registers mel_blstm
-from fex.resources import manifest, shipped_path
+from fex.resources import made_by, manifest, shipped_path
 from fex.weights import load_weights
 
 __all__ = ["build_timm", "in_order", "read_timm_weights"]
@@ -41,6 +41,7 @@ def read_timm_weights(weights: str | Path) -> tuple[dict[str, torch.Tensor], dic
     if not path.is_file():
         raise FileNotFoundError(
             f"Found no weights at {path}, and none are shipped by that name; shipped: {', '.join(sorted(manifest()))}."
+            f"{made_by(path)}"
         )
     meta = manifest().get(str(weights), {}).get("meta", {})
     if path.suffix == ".safetensors":

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
+from fex.black_box.text import TextInputs
 from fex.features import Features
 
 __all__ = ["CachedBlackBox"]
 
 
 class CachedBlackBox(BlackBox):
-    """Remembers the answers of another black box, by the exact pixels of each input.
+    """Remembers the answers of another black box of images, by the exact pixels of each input.
 
     For boxes that charge by the call, and for comparisons of settings that ask the same questions (a method with 1,000
     and with 6,000 samples of one seed). Seconds that are measured with it are not those of the method.
@@ -27,7 +28,7 @@ class CachedBlackBox(BlackBox):
         hits: how many of them were remembered.
 
     Raises:
-        ValueError: a capacity below 1.
+        ValueError: a capacity below 1, or a box of texts.
 
     Example:
         >>> import torch
@@ -39,6 +40,8 @@ class CachedBlackBox(BlackBox):
     """
 
     def __init__(self, black_box: BlackBox, *, capacity: int = 50_000) -> None:
+        if isinstance(black_box, TextInputs):
+            raise ValueError(f"CachedBlackBox is for black boxes of images, {black_box.name!r} takes texts.")
         if capacity < 1:
             raise ValueError(f"Got capacity={capacity}, expected at least 1 answer.")
         super().__init__(**black_box.options())

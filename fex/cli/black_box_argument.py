@@ -1,5 +1,6 @@
 """`--black-box`: what `load_black_box` takes, or a YAML file that describes a black box."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,6 +43,13 @@ def chosen_black_box(name: str) -> BlackBox:
             does not take.
     """
     if not is_config(name):
+        if "://" in name or (":" in name and not Path(name).exists()):
+            kind, key = ("HttpBlackBox", "url") if "://" in name else ("CallableBlackBox", "function")
+            raise ValueError(
+                f"How many classes {name!r} has, and the size of its inputs, must be said in a file, such as mine.yaml "
+                f'with `{{class_path: fex.black_box.{kind}, init_args: {{{key}: "{name}", num_classes: 10, preprocess: '
+                "{height: 224, width: 224}}}`: --black-box mine.yaml."
+            )
         return load_black_box(name)
     from jsonargparse import ArgumentError, ArgumentParser
 

@@ -64,8 +64,11 @@ class ShortErrors:
 def told(program: str, work: Callable[[], Any]) -> None:
     """Does `work`; what the user can mend ends the program with one line and code 2.
 
-    With FEX_TRACEBACK set, such an error is raised instead.
+    With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
+    directory, as by `python`.
     """
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         work()
     except (ValueError, OSError, ImportError, MisconfigurationException) as error:

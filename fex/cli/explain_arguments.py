@@ -115,8 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--black-box",
         metavar="NAME",
         help="ask this black box too, once an input: for its own classes and probability; with --method the one that "
-        "is explained. A shipped name, a timm name, a weights or ONNX file, a folder or hub id of transformers, an "
-        "address, package.module:function; or a YAML file of a black box, or of a run or benchmark that has one",
+        "is explained. A shipped name, a timm name, a weights or ONNX file, or a folder or hub id of transformers; "
+        "or a YAML file of any black box (an address, a function), or of a run or benchmark that has one",
     )
     texts = parser.add_argument_group("texts")
     texts.add_argument(

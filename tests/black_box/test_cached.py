@@ -6,6 +6,7 @@ from torch import nn
 
 from fex.black_box import CachedBlackBox, CallableBlackBox, TorchBlackBox
 from fex.preprocess import Preprocess
+from tests.texts import WordBox
 
 SIZE = Preprocess(8, 8)
 
@@ -80,3 +81,8 @@ def test_its_network_is_that_of_the_box_and_a_copy_remembers_nothing():
     assert cached.to("cpu") is cached
     with pytest.raises(ValueError, match="must be chosen"):
         _ = cached.features
+
+
+def test_boxes_of_texts_are_refused():
+    with pytest.raises(ValueError, match="takes texts"):
+        CachedBlackBox(WordBox())

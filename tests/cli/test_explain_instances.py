@@ -107,6 +107,19 @@ def test_yaml_files_without_a_black_box(content, message, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("http://localhost:8000/score", 'HttpBlackBox, init_args: {url: "http://localhost:8000/score", num_classes'),
+        ("mine:predict", 'CallableBlackBox, init_args: {function: "mine:predict", num_classes'),
+    ],
+)
+def test_boxes_of_which_more_must_be_known_want_a_file(name, message, tmp_path, capsys):
+    picture(tmp_path / "a.png")
+    assert explain.main(["--method", "dax", str(tmp_path / "a.png"), "--black-box", name]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--method", "dax", "a.png"], "--method dax needs --black-box NAME"),

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ def clip(label: int, index: int, seconds: float = 0.5) -> torch.Tensor:
     )
 
 
-def esc10_folder(root: Path, classes: int = 2) -> Path:
+def esc10_folder(root: Path, classes: int = 2, names: Sequence[str] = ()) -> Path:
     (root / "audio").mkdir(parents=True)
     with (root / "meta.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -29,7 +30,7 @@ def esc10_folder(root: Path, classes: int = 2) -> Path:
             for label in range(classes):
                 name = f"{fold}-{label}.wav"
                 write_wav(root / "audio" / name, 0.5 * clip(label, 10 * fold + label), RATE)
-                table.writerow([name, fold, label, f"tone {label}"])
+                table.writerow([name, fold, label, names[label] if names else f"tone {label}"])
     return root
 
 

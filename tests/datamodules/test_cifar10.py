@@ -102,5 +102,17 @@ def test_no_validation_rows_left(tmp_path):
 
 
 def test_a_folder_without_the_files_is_no_hub_id(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"neither train.parquet nor cifar-10-batches-py"):
+    with pytest.raises(FileNotFoundError, match=r"neither train\.parquet, train-\*\.parquet nor cifar-10-batches-py"):
         CIFAR10(str(tmp_path)).setup("fit")
+
+
+def test_a_copy_of_the_hubs_parts_is_read_in_order(tmp_path):
+    folder = tmp_path / "plain_text"
+    folder.mkdir()
+    for part in range(2):
+        raw = [{"bytes": encode((32, 32), colour=red(i))} for i in range(3 * part, 3 * part + 3)]
+        labels = list(range(3 * part, 3 * part + 3))
+        pq.write_table(pa.table({"img": raw, "label": labels}), folder / f"test-0000{part}-of-00002.parquet")
+    data = CIFAR10(str(tmp_path), preprocess=SIZE, batch_size=6)
+    data.setup("test")
+    assert next(iter(data.test_dataloader()))["labels"].tolist() == list(range(6))

@@ -78,7 +78,7 @@ def test_unreadable_silent_and_short_clips(tmp_path, caplog):
 def test_errors_of_esc10(tmp_path):
     with pytest.raises(ValueError, match=r"folds 1 \.\.\. 5, got fold=6"):
         esc10(tmp_path, fold=6)
-    with pytest.raises(FileNotFoundError, match="with meta.csv and audio/"):
+    with pytest.raises(FileNotFoundError, match=r"meta\.csv nor .*esc50\.csv"):
         esc10(tmp_path).setup("fit")
     data = esc10(esc10_folder(tmp_path / "esc"), preprocess=Preprocess(8, 8))
     with pytest.raises(ValueError, match=r"8 bands and 32 frames, the black box takes \(8, 8\)"):
@@ -118,6 +118,39 @@ def test_errors_of_annotated_folders(tmp_path):
         SoundFolder(str(root), "cough", 1.0).setup("fit")
     with pytest.raises(ValueError, match="seconds=0"):
         SoundFolder(str(root), "cough", 0)
+
+
+def test_a_checkout_of_esc50_has_the_clips_of_esc10(tmp_path):
+    root = esc10_folder(tmp_path / "esc", classes=3)
+    names = ["rooster", "rain", "airplane"]
+    rows = list(csv.DictReader((root / "meta.csv").open()))
+    (root / "meta.csv").unlink()
+    (root / "meta").mkdir()
+    with (root / "meta" / "esc50.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "fold", "target", "category", "esc10"])
+        for row in rows:
+            label = int(row["label"])
+            table.writerow([row["filename"], row["fold"], 40 - label, names[label], str(label < 2)])
+    data = esc10(root)
+    data.setup("test")
+    assert data.class_names == ["rain", "rooster"]
+    assert {row["names"][-5]: row["labels"] for row in data.datasets["test"]} == {"0": 8, "1": 1}
+
+
+def test_tables_of_esc10_without_what_they_need(tmp_path):
+    root = esc10_folder(tmp_path / "esc")
+    (root / "meta.csv").write_text("filename,fold\n1-0.wav,1\n")
+    with pytest.raises(ValueError, match="no column category, label"):
+        esc10(root).setup("fit")
+
+
+def test_clips_without_annotations_have_no_interval(tmp_path):
+    root = coswara_folder(tmp_path / "cos")
+    (root / "annotations.csv").unlink()
+    data = SoundFolder(str(root), None, 1.0, log_mel=MEL, batch_size=2)
+    data.setup("test")
+    assert not data.datasets["test"][0]["masks"].any()
 
 
 def test_augmented_spectrograms_are_rolled_and_silenced():

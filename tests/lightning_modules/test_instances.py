@@ -190,6 +190,27 @@ def test_a_scored_course_is_not_added_to_results_without_one(tmp_path):
         run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou"], score_iterations=True))
 
 
+def test_another_file_or_function_behind_a_name_does_not_mix_with_old_results(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "scorer_of_halves.py"
+    source.write_text("from tests.lightning_modules.test_instances import score\n")
+
+    def named(**options):
+        explainer = dax()
+        explainer.black_box = CallableBlackBox(
+            "scorer_of_halves:score", num_classes=3, preprocess=Preprocess(SIZE, SIZE), **options
+        )
+        return DAXModule(explainer, output=str(tmp_path / "out"))
+
+    run(named())
+    run(named(chunk=7))  # is no setting
+    with pytest.raises(ValueError, match="explainer differ"):
+        run(named(mean=(0.1, 0.2, 0.3)))
+    source.write_text("from tests.lightning_modules.test_instances import score  # another\n")
+    with pytest.raises(ValueError, match="explainer differ"):
+        run(named())
+
+
 def test_settings_tell_networks_of_one_class_apart(tmp_path):
     torch.manual_seed(0)
     one, other = (BackboneFeatures("test_resnet", levels=[1]) for _ in range(2))
