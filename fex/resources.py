@@ -2,13 +2,14 @@
 
 import hashlib
 import importlib.util
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["config_path", "made_by", "manifest", "resource_dir", "shipped_path"]
+__all__ = ["config_path", "look_beside", "made_by", "manifest", "resource_dir", "shipped_path"]
 
 
 def resource_dir(name: str) -> Path:
@@ -78,3 +79,15 @@ def made_by(path: Path) -> str:
     name = parts[parts.index("runs") + 1] if "runs" in parts[:-1] else ""
     made = bool(name) and (resource_dir("configs") / f"{name}.yaml").is_file()
     return f" `fex-train --config {name}.yaml` makes it." if made else ""
+
+
+def look_beside() -> str:
+    """The working directory, in which modules are found from here on.
+
+    A console script, unlike `python -m`, does not look there. Last, so that it shadows nothing; left in place, since
+    what is found may import its neighbours when it is called.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return here

@@ -1,9 +1,7 @@
 """Any Python function as a black box."""
 
 import importlib
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.preprocess import Preprocess
+from fex.resources import look_beside
 
 __all__ = ["CallableBlackBox", "import_function", "resolve_function"]
 
@@ -27,11 +26,7 @@ def import_function(path: str) -> Callable[..., Any]:
     module_name, _, function_name = path.partition(":")
     if not module_name or not function_name:
         raise ValueError(f"Got function {path!r}, expected 'package.module:function'.")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # A console script, unlike `python -m`, does not look there. Last, so that it shadows nothing; left in place,
-        # since the function may import its neighbours when it is called.
-        sys.path.append(here)
+    here = look_beside()
     try:
         found: Any = importlib.import_module(module_name)
         for part in function_name.split("."):

@@ -106,6 +106,11 @@ KINDS = (
 )
 
 
+def loader_of(name: str) -> Callable[..., BlackBox] | None:
+    """What builds the black box of a name; None where no kind of name is like it."""
+    return next((kind.load for kind in KINDS if kind.matches(name)), None)
+
+
 def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
     """The black box behind a name, a path or an address.
 

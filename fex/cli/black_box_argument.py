@@ -1,11 +1,11 @@
 """`--black-box`: what `load_black_box` takes, or a YAML file that describes a black box."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fex.black_box import BlackBox, load_black_box
+from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, load_black_box
+from fex.black_box.loading import loader_of
 from fex.resources import config_path
 
 __all__ = ["chosen_black_box", "is_config"]
@@ -17,6 +17,9 @@ _PLACES: tuple[tuple[str, ...], ...] = (
     ("model", "init_args", "black_box"),
     ("model", "init_args", "explainer", "init_args", "black_box"),
 )
+
+# What says nothing of its classes by itself, and the argument that names it.
+_UNKNOWN: dict[Any, str] = {HttpBlackBox: "url", CallableBlackBox: "function"}
 
 
 def is_config(name: str) -> bool:
@@ -43,12 +46,12 @@ def chosen_black_box(name: str) -> BlackBox:
             does not take.
     """
     if not is_config(name):
-        if "://" in name or (":" in name and not Path(name).exists()):
-            kind, key = ("HttpBlackBox", "url") if "://" in name else ("CallableBlackBox", "function")
+        kind = loader_of(name)
+        if key := _UNKNOWN.get(kind):
             raise ValueError(
                 f"How many classes {name!r} has, and the size of its inputs, must be said in a file, such as mine.yaml "
-                f'with `{{class_path: fex.black_box.{kind}, init_args: {{{key}: "{name}", num_classes: 10, preprocess: '
-                "{height: 224, width: 224}}}`: --black-box mine.yaml."
+                f'with `{{class_path: fex.black_box.{kind.__name__}, init_args: {{{key}: "{name}", num_classes: 10, '  # type: ignore[union-attr]
+                "preprocess: {height: 224, width: 224}}}`: --black-box mine.yaml."
             )
         return load_black_box(name)
     from jsonargparse import ArgumentError, ArgumentParser

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from fex.resources import config_path
+from fex.resources import config_path, look_beside
 
 __all__ = ["PackagedConfig", "ShortErrors", "help_with", "told"]
 
@@ -67,8 +67,7 @@ def told(program: str, work: Callable[[], Any]) -> None:
     With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
     directory, as by `python`.
     """
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
+    look_beside()
     try:
         work()
     except (ValueError, OSError, ImportError, MisconfigurationException) as error:

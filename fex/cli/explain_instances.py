@@ -77,7 +77,6 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
         samples = {} if arguments.budget is None else {"num_samples": arguments.budget}
         fit = FitSettings(mask_stride=2, precision="bf16")  # as in dax_imagenet.yaml
         return InstanceMethod(DAX(box, fit=fit, **samples), box)
-    backbone = BackboneFeatures(
-        "tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3)
-    )  # iassa_imagenet.yaml
+    # As in iassa_imagenet.yaml.
+    backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
     return InstanceMethod(IASSA(box, backbone, budget=arguments.budget), box)

@@ -287,7 +287,7 @@ class _Samples:
 
     def losses(self, rows: Tensor, bound: Tensor, *, masked: int) -> tuple[Tensor, Tensor, Tensor]:
         """See `Networks.losses`."""
-        seen = None if self.mask is None else self.mask(rows[:masked])
+        seen = self.mask(rows[:masked]) if self.mask is not None and masked else None
         copies = Copies(self.student(rows), seen)
         return self.nets.losses(copies, self.data.scores[rows], self.data.weights[rows], bound, masked=masked)
 

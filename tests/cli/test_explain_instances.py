@@ -119,6 +119,11 @@ def test_boxes_of_which_more_must_be_known_want_a_file(name, message, tmp_path, 
     assert message in capsys.readouterr().err
 
 
+def test_timm_names_of_the_hub_are_no_functions(monkeypatch):
+    monkeypatch.setattr("fex.cli.black_box_argument.load_black_box", lambda name: name)
+    assert chosen_black_box("hf-hub:timm/resnet18.a1_in1k") == "hf-hub:timm/resnet18.a1_in1k"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
