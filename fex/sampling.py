@@ -100,3 +100,24 @@ def pixel_seeds(inputs: Tensor, seed: int) -> list[int]:
     prefix = str(seed).encode()
     digests = (hashlib.blake2b(prefix + row.numpy().tobytes(), digest_size=8).digest() for row in pixels)
     return [int.from_bytes(digest, "little") >> 1 for digest in digests]
+
+
+def incorrect_classes(inputs: Tensor, clean: Tensor, seed: int) -> Tensor:
+    """Of each instance a class that is not the predicted one, with equal chances, from its pixels and `seed` alone.
+
+    Args:
+        inputs: (B, ...), float.
+        clean: the black box's probabilities (B, C) of them.
+        seed: any integer.
+
+    Returns:
+        Classes (B,), int64.
+
+    Raises:
+        ValueError: there is no second class.
+    """
+    others = clean.shape[1] - 1
+    if others < 1:
+        raise ValueError("An incorrect class needs a black box of at least 2 classes, this one has 1.")
+    draws = torch.tensor([each % others for each in pixel_seeds(inputs, seed)], device=clean.device)
+    return draws + (draws >= clean.argmax(1)).long()

@@ -23,7 +23,7 @@ from fex.report.curves import draw_course
 from fex.report.instances import InstanceStore
 from fex.report.settings import plain_settings
 from fex.report.tables import print_table
-from fex.sampling import pixel_seeds
+from fex.sampling import incorrect_classes
 from fex.types import Batch
 from lightning_modules.instance_scores import score_tables
 from lightning_modules.instance_sound import keep_sound
@@ -137,11 +137,7 @@ class InstanceModule(pl.LightningModule):
             if "labels" not in batch:
                 raise ValueError("`explain: label` needs labels; this data has none: use `predicted`.")
             return batch["labels"][rows]
-        if clean.shape[1] < 2:
-            raise ValueError("`explain: incorrect` needs a black box of at least 2 classes, this one has 1.")
-        # Any class but the predicted one, with equal chances.
-        draws = torch.tensor([seed % (clean.shape[1] - 1) for seed in pixel_seeds(inputs, 1)], device=clean.device)
-        return draws + (draws >= clean.argmax(1)).long()
+        return incorrect_classes(inputs, clean, 1)
 
     def _chosen(self, batch: Batch, clean: Tensor, rows: list[int]) -> Tensor:
         if self.only == "all":

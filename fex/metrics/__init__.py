@@ -3,7 +3,14 @@
 from fex.metrics.class_discrimination import ClassDiscrimination
 from fex.metrics.infidelity import Infidelity
 from fex.metrics.model_randomisation import ModelRandomisation
-from fex.metrics.paper_protocols import DeletionInsertion, IntervalIoU, RegionDeletion, RegionIoU, RegionScores
+from fex.metrics.paper_protocols import (
+    DeletionInsertion,
+    IncorrectRegionIoU,
+    IntervalIoU,
+    RegionDeletion,
+    RegionIoU,
+    RegionScores,
+)
 from fex.metrics.perturbation import PerturbationAUC
 from fex.metrics.protocol import Attributed, Protocol, Summary
 from fex.metrics.protocol_scores import ProtocolScores
@@ -21,6 +28,7 @@ __all__ = [
     "Infidelity",
     "ModelRandomisation",
     "DeletionInsertion",
+    "IncorrectRegionIoU",
     "IntervalIoU",
     "Perturbation",
     "PerturbationAUC",

@@ -1,7 +1,7 @@
 """The protocols of RISE, DAX and IASSA: deletion and insertion by pixels, regions by threshold, events in time."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
@@ -23,8 +23,9 @@ from fex.metrics.functional.regions import (
 from fex.metrics.functional.segmentation import confusion, pointing_game
 from fex.metrics.protocols import PROTOCOLS, Attributed, Protocol, Summary
 from fex.removal import Blur, Mean, Removal
+from fex.sampling import incorrect_classes
 
-__all__ = ["DeletionInsertion", "IntervalIoU", "RegionDeletion", "RegionIoU", "RegionScores"]
+__all__ = ["DeletionInsertion", "IncorrectRegionIoU", "IntervalIoU", "RegionDeletion", "RegionIoU", "RegionScores"]
 
 
 def _mean(mean: Tensor) -> Tensor:
@@ -171,6 +172,27 @@ class RegionIoU(Protocol):
 
 
 @dataclass(frozen=True)
+class IncorrectRegionIoU(RegionIoU):
+    """The same of the explanation of a class that the box did not predict, drawn at random (DAX, Table II).
+
+    A method that ignores the class scores as high here as in `dax-iou`: the lower the better, and best read beside it.
+    """
+
+    summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
+        "incorrect_iou": Summary("iou_moments", _first),
+        "incorrect_iou_sd": Summary("iou_moments", _deviation),
+    }
+
+    def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
+        """First and second moment of the IoU, (B, 2); asks the explainer once an instance."""
+        data.check_images(self.name)
+        _masks(self, data)
+        other = incorrect_classes(data.inputs, data.clean, seed + 1)
+        scores, maps = data.explainer_for(self.name)(data.inputs, other)
+        return super().evaluate(black_box, replace(data, scores=scores, maps=maps, target=other), seed=seed)
+
+
+@dataclass(frozen=True)
 class IntervalIoU(RegionIoU):
     """IoU in time: maps are means over frequency, truth is where the event is (DAX, Tables VII and VIII)."""
 
@@ -237,6 +259,7 @@ PROTOCOLS.update(
             DeletionInsertion("rise"),
             RegionDeletion("dax"),
             RegionIoU("dax-iou"),
+            IncorrectRegionIoU("dax-iou-incorrect"),
             IntervalIoU("interval-iou"),
             RegionScores("iassa"),
         )

@@ -35,6 +35,7 @@ DIRECTIONS = {
     "deletion_auc": "↓",
     "insertion_auc": "↑",
     "iou": "↑",
+    "incorrect_iou": "↓",
     **{f"{name}_per_pixel": "↑" for name in ("insertion", "f1", "iou", "pointing_game")},
     "deletion_per_pixel": "↓",
     "pixel_accuracy": "↑",

@@ -20,6 +20,7 @@ from fex.metrics.functional import (
     top_activated,
 )
 from fex.removal import Black
+from fex.sampling import incorrect_classes
 
 SIZE = 8
 
@@ -144,7 +145,7 @@ def test_iassa_at_image_and_pixel_level():
     assert set(found) == set(get_protocol("iassa").components)
 
 
-@pytest.mark.parametrize("name", ["dax-iou", "interval-iou", "iassa"])
+@pytest.mark.parametrize("name", ["dax-iou", "dax-iou-incorrect", "interval-iou", "iassa"])
 def test_data_without_masks_is_refused(name):
     with pytest.raises(ValueError, match=f"'{name}' compares maps with ground-truth masks"):
         get_protocol(name).evaluate(box(), data(torch.rand(1, SIZE, SIZE)))
@@ -194,3 +195,46 @@ def test_effects_are_those_on_the_explained_class(protocol):
         given = replace(data(sign * maps), target=torch.tensor([target, target]))
         values.append(next(iter(protocol.evaluate(box(), given).values())))
     torch.testing.assert_close(*values)
+
+
+def test_incorrect_iou_is_that_of_the_explanation_of_another_class():
+    """A method that ignores the class scores as in `dax-iou`, one that points elsewhere for other classes 0."""
+    masks = square().expand(4, -1, -1)
+    own, elsewhere = masks.float(), (~masks).float()
+    clean = torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]])
+    asked = []
+
+    def blind(inputs, target):
+        asked.append(target)
+        return own.flatten(1), own
+
+    def discriminating(inputs, target):
+        return elsewhere.flatten(1), elsewhere
+
+    given = replace(data(own, masks), inputs=torch.rand(4, 3, SIZE, SIZE), clean=clean)
+    protocol = get_protocol("dax-iou-incorrect")
+    first = protocol.evaluate(box(), replace(given, explain=blind))
+    again = get_protocol("dax-iou").evaluate(box(), given)
+    torch.testing.assert_close(first["iou_moments"], again["iou_moments"], rtol=0, atol=0)
+    assert (asked[0] != clean.argmax(1)).all()
+    other = protocol.evaluate(box(), replace(given, explain=discriminating))["iou_moments"]
+    assert other.tolist() == [[0, 0]] * 4
+    scores = ProtocolScores(protocol)
+    scores.update(first, torch.arange(4))
+    assert {name: float(value) for name, value in scores.compute().items()} == {
+        "incorrect_iou": 1.0, "incorrect_iou_sd": 0.0
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="asks the explainer again"):
+        protocol.evaluate(box(), given)
+
+
+def test_incorrect_classes_are_any_but_the_predicted_one_with_equal_chances():
+    inputs, clean = torch.rand(3000, 1, 2, 2), torch.tensor([[0.1, 0.6, 0.2, 0.1]]).expand(3000, -1)
+    found = incorrect_classes(inputs, clean, 0)
+    counts = found.bincount(minlength=4).tolist()
+    assert counts[1] == 0
+    assert all(900 < counts[index] < 1100 for index in (0, 2, 3))
+    assert torch.equal(incorrect_classes(inputs[7:9], clean[:2], 0), found[7:9])  # whatever the batch
+    assert not torch.equal(incorrect_classes(inputs, clean, 1), found)
+    with pytest.raises(ValueError, match="at least 2 classes, this one has 1"):
+        incorrect_classes(inputs, torch.ones(3000, 1), 0)
