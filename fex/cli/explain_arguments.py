@@ -28,7 +28,7 @@ examples:
   fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
-  fex-explain --method iassa --black-box my_classifier.yaml dog.jpg
+  fex-explain --method iassa --black-box my_classifier.yaml dog.jpg --backbone resnet18.a1_in1k=resnet18.safetensors
 
 my_classifier.yaml (any class of fex.black_box; or a config of fex-train or fex-bench):
   class_path: fex.black_box.TimmBlackBox
@@ -98,6 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="QUERIES",
         help="with --method: queries a picture, and one more for its prediction",
     )
+    parser.add_argument(
+        "--backbone",
+        metavar="MODEL[=WEIGHTS]",
+        help="with --method iassa: timm network whose features say which places are alike, with a local file of its "
+        "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
@@ -154,11 +160,15 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     if arguments.method is None:
         if arguments.budget is not None:
             parser.error("--budget needs --method dax or --method iassa: a trained explainer asks no queries")
+        if arguments.backbone is not None:
+            parser.error("--backbone needs --method iassa: it is the network of its attention")
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return
     if given := _text_flags(arguments):
         parser.error(f"{', '.join(given)}: only for explainers of texts; --method {arguments.method} explains pictures")
+    if arguments.backbone is not None and arguments.method != "iassa":
+        parser.error(f"--backbone: only for --method iassa, whose attention it is; got --method {arguments.method}")
     if not arguments.black_box:
         parser.error(f"--method {arguments.method} needs --black-box NAME: what it explains")
     arguments.inputs = [arguments.checkpoint, *arguments.inputs]

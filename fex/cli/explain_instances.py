@@ -77,6 +77,14 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
         samples = {} if arguments.budget is None else {"num_samples": arguments.budget}
         fit = FitSettings(mask_stride=2, precision="bf16")  # as in dax_imagenet.yaml
         return InstanceMethod(DAX(box, fit=fit, **samples), box)
-    # As in iassa_imagenet.yaml.
-    backbone = BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
-    return InstanceMethod(IASSA(box, backbone, budget=arguments.budget), box)
+    return InstanceMethod(IASSA(box, _backbone(arguments.backbone), budget=arguments.budget), box)
+
+
+def _backbone(name: str | None) -> BackboneFeatures | None:
+    """Network of IASSA's attention: MODEL of the hub, MODEL=WEIGHTS, none at all, or that of iassa_imagenet.yaml."""
+    if name == "none":
+        return None
+    if name is None:
+        return BackboneFeatures("tf_efficientnet_lite0", weights="efficientnet_lite0", levels=(0, 1, 2, 3))
+    model, _, weights = name.partition("=")
+    return BackboneFeatures(model, weights=weights or None, pretrained=not weights)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,6 +84,38 @@ def test_a_yaml_black_box_is_explained_with_its_own_settings(tmp_path, box_file)
     assert load_method(arguments)._box.chunk == 3
     assert explain.main(["--method", "dax", str(tmp_path / "a.png"), *flags]) == 0
     assert json.loads((tmp_path / "out" / "a.png.json").read_text())["queries"] == 13
+
+
+def test_iassa_attends_to_any_backbone_or_to_none(tmp_path, box_file, capsys):
+    torch.manual_seed(0)
+    weights = tmp_path / "backbone.pth"
+    torch.save(build_timm("resnet10t").state_dict(), weights)
+    picture(tmp_path / "a.png", (40, 40))
+    common = ["--method", "iassa", "--black-box", box_file, "--budget", "40", str(tmp_path / "a.png")]
+    maps = {}
+    for name in ("none", f"resnet10t={weights}"):
+        out = tmp_path / name.split("=")[0]
+        assert explain.main([*common, "--backbone", name, "--output", str(out)]) == 0
+        maps[name] = np.load(out / "a.png.npz")["attribution"]
+    assert not np.array_equal(*maps.values())
+    capsys.readouterr()
+    assert explain.main([*common, "--backbone", "resnet10t=nowhere.pth"]) == 2
+    assert "nowhere.pth" in capsys.readouterr().err
+    assert explain.main([*common, "--backbone", "resnet10000"]) == 2
+    assert "timm knows no model 'resnet10000'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "dax", "--black-box", "vit_scenes"], "only for --method iassa, whose attention it is"),
+        (["vit_scenes"], "--backbone needs --method iassa"),
+    ],
+)
+def test_a_backbone_is_iassas(options, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments([*options, "a.png", "--backbone", "none"])
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
