@@ -45,8 +45,9 @@ class ESC10(SoundDataModule):
 
     The folder holds the clips in ``audio/`` and ``meta.csv`` (filename, fold, label 0 ... 9, category), or is a
     checkout of ESC-50, whose ``meta/esc50.csv`` says which clips are of ESC-10; labels are then numbered as in
-    `CATEGORIES`. With `padding`, by default 1 to 5 s of noise on both sides at 10 dB, the clip's own place is the
-    ground-truth interval (DAX, section IV-B): it is in ``masks``, as columns of the spectrogram.
+    `CATEGORIES`. Classes are counted in the order of their labels, whatever numbers these are. With `padding`, by
+    default 1 to 5 s of noise on both sides at 10 dB, the clip's own place is the ground-truth interval
+    (DAX, section IV-B): it is in ``masks``, as columns of the spectrogram.
 
     Args:
         root: the folder.
@@ -89,9 +90,10 @@ class ESC10(SoundDataModule):
         path, rows = _table_of(Path(self.root))
         names = {int(row["label"]): row["category"] for row in rows}
         self.class_names = [names[label] for label in sorted(names)]
+        index = {label: place for place, label in enumerate(sorted(names))}
         parts: dict[bool, list[Clip]] = {True: [], False: []}
         for row in rows:
-            parts[int(row["fold"]) == self.fold].append(Clip(f"audio/{row['filename']}", int(row["label"])))
+            parts[int(row["fold"]) == self.fold].append(Clip(f"audio/{row['filename']}", index[int(row["label"])]))
         if not parts[True] or not parts[False]:
             raise ValueError(f"{path} has {len(parts[True])} clips of fold {self.fold} and {len(parts[False])} others.")
         self.datasets["train"] = self._table(parts[False])

@@ -10,6 +10,7 @@ from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 from fex.image_files import IMAGE_SUFFIXES, UnreadableImageError, decode
+from fex.report.instances import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 
@@ -19,7 +20,8 @@ _VAL_NAMES = ("val", "valid", "validation")
 def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
     """Paths of the images below `root`, relative to it, with "/"; in the file system's order and in constant memory.
 
-    Follows symbolic links (but no loops) and passes over hidden files and folders.
+    Follows symbolic links (but no loops) and passes over hidden files and folders, and over the results of a run that
+    explains instances: with `root` above its `output` it would explain its own pictures.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -33,7 +35,7 @@ def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
 
     def walk(folder: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
         real = os.path.realpath(folder)
-        if real in above:
+        if real in above or is_instance_store(folder):
             return
         with os.scandir(folder) as entries:
             for entry in entries:

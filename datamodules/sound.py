@@ -1,5 +1,6 @@
 """Sound clips with known events, as spectrograms: what the sound datamodules share."""
 
+import logging
 import os
 import zlib
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import torch
 from datamodules.base import ImageDataModule
 from datamodules.skips import Skips
 from fex.audio import LogMel, UnreadableAudioError, interval_mask, pad_with_noise, read_audio, to_length
+
+log = logging.getLogger("datamodules")
 
 __all__ = ["Clip", "NoisePadding", "SoundDataModule", "SoundTable"]
 
@@ -99,8 +102,16 @@ class SoundTable:
         except UnreadableAudioError as error:
             self.skips.row(index, clip.name, error)
             waveform, valid = torch.zeros(self.samples), False
+        length = self.samples / rate
         if intervals is None:
-            intervals = ((0.0, self.samples / rate),)
+            intervals = ((0.0, length),)
+        elif intervals and all(start >= length for start, _ in intervals):
+            log.warning(
+                "%s has its events after %g s, where clips are cut: none is left of it. Give larger `seconds`.",
+                clip.name,
+                length,
+            )
+        intervals = tuple((min(a, length), min(b, length)) for a, b in intervals)
         if self.padding is not None:
             seed = zlib.crc32(os.fsencode(clip.name)) + 1_000_003 * self.padding.seed
             waveform, (start, _) = pad_with_noise(

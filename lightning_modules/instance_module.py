@@ -5,14 +5,18 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fex.audio import LogMel
+from fex.benchmark.attribute import attributions
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
@@ -74,6 +78,8 @@ class InstanceModule(pl.LightningModule):
         self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
         self.sound, self.store = sound, None
         self._own_writer: Any = None  # of a process that is not the first
+        self._seen: set[str] = set()
+        self._group: Any = None  # of all processes
 
     @property
     def preprocess(self) -> Preprocess:
@@ -152,11 +158,14 @@ class InstanceModule(pl.LightningModule):
         assert self.store is not None
         names, keys = self._names(batch), _keys(batch)
         valid = [row for row, is_valid in enumerate(batch["valid"].tolist()) if is_valid]
+        self._seen.update(names[row] for row in valid)
         rows = [row for row in valid if not self.store.finished(names[row], keys[row])]
         if not rows:
             return names
         if self.target_kind == "label" or self.only != "all":
             self._check_classes()
+        for protocol in self.protocols:
+            protocol.check_data(batch)
         clean = self.black_box(batch["inputs"][rows])
         chosen = self._chosen(batch, clean, rows)
         rows = [row for row, keep in zip(rows, chosen.tolist(), strict=True) if keep]
@@ -221,6 +230,7 @@ class InstanceModule(pl.LightningModule):
             clean,
             None if labels is None else labels[row : row + 1],
             None if masks is None else masks[row : row + 1],
+            explain=partial(attributions, self.explainer, features=PatchGrid(*size)),
             target=target,
         )
         return {
@@ -237,8 +247,12 @@ class InstanceModule(pl.LightningModule):
 
     def on_predict_start(self) -> None:
         """Lightning's logger writes in the first process alone; the others write what they explain beside it."""
+        self._seen = set()
         if self.trainer.world_size == 1:
             return
+        if dist.is_initialized():
+            # Shares of the work take hours and differ: the usual half an hour of patience would end the run.
+            self._group = dist.new_group(timeout=timedelta(days=30), backend="gloo")
         folder = self.trainer.log_dir  # asks all processes
         if not self.trainer.is_global_zero and any(isinstance(each, TensorBoardLogger) for each in self.loggers):
             from torch.utils.tensorboard import SummaryWriter  # takes a second
@@ -251,16 +265,18 @@ class InstanceModule(pl.LightningModule):
         return [logger.experiment for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
     def on_predict_end(self) -> None:
-        """The first process writes table, gallery and scores of all finished instances."""
+        """The first process writes table, gallery and scores of the instances of this data that are finished."""
         assert self.store is not None
         if self._own_writer is not None:
             self._own_writer.close()
             self._own_writer = None
-        self.trainer.strategy.barrier()
+        self.store.names = self._seen_by_all()
         if not self.trainer.is_global_zero:
             return
         count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
-        print(f"{count} instances in {self.output} (gallery.html)", flush=True)
+        others = sum(1 for _ in self.store.paths()) - count
+        beside = f"; {others} more are there, which are not of this data" if others else ""
+        print(f"{count} instances in {self.output} (gallery.html){beside}", flush=True)
         if self.protocols and count:
             rows, course = score_tables(self.store, self.protocols, type(self.explainer).__name__)
             report = {"rows": rows, "course": course}
@@ -268,6 +284,14 @@ class InstanceModule(pl.LightningModule):
             if course:
                 draw_course(course, self.store.folder / "course.png")
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
+
+    def _seen_by_all(self) -> set[str]:
+        """Names of the instances of all processes, each of which waits here for the last."""
+        if self._group is None:
+            return self._seen
+        parts: list[set[str]] = [set()] * self.trainer.world_size
+        dist.all_gather_object(parts, self._seen, group=self._group)
+        return set().union(*parts)
 
 
 def _weights(black_box: BlackBox) -> str | None:

@@ -55,9 +55,12 @@ class LogMel:
     low_hz: float = 40.0
 
     def __post_init__(self) -> None:
-        if min(self.sample_rate, self.n_fft, self.hop, self.mels) < 1 or self.hop > self.n_fft or self.range_db <= 0:
+        if min(self.sample_rate, self.n_fft, self.hop, self.mels) < 1 or self.range_db <= 0:
+            raise ValueError(f"{self}: expected positive numbers.")
+        if 2 * self.hop > self.n_fft:
             raise ValueError(
-                f"{self}: expected positive numbers, and a hop of at most n_fft, or sound between windows is lost."
+                f"{self}: expected a hop of at most half of n_fft, or sound between the windows is lost and cannot be "
+                "made again from the spectrum."
             )
         if not 0 <= self.low_hz < self.sample_rate / 2:
             raise ValueError(f"{self}: expected low_hz below half of the sample rate.")

@@ -28,10 +28,11 @@ class InstanceMethod:
     Args:
         explainer: DAX or IASSA.
         black_box: what it explains.
+        device: where everything but a remote box is computed.
     """
 
-    def __init__(self, explainer: Any, black_box: BlackBox) -> None:
-        self.explainer, self._box = explainer, black_box
+    def __init__(self, explainer: Any, black_box: BlackBox, device: str) -> None:
+        self.explainer, self._box, self.device = explainer, black_box, device
         self.method, self.removal, self.black_box = type(explainer).__name__, explainer.removal.name, black_box.name
 
     @property
@@ -49,7 +50,7 @@ class InstanceMethod:
         sources: Sequence[str] = (),
     ) -> list[Explanation]:
         """Explanations of a batch (B, 3, H, W), image by image, class by class."""
-        found = explain(image, self.explainer, target, top_k)
+        found = explain(image.to(self.device), self.explainer, target, top_k)
         return [replace(explanation, source=sources[row // top_k]) for row, explanation in enumerate(found)]
 
 
@@ -76,8 +77,8 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
     if arguments.method == "dax":
         samples = {} if arguments.budget is None else {"num_samples": arguments.budget}
         fit = FitSettings(mask_stride=2, precision="bf16")  # as in dax_imagenet.yaml
-        return InstanceMethod(DAX(box, fit=fit, **samples), box)
-    return InstanceMethod(IASSA(box, _backbone(arguments.backbone), budget=arguments.budget), box)
+        return InstanceMethod(DAX(box, fit=fit, **samples), box, device)
+    return InstanceMethod(IASSA(box, _backbone(arguments.backbone), budget=arguments.budget), box, device)
 
 
 def _backbone(name: str | None) -> BackboneFeatures | None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
-from fex.dax.fit import Epoch, FitSettings, fit_instances
-from fex.dax.perturbations import Perturbations
+from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
+from fex.dax.perturbations import Perturbations, working_size
 from fex.dax.segmenters import QuickShift, Segmenter
 from fex.masking import Masker
 from fex.removal import Mean, Removal
@@ -122,9 +122,16 @@ class Distiller(ABC):
             return self._explain_instances(inputs, target)
 
     def _explain_instances(self, inputs: Tensor, target: Tensor | int | None) -> list[DAXResult]:
+        size = (inputs.shape[-2], inputs.shape[-1])
+        self.check(size)
         classes = predicted_or(self.black_box, inputs, target)
         instances, seeds = self.perturb(inputs, classes)
-        moving = [row for row, one in enumerate(instances) if bool((one.scores != one.scores[0]).any())]
+        # A picture that is its own fill asks one question, whose answers a box may round differently.
+        moving = [
+            row
+            for row, one in enumerate(instances)
+            if bool((one.scores != one.scores[0]).any()) and bool(one.parts.any())
+        ]
         maps = torch.zeros(len(inputs), *inputs.shape[-2:], device=inputs.device)
         epochs: dict[int, list[Epoch]] = {}
         if len(moving) < len(instances):
@@ -133,7 +140,6 @@ class Distiller(ABC):
                 "so there is nothing to explain: their maps are 0. Check the target class and the removal.",
                 stacklevel=4,
             )
-        size = (inputs.shape[-2], inputs.shape[-1])
         for start in range(0, len(moving), TOGETHER):
             rows = moving[start : start + TOGETHER]
             found, histories = self._fit([instances[row] for row in rows], [seeds[row] for row in rows], size)
@@ -143,6 +149,14 @@ class Distiller(ABC):
             DAXResult(maps[row], epochs.get(row, []), one.segments.num_features, self.num_samples + (target is None))
             for row, one in enumerate(instances)
         ]
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Whether there are networks of these settings for inputs of (H, W) pixels: before queries are spent on them.
+
+        Raises:
+            ValueError: there are none; says which setting to change.
+        """
+        Networks(working_size(size, self.resolution), self.settings, [0])
 
     @abstractmethod
     def _fit(
@@ -161,11 +175,15 @@ class DAX(Distiller):
         ``DAX(black_box).attribute(x, target=207)``
     """
 
+    def check(self, size: tuple[int, int]) -> None:
+        """See `Distiller.check`; and there must be a mask."""
+        if not self.settings.regulariser.uses_mask:
+            raise ValueError("DAX needs a regulariser with a mask: Sparsity (V1) or Counterfactual (V2, V3).")
+        super().check(size)
+
     def _fit(
         self, instances: Sequence[Perturbations], seeds: Sequence[int], size: tuple[int, int]
     ) -> tuple[Tensor, list[list[Epoch]]]:
-        if not self.settings.regulariser.uses_mask:
-            raise ValueError("DAX needs a regulariser with a mask: Sparsity (V1) or Counterfactual (V2, V3).")
         _, fitted = fit_instances(instances, self.settings, seeds)
         coarse = torch.stack([one.mask for one in fitted])[:, None]
         maps = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -28,6 +28,8 @@ class FitSettings:
         mask_width: hidden channels of the mask network.
         mask_kernel: side of its kernels, in working pixels.
         mask_stride: of its first convolution; 2 makes it four times cheaper and its mask half as fine.
+        mask_places: the mask has an offset of each place's own beside what the network makes of the picture: that
+            gives places that look alike one value, whichever of them counts. The paper has none.
         learning_rate: of the student, by Adam; of weights that layers divide by the root of their fan-in.
         mask_learning_rate: of the mask network.
         warm_up: share of `max_epochs` in which the student learns from the copies as they are, before there is a mask:
@@ -48,6 +50,7 @@ class FitSettings:
     mask_width: int = 32
     mask_kernel: int = 7
     mask_stride: int = 1
+    mask_places: bool = False
     learning_rate: float = 2e-2
     mask_learning_rate: float = 2e-2
     warm_up: float = 0.3
@@ -144,6 +147,7 @@ class Networks(nn.Module):
                 width=settings.mask_width,
                 kernel=settings.mask_kernel,
                 stride=settings.mask_stride,
+                places=settings.mask_places,
             )
 
     def prepare(self, x: Tensor) -> "Copies":

@@ -151,6 +151,7 @@ class MaskNets(nn.Module):
         width: hidden channels.
         kernel: odd side of both kernels, in working pixels.
         stride: of the first convolution; the mask is brought back to the input's size bilinearly.
+        places: add an offset of each place's own, which starts at 0.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class MaskNets(nn.Module):
         width: int = 32,
         kernel: int = 7,
         stride: int = 1,
+        places: bool = False,
     ) -> None:
         super().__init__()
         if width < 1 or stride < 1 or kernel < 1 or kernel % 2 == 0:
@@ -169,6 +171,8 @@ class MaskNets(nn.Module):
             )
         self.first = _Convs(3, width, kernel, stride, generators)
         self.second = _Convs(width, 1, kernel, 1, generators, block=2)
+        offsets = torch.zeros(len(generators), *self.first.output_size(size))
+        self.offsets = nn.Parameter(offsets) if places else None
         self.size = size
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -179,6 +183,8 @@ class MaskNets(nn.Module):
         """Prepared inputs (b, I * 3, h, w) -> masks (b, I, h, w), in (0, 1)."""
         hidden = F.relu(self.first.blocked(prepared, self.size))
         logits = self.second(hidden).to(torch.promote_types(prepared.dtype, torch.float32))
+        if self.offsets is not None:
+            logits = logits + self.offsets
         if logits.shape[-2:] != self.size:
             rows, columns = (_linear(logits, dim, side) for dim, side in zip((-2, -1), self.size, strict=True))
             logits = rows.T @ logits @ columns  # bilinear, and several times faster than by torch's kernel

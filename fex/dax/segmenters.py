@@ -122,6 +122,7 @@ class SAM(Segmenter):
         model: folder or hub id of a SAM model, such as "facebook/sam-vit-base".
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks that the model itself rates lower are left out.
+        stability_thresh: masks that change by more where their threshold moves are left out.
         device: where it runs.
 
     Raises:
@@ -133,11 +134,13 @@ class SAM(Segmenter):
         model: str = "facebook/sam-vit-base",
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.88,
+        stability_thresh: float = 0.95,
         device: str = "cpu",
     ) -> None:
         from transformers import pipeline
 
-        self.points_per_batch, self.pred_iou_thresh = points_per_batch, pred_iou_thresh
+        self.points_per_batch = points_per_batch
+        self.pred_iou_thresh, self.stability_thresh = pred_iou_thresh, stability_thresh
         try:
             self.pipeline: Any = pipeline("mask-generation", model=model, device=device)
         except (OSError, ValueError) as error:
@@ -152,7 +155,10 @@ class SAM(Segmenter):
         from torchvision.transforms.functional import to_pil_image
 
         found = self.pipeline(
-            to_pil_image(image), points_per_batch=self.points_per_batch, pred_iou_thresh=self.pred_iou_thresh
+            to_pil_image(image),
+            points_per_batch=self.points_per_batch,
+            pred_iou_thresh=self.pred_iou_thresh,
+            stability_score_thresh=self.stability_thresh,
         )
         masks = [np.asarray(mask) for mask in found["masks"]]
         return paint_masks(masks, (image.shape[-2], image.shape[-1]))

@@ -103,10 +103,10 @@ class IASSA:
             raise ValueError(f"Got window={window!r}, expected 'keep', 'remove' or 'both'.")
         if not 0 <= beta <= 1 or not 0 <= threshold < 1:
             raise ValueError(f"Got beta={beta} and threshold={threshold}, expected both in [0, 1].")
-        if iterations < 0 or tolerance < 0 or (budget is not None and budget < 1):
+        if iterations < 0 or not 0 <= tolerance < 1 or (budget is not None and budget < 1):
             raise ValueError(
-                f"Got iterations={iterations}, tolerance={tolerance} and budget={budget}, expected iterations and "
-                "tolerance of at least 0 and a budget of at least 1 query (or None)."
+                f"Got iterations={iterations}, tolerance={tolerance} and budget={budget}, expected iterations of at "
+                "least 0, a tolerance in [0, 1), and a budget of at least 1 query (or None)."
             )
         kinds: tuple[Window, ...] = ("keep", "remove") if window == "both" else (window,)
         if budget is not None and budget < len(kinds):
@@ -164,6 +164,7 @@ class IASSA:
         phi = None if self.attention_features is None else self.attention_features(inputs)
         generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
         schedule = self.schedule or WindowSchedule.of(size)
+        unchanged = bool((Masker(PatchGrid(*size), self.removal, self.black_box.mean).fill(inputs) == inputs).all())
         before: Tensor | None = None
         asked: list[Tensor] = []
         answers: list[Tensor] = []
@@ -188,6 +189,8 @@ class IASSA:
             sweeps.append(Sweep(centres, region, len(centres) / there / stride**2))
             # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
             scores = torch.cat(answers, 1)
+            if unchanged:  # all windows are one question; a box may round it differently in chunks of another size
+                scores = scores[:, :1].expand_as(scores)
             if bool((scores == scores[:, :1]).all()) and scores.shape[1] > 1:
                 warnings.warn(
                     "All windows have one score, so there is nothing to explain: the map is the same everywhere. Check "
@@ -233,8 +236,10 @@ class IASSA:
         """S' = beta S + (1 - beta) A S, the second term at the features' resolution (eq. 6)."""
         if phi is None:
             return saliency
-        size = phi.shape[-2:]
-        coarse = F.interpolate(saliency[None, None], size=size, mode="bilinear", antialias=True, align_corners=False)
+        # Less its least value: what is the same everywhere stays so to the last bit.
+        size, low = phi.shape[-2:], saliency.amin()
+        coarse = (saliency - low)[None, None]
+        coarse = F.interpolate(coarse, size=size, mode="bilinear", antialias=True, align_corners=False)
         attended = spatial_attention(phi[0].flatten(1).T, coarse.flatten(), scale=self.scale).view(1, 1, *size)
         attended = F.interpolate(attended, size=saliency.shape, mode="bilinear", align_corners=False)[0, 0]
-        return self.beta * saliency + (1 - self.beta) * attended
+        return self.beta * saliency + (1 - self.beta) * (attended + low)

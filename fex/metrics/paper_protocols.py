@@ -45,8 +45,8 @@ def _steps(count: int) -> tuple[float, ...]:
 
 
 def _masks(protocol: Protocol, data: Attributed) -> Tensor:
-    if data.masks is None:
-        raise ValueError(f"Protocol {protocol.name!r} compares maps with ground-truth masks; the data has no masks.")
+    protocol.check_data(data.known)
+    assert data.masks is not None
     return data.masks
 
 
@@ -159,6 +159,11 @@ class RegionIoU(Protocol):
         "iou_sd": Summary("iou_moments", _deviation),
     }
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Masks."""
+        return ("masks",)
+
     def _pair(self, data: Attributed) -> tuple[Tensor, Tensor]:
         return data.maps, _masks(self, data)
 
@@ -186,7 +191,7 @@ class IncorrectRegionIoU(RegionIoU):
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """First and second moment of the IoU, (B, 2); asks the explainer once an instance."""
         data.check_images(self.name)
-        _masks(self, data)
+        self.check_data(data.known)
         other = incorrect_classes(data.inputs, data.clean, seed + 1)
         scores, maps = data.explainer_for(self.name)(data.inputs, other)
         return super().evaluate(black_box, replace(data, scores=scores, maps=maps, target=other), seed=seed)
@@ -228,6 +233,11 @@ class RegionScores(Protocol):
     def summaries(self) -> Mapping[str, Summary]:
         """Means."""
         return {name: Summary(name, _mean) for name in self.components}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Masks."""
+        return ("masks",)
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Scores (B,); spends 2 queries an instance and step of the curves."""

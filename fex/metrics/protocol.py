@@ -7,7 +7,7 @@ NaN where an instance has no such value; it is left out of that summary and of i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ __all__ = ["Attributed", "Explain", "Protocol", "Summary", "mean_value"]
 
 Explain = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Inputs (B, ...) and classes (B,) -> scores (B, N) and maps (B, H, W) of pixels, or (B, L) of tokens."""
+
+_NEEDS = {"labels": "scores the true label", "masks": "compares maps with ground-truth masks"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Attributed:
     explain: Explain | None = None
     explain_box: Callable[[BlackBox], Explain] | None = None
     target: Tensor | None = None
+
+    @property
+    def known(self) -> set[str]:
+        """Which of labels and masks the data has."""
+        return {name for name in _NEEDS if getattr(self, name) is not None}
 
     @property
     def explained(self) -> Tensor:
@@ -108,6 +115,24 @@ class Protocol(ABC):
     @abstractmethod
     def summaries(self) -> Mapping[str, Summary]:
         """What is reported, by metric name."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What of "labels" and "masks" it cannot do without."""
+        return ()
+
+    def check_data(self, known: Container[str]) -> None:
+        """For runs that spend queries before they score.
+
+        Args:
+            known: what the data has of "labels" and "masks"; a batch, for one.
+
+        Raises:
+            ValueError: something that the protocol needs is missing.
+        """
+        for name in self.needs:
+            if name not in known:
+                raise ValueError(f"Protocol {self.name!r} {_NEEDS[name]}; the data has no {name}.")
 
     @abstractmethod
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:

@@ -79,14 +79,16 @@ class Perturbation(Protocol):
         """Both, over the share that is removed."""
         return shares_curves(means, self.fractions, ("share removed", self.measure))
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels, where they are scored."""
+        return ("labels",) if self.scored == "label" else ()
+
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance for each share above 0. Ties are broken by `seed`."""
-        target = data.labels
-        if self.scored == "predicted":
-            target = data.clean.argmax(1)
-        elif target is None:
-            raise ValueError(f"Protocol {self.name!r} scores the true label; the data has no labels.")
         data.check_images(self.name)
+        self.check_data(data.known)
+        target = data.labels if self.scored == "label" else data.clean.argmax(1)
         pixels = PatchGrid(data.inputs.shape[-2], data.inputs.shape[-1])
         features, scores = (data.features, data.scores) if self.unit == "features" else (pixels, data.maps.flatten(1))
         curve = partial(
@@ -136,11 +138,16 @@ class Segmentation(Protocol):
         "pointing_game": Summary("pointing_game", mean_value),
     }
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Masks."""
+        return ("masks",)
+
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, 4) and scores (B,); no queries."""
         data.check_images(self.name)
-        if data.masks is None:
-            raise ValueError(f"Protocol {self.name!r} compares maps with ground-truth masks; the data has no masks.")
+        self.check_data(data.known)
+        assert data.masks is not None
         return {
             "confusion": confusion(foreground(data.maps), data.masks).float(),
             "average_precision": average_precision(normalise_maps(data.maps), data.masks),

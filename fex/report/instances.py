@@ -1,7 +1,7 @@
 """Results of a run over many instances, each a file of its own: what is finished stays finished."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from fex.explanation import Explanation
 from fex.features import PatchGrid
 from fex.report.folder import ResultFolder, inside, result_path
 
-__all__ = ["InstanceStore"]
+__all__ = ["InstanceStore", "is_instance_store"]
+
+_SETTINGS, _INSTANCES = "settings.json", "instances"
+
+
+def is_instance_store(folder: str | Path) -> bool:
+    """Whether a folder is that of such a run: its pictures are results, not data."""
+    return (Path(folder) / _SETTINGS).is_file() and (Path(folder) / _INSTANCES).is_dir()
 
 
 class InstanceStore:
@@ -24,13 +31,17 @@ class InstanceStore:
         settings: plain data on which the results depend. A folder of other settings is refused: its results would be
             mixed with new ones in silence.
 
+    Attributes:
+        names: those of the instances that iteration and report give; None gives all that are there.
+
     Raises:
         ValueError: the folder holds results of other settings.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        path, text = self.folder / "settings.json", json.dumps(dict(settings), indent=1, sort_keys=True)
+        self.names: Collection[str] | None = None
+        path, text = self.folder / _SETTINGS, json.dumps(dict(settings), indent=1, sort_keys=True)
         if path.is_file() and path.read_text() != text:
             old, new = json.loads(path.read_text()), json.loads(text)
             changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
@@ -40,10 +51,11 @@ class InstanceStore:
             )
         with replacing(path) as part:
             part.write_text(text)
+        (self.folder / _INSTANCES).mkdir(exist_ok=True)
 
     def _path(self, name: str) -> Path:
         stem = result_path(inside(name), 1, 1)
-        return self.folder / "instances" / stem.with_name(f"{stem.name}.npz")
+        return self.folder / _INSTANCES / stem.with_name(f"{stem.name}.npz")
 
     def finished(self, name: str, key: str) -> bool:
         """Whether an instance of that name and content is here.
@@ -84,12 +96,18 @@ class InstanceStore:
             extra = {f"extra/{key}": value for key, value in arrays.items()}
             np.savez(file, attribution=explanation.grid, picture=picture, meta=np.array(json.dumps(meta)), **extra)
 
+    def paths(self) -> Iterator[Path]:
+        """Files of all finished instances, `names` or not."""
+        return (self.folder / _INSTANCES).rglob("*.npz")
+
     def __iter__(self) -> Iterator[tuple[str, Explanation, dict[str, np.ndarray]]]:
-        """Name, explanation and arrays of every finished instance, in order; one in memory at a time."""
+        """Name, explanation and arrays of the finished instances, in order; one in memory at a time."""
         files = []
-        for path in (self.folder / "instances").rglob("*.npz"):
+        for path in self.paths():
             with np.load(path) as data:
-                files.append((json.loads(str(data["meta"]))["order"], str(path)))
+                meta = json.loads(str(data["meta"]))
+            if self.names is None or meta["name"] in self.names:
+                files.append((meta["order"], str(path)))
         for _, path_name in sorted(files):
             with np.load(path_name) as data:
                 meta = json.loads(str(data["meta"]))

@@ -50,8 +50,11 @@ def test_silence_and_clips_shorter_than_a_window():
         MEL(torch.zeros(2, 5))
     with pytest.raises(ValueError, match="NaN or infinite samples"):
         MEL(torch.tensor([0.0, torch.nan]))
-    with pytest.raises(ValueError, match="hop of at most n_fft"):
-        LogMel(n_fft=100, hop=200)
+    with pytest.raises(ValueError, match="hop of at most half of n_fft"):
+        LogMel(n_fft=100, hop=60)
+    at_most = LogMel(n_fft=128, hop=64, mels=8)
+    sound = torch.rand(1000)
+    assert masked_audio(sound, torch.ones(8, at_most.frames(1000)), at_most).shape == sound.shape
 
 
 def test_masked_sound_keeps_what_the_mask_keeps():

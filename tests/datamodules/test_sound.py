@@ -135,7 +135,7 @@ def test_a_checkout_of_esc50_has_the_clips_of_esc10(tmp_path):
     data = esc10(root)
     data.setup("test")
     assert data.class_names == ["rain", "rooster"]
-    assert {row["names"][-5]: row["labels"] for row in data.datasets["test"]} == {"0": 8, "1": 1}
+    assert {row["names"][-5]: row["labels"] for row in data.datasets["test"]} == {"0": 1, "1": 0}
 
 
 def test_tables_of_esc10_without_what_they_need(tmp_path):
@@ -164,3 +164,26 @@ def test_augmented_spectrograms_are_rolled_and_silenced():
     assert int((most[0, 0].sum(0) == 0).sum()) == 10
     with pytest.raises(ValueError, match="must not be negative"):
         SpectrogramAugment(-1)
+
+
+def test_labels_are_counted_whatever_their_numbers(tmp_path):
+    """ESC-50's own numbers of a few classes: the box's classes are counted from 0."""
+    root = esc10_folder(tmp_path / "esc")
+    text = (root / "meta.csv").read_text().replace(",1,tone 1", ",41,tone 1").replace(",0,tone 0", ",10,tone 0")
+    (root / "meta.csv").write_text(text)
+    data = esc10(root)
+    data.setup("fit")
+    assert data.class_names == ["tone 0", "tone 1"]
+    assert sorted({clip.label for clip in data.datasets["train"].clips}) == [0, 1]
+
+
+def test_events_beyond_the_cut_are_told(tmp_path, caplog):
+    root = coswara_folder(tmp_path / "cos")
+    data = SoundFolder(str(root), "cough", 0.45, log_mel=MEL)
+    data.setup("test")
+    row, gone = data.datasets["test"][0], data.datasets["test"][1]  # coughs from 0.4 and from 0.5 s
+    seconds = torch.arange(row["masks"].shape[1]) * MEL.hop / RATE
+    assert torch.equal(row["masks"][0], (seconds >= 0.4) & (seconds < 0.45))
+    assert not gone["masks"].any()
+    assert "5.wav has its events after 0.45 s, where clips are cut" in caplog.text
+    assert "4.wav" not in caplog.text

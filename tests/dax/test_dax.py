@@ -267,7 +267,50 @@ def test_settings_out_of_range(changes, message):
 def test_other_settings_out_of_range():
     with pytest.raises(ValueError, match="at least 2 queries"):
         dax(num_samples=1)
-    with pytest.raises(ValueError, match="expected 'cnn2_fc1', 'fc2' or 'cnn2_fc2'"):
-        dax(num_samples=10, settings=fit(architecture="mlp")).attribute(picture(), 0)
-    with pytest.raises(ValueError, match="odd kernel"):
-        dax(num_samples=10, settings=fit(mask_kernel=4)).attribute(picture(), 0)
+    box = black_box()
+    for settings, message in (
+        ({"architecture": "mlp"}, "expected 'cnn2_fc1', 'fc2' or 'cnn2_fc2'"),
+        ({"mask_kernel": 4}, "odd kernel"),
+        ({"regulariser": NoRegulariser()}, "a regulariser with a mask"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dax(box, num_samples=10, settings=fit(**settings)).attribute(picture(), 0)
+    with pytest.raises(ValueError, match="lower `resolution`"):
+        dax(box, num_samples=10, resolution=200).attribute(torch.rand(1, 3, 200, 200))
+    assert box.queries == 0  # nothing is spent on what cannot be fitted
+
+
+def test_a_picture_that_is_its_fill_has_nothing_to_explain_however_the_box_rounds():
+    rounding = CallableBlackBox(
+        lambda x: torch.tensor([[len(x) / 99, 1 - len(x) / 99, 0]]).repeat(len(x), 1),
+        num_classes=3,
+        preprocess=Preprocess(SIZE, SIZE),
+        chunk=16,
+    )
+    with pytest.warns(UserWarning, match="nothing to explain"):
+        assert not dax(rounding, num_samples=40).attribute(torch.zeros(1, 3, SIZE, SIZE), 0).any()
+
+
+@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
+def test_recovers_the_segment_that_counts_of_two_alike(regulariser):
+    """Two squares of one colour; each class looks at one of them, so the pixels alone say nothing.
+
+    The paper's mask, two convolutions of the picture, cannot: what looks alike has one value.
+    """
+    other = (slice(18, 24), slice(0, 6))
+    image = picture()
+    image[(slice(None), slice(None), *other)] = image[(slice(None), slice(None), *OBJECT)]
+
+    def sees_one_each(x):
+        first, second = (x[(slice(None), 0, *place)].mean((1, 2)) for place in (OBJECT, other))
+        return torch.stack([0.4 * first, 0.4 * second, 1 - 0.4 * first - 0.4 * second], 1)
+
+    def margins(**settings):
+        explainer = dax(black_box(sees_one_each), settings=fit(regulariser=regulariser, **settings))
+        maps = explainer.attribute(image.expand(2, -1, -1, -1), torch.tensor([0, 1]))
+        scaled = maps / maps.amax((1, 2), keepdim=True)
+        (a, b), (c, d) = ((float(one[OBJECT].mean()), float(one[other].mean())) for one in scaled)
+        return a - b, d - c
+
+    assert min(margins(mask_places=True)) > 0.3
+    assert min(margins(mask_places=False)) < 0.3

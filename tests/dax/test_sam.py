@@ -1,6 +1,7 @@
 """Segment-anything from a local folder, by the real pipeline; an untrained network of a few thousand weights."""
 
 import torch
+from torchvision.transforms.functional import to_pil_image
 
 from fex.dax import SAM
 
@@ -37,6 +38,15 @@ def save_small_sam(folder):
 def test_a_model_in_a_folder_cuts_a_picture_into_segments(tmp_path):
     torch.manual_seed(0)
     save_small_sam(tmp_path)
-    segments = SAM(str(tmp_path), points_per_batch=256)(torch.rand(3, 48, SIDE))
+    picture = torch.rand(3, 48, SIDE)
+    # It is sure of nothing, so nothing it says is left out.
+    all_of_them = {"points_per_batch": 256, "pred_iou_thresh": -10.0}
+    sam = SAM(str(tmp_path), **all_of_them, stability_thresh=-1.0)
+    segments = sam(picture)
     assert segments.labels.shape == (48, SIDE)
-    assert segments.num_features >= 1  # one if the model finds nothing that it is sure of
+    found = sam.pipeline(to_pil_image(picture), **all_of_them, stability_score_thresh=-1.0)["masks"]
+    (mask,) = [torch.as_tensor(each).bool() for each in found if 0 < int(each.sum()) < each.numel()]
+    assert segments.num_features == 2
+    assert torch.equal(segments.labels == segments.labels[mask][0], mask)
+    # By default it finds nothing that it is sure of: one segment, the whole picture.
+    assert SAM(str(tmp_path), points_per_batch=256)(picture).num_features == 1

@@ -99,9 +99,19 @@ def test_a_target_that_the_box_does_not_have_and_no_instances():
 
 
 def test_stops_at_convergence():
-    steps = explainer(tolerance=10.0).explain_instances(white(), 0)[0]
-    assert len(steps) == 1
-    assert len(explainer(tolerance=0.0, iterations=3).explain_instances(white(), 0)[0]) == 4
+    x = white()
+    whole = explainer(tolerance=0.0, iterations=6).explain_instances(x, 0)[0]
+    changes = [step.change for step in whole]
+    assert len(whole) == 7
+    assert changes[0] == 1.0
+    # Between the largest and the least change after the first pass: it stops at the first that falls below.
+    tolerance = sum(sorted(changes[1:])[:2]) / 2
+    steps = explainer(tolerance=tolerance, iterations=6).explain_instances(x, 0)[0]
+    assert len(steps) == 1 + next(number for number, change in enumerate(changes) if change < tolerance)
+    assert len(steps) >= 2
+    assert torch.equal(steps[-1].attribution, whole[len(steps) - 1].attribution)
+    with pytest.raises(ValueError, match="tolerance in \\[0, 1\\)"):
+        explainer(tolerance=10.0)
 
 
 def test_a_class_of_probability_zero_has_the_map_zero():
@@ -116,6 +126,25 @@ def test_a_picture_of_one_colour_and_a_box_without_opinion():
     with pytest.warns(UserWarning, match="nothing to explain"):
         found = explainer(flat).attribute(torch.full((1, 3, SIZE, SIZE), 0.5), 0)
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("window", ["keep", "remove", "both"])
+def test_nothing_to_explain_is_a_constant_map_under_the_attention_too(window):
+    """Rounding, of the attention or of a box that scores chunks of other sizes otherwise, is no salient place."""
+
+    def attends(inputs):
+        return torch.rand(1, 5, SIZE // 2, SIZE // 2, generator=torch.Generator().manual_seed(0))
+
+    flat = black_box(lambda x: torch.tensor([[0.37, 0.53, 0.1]]).repeat(len(x), 1))
+    with pytest.warns(UserWarning, match="nothing to explain"):
+        steps = explainer(flat, attends, window=window).explain_instances(white(), 0)[0]
+    assert len(steps) == 1
+    assert steps[0].attribution.unique().numel() == 1
+    rounding = black_box(lambda x: torch.tensor([[len(x) / 99, 1 - len(x) / 99, 0]]).repeat(len(x), 1), chunk=16)
+    black = torch.zeros(1, 3, SIZE, SIZE)  # its own fill
+    with pytest.warns(UserWarning, match="nothing to explain"):
+        steps = explainer(rounding, attends, window=window).explain_instances(black, 0)[0]
+    assert steps[0].attribution.unique().numel() == 1
 
 
 def test_nan_scores_are_refused_by_name():

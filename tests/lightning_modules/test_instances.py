@@ -12,6 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
+from datamodules.folder import iter_images
 from datamodules.rows import collate
 from fex.audio import LogMel
 from fex.black_box import CallableBlackBox
@@ -394,3 +395,46 @@ def test_a_box_of_one_class_has_no_incorrect_one(tmp_path):
     )
     with pytest.raises(ValueError, match="at least 2 classes, this one has 1"):
         run(DAXModule(explainer, output=str(tmp_path), explain="incorrect"))
+
+
+def test_what_a_protocol_needs_is_missed_before_queries_are_spent(tmp_path):
+    module = DAXModule(dax(), output=str(tmp_path), protocols=["dax-iou"])
+    with pytest.raises(ValueError, match="'dax-iou' compares maps with ground-truth masks; the data has no masks"):
+        run(module, Data(None))
+    assert module.black_box.queries == 0
+
+
+def test_protocols_may_ask_the_explainer_again(tmp_path):
+    run(IASSAModule(iassa(), output=str(tmp_path), protocols=["dax-iou", "dax-iou-incorrect"]))
+    rows = {row["metric"]: row for row in json.loads((tmp_path / "report.json").read_text())["rows"]}
+    assert rows["iou"]["value"] > 0.4
+    assert rows["incorrect_iou"]["value"] < rows["iou"]["value"]
+    assert rows["incorrect_iou"]["n"] == 5
+    alone = tmp_path / "alone"
+    run(IASSAModule(iassa(), output=str(alone), protocols=["dax-iou"]))
+    found = json.loads((alone / "report.json").read_text())["rows"][0]
+    assert rows["iou"]["queries"] == found["queries"]  # those of the explanation, not of its scores
+
+
+def test_the_report_is_of_the_instances_of_this_data(tmp_path, capsys):
+    class Others(Data):
+        def __init__(self):
+            super().__init__()
+            self.rows = [{**row, "names": row["names"].replace("folder", "other")} for row in self.rows[2:4]]
+
+    run(DAXModule(dax(), output=str(tmp_path), protocols=["dax-iou"]))
+    capsys.readouterr()
+    run(DAXModule(dax(), output=str(tmp_path), protocols=["dax-iou"]), Others())
+    assert "2 instances in" in (out := capsys.readouterr().out)
+    assert "5 more are there, which are not of this data" in out
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["n"] == 2
+    run(DAXModule(dax(), output=str(tmp_path), protocols=["dax-iou"]))
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["n"] == 5
+
+
+def test_results_below_the_pictures_are_not_explained(tmp_path):
+    for index in range(2):
+        Image.fromarray(np.full((SIZE, SIZE, 3), 90 * index, np.uint8)).save(tmp_path / f"{index}.png")
+    run(DAXModule(dax(), output=str(tmp_path / "runs" / "results")))
+    assert (tmp_path / "runs" / "results" / "folder" / "0.jpg.png").is_file()
+    assert sorted(iter_images(tmp_path)) == ["0.png", "1.png"]
