@@ -9,6 +9,7 @@ import yaml
 
 from fex import load_explainer
 from fex.black_box import load_black_box
+from fex.cli.bench import _parser
 from fex.cli.train import run
 from fex.metrics.protocols import get_protocol
 from fex.resources import resource_dir
@@ -101,10 +102,19 @@ def test_benchmarks_name_classes_and_arguments_that_exist(name):
     assert [method for method, spec in config["methods"].items() if unknown_arguments(spec)] == []
     assert unknown_arguments({"class_path": "fex.dax.DAX", "init_args": {"fit": {
         "class_path": "fex.dax.FitSettings", "init_args": {"epoch": 3}}}}) == {"epoch"}  # fmt: skip
-    for part in (config["black_box"], config["data"]):
-        module, attribute = part["class_path"].rsplit(".", 1)
-        assert callable(getattr(importlib.import_module(module), attribute))
+    parsed = _parser().parse_args(["run", "--config", f"{name}.yaml"]).run  # arguments and types of box and data
+    assert parsed.data.class_path == config["data"]["class_path"]
+    known = {metric for protocol in parsed.protocols for metric in get_protocol(protocol).summaries}
+    assert set(config.get("show", [])) <= known
     assert next(iter(config["methods"])) in {"FEX", "DAX V2", "V2 Q=6000 area=1.4"}
+
+
+def test_a_benchmark_with_a_misspelt_argument_is_refused(tmp_path, capsys):
+    config = yaml.safe_load((resource_dir("configs") / "benchmark_ecssd.yaml").read_text())
+    config["data"]["init_args"]["topp"] = 3
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["run", "--config", written(config, tmp_path / "wrong.yaml")])
+    assert "topp" in capsys.readouterr().err
 
 
 def test_the_ablation_names_what_it_sets():

@@ -3,7 +3,9 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
+
+import torch
 
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint, package_versions, referenced_files
 from fex.benchmark.method_run import Candidate
@@ -31,9 +33,9 @@ def build_method(class_path: str, init_args: Mapping[str, Any], injected: Mappin
     unknown = sorted(set(init_args) - set(known))
     if unknown:
         raise ValueError(f"{class_path} does not take {unknown}; it takes {sorted(known)}.")
-    arguments = {key: value for key, value in injected.items() if key in known}
+    arguments = {key: value for key, value in injected.items() if key in known and _admits(factory, key, value)}
     nested = {
-        key: build_method(value["class_path"], value.get("init_args", {}), injected)
+        key: build_method(value["class_path"], value.get("init_args") or {}, injected)
         if isinstance(value, dict) and "class_path" in value
         else value
         for key, value in init_args.items()
@@ -41,11 +43,24 @@ def build_method(class_path: str, init_args: Mapping[str, Any], injected: Mappin
     return factory(**{**arguments, **nested})
 
 
+def _admits(factory: Any, name: str, value: Any) -> bool:
+    """Whether a parameter is annotated for such a value, or not at all: IASSA's `features` are a backbone."""
+    try:
+        hint = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory).get(name, Any)
+    except (NameError, TypeError, AttributeError):
+        return True
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
+    try:
+        return not kinds or isinstance(value, (*kinds,))
+    except TypeError:  # a protocol that says nothing at run time
+        return True
+
+
 def _asks_for_box(spec: Mapping[str, Any]) -> bool:
     """Whether the method, or one inside it, is built around a black box."""
     if "black_box" in inspect.signature(_factory(spec["class_path"])).parameters:
         return True
-    inner = spec.get("init_args", {}).values()
+    inner = (spec.get("init_args") or {}).values()
     return any(_asks_for_box(each) for each in inner if isinstance(each, dict) and "class_path" in each)
 
 
@@ -54,7 +69,9 @@ def box_key(black_box: Mapping[str, Any], device: str) -> str:
 
     What an address on the network answers is not part of it; the runner asks it again about a few inputs.
     """
-    return fingerprint([black_box, referenced_files(black_box), code_fingerprint(), package_versions(), device])
+    # The number of threads is in the seconds that are kept, and in the last bits of the scores.
+    where = f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device
+    return fingerprint([black_box, referenced_files(black_box), code_fingerprint(), package_versions(), where])
 
 
 def build_candidate(name: str, spec: Mapping[str, Any], injected: Mapping[str, Any], box: str) -> Candidate:

@@ -20,8 +20,11 @@ def training_cost(explainer: object, stated: Mapping[str, float] | None = None) 
     found = stated if stated is not None else (meta or {}).get("training") if isinstance(meta, dict) else None
     if not found:
         return None
-    if set(found) - {"queries", "seconds"} or min(found.values()) < 0:
-        raise ValueError(f"Got training cost {dict(found)}, expected `queries` and `seconds`, both >= 0.")
+    numbers = isinstance(found, Mapping) and all(
+        isinstance(value, (int, float)) and value >= 0 for value in found.values()
+    )
+    if not numbers or set(found) - {"queries", "seconds"}:
+        raise ValueError(f"Got training cost {found}, expected `queries` and `seconds`, both >= 0.")
     return {key: float(value) for key, value in found.items()}
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,6 +25,7 @@ from fex.types import Explainer
 __all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store"]
 
 PICTURES = 8  # instances whose maps are kept, to be shown
+LONGEST_WARM_UP = 5.0  # seconds; a first batch that takes longer is not explained again, to have its sizes met before
 LONGEST_PROFILE = 10.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
 
 
@@ -151,20 +153,18 @@ class MethodRun:
         return complete
 
     def _work(self, rows: Rows, record: Record | None, missing: list[str]) -> Record:
-        box, explainer = self.setting.black_box, self.candidate.explainer
+        box = self.setting.black_box
         # The class is named, so that no explainer spends a query on it.
         target = resolve_target(None, rows.clean)
         # Seeded anew for each step, so that a draw does not depend on which steps are already done.
         randomness = partial(seeded, int(rows.key[:15], 16) ^ self.setting.seed, rows.inputs.device)
+        scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
         if not self.warm:
-            with randomness():
-                self._warm_up(rows.inputs[:1], target[:1])
-        with randomness():
-            wait(rows.inputs.device)
-            before, start = box.queries, time.perf_counter()
-            scores, maps = attributions(explainer, rows.inputs, target, self.setting.features)
-            wait(rows.inputs.device)
-            seconds, queries = time.perf_counter() - start, box.queries - before
+            # The first batch of a size costs more than the next ones, which would be held against whoever comes first.
+            if seconds < LONGEST_WARM_UP:
+                scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
+            self._profile(rows.inputs[:1], target[:1], seconds / len(rows.inputs), randomness)
+            self.warm = True
         if record is None:  # otherwise the first measurement stands
             record = Record(len(rows.inputs), queries, seconds)
         if rows.shown:
@@ -183,22 +183,36 @@ class MethodRun:
             record.evaluation[key] = box.queries - before
         return record
 
-    def _warm_up(self, inputs: Tensor, target: Tensor) -> None:
-        """One explanation before the clock starts, and one for the memory."""
-        start = time.perf_counter()
+    def _explained(
+        self, inputs: Tensor, target: Tensor, randomness: Callable[[], AbstractContextManager[None]]
+    ) -> tuple[Tensor, Tensor, float, int]:
+        """Scores, maps, seconds and queries."""
+        box = self.setting.black_box
+        with randomness():
+            wait(inputs.device)
+            before, start = box.queries, time.perf_counter()
+            scores, maps = attributions(self.candidate.explainer, inputs, target, self.setting.features)
+            wait(inputs.device)
+            return scores, maps, time.perf_counter() - start, box.queries - before
 
-        def explain() -> None:
-            attributions(self.candidate.explainer, inputs, target, self.setting.features)
-
-        explain()
-        wait(inputs.device)
-        short = inputs.device.type == "cuda" or time.perf_counter() - start < LONGEST_PROFILE
+    def _profile(
+        self,
+        inputs: Tensor,
+        target: Tensor,
+        seconds: float,
+        randomness: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """The peak memory of one explanation, which takes so many seconds, by another one."""
+        short = inputs.device.type == "cuda" or seconds < LONGEST_PROFILE
         if self.setting.memory and self.cost.peak_mb is None and short:
-            self.cost.peak_mb = peak_bytes(explain, inputs.device) / 1e6
+            with randomness():
+                peak = peak_bytes(
+                    lambda: attributions(self.candidate.explainer, inputs, target, self.setting.features), inputs.device
+                )
+            self.cost.peak_mb = peak / 1e6
         if self.setting.store is not None:
             note = {"method": self.candidate.name, "key": self.candidate.key, "peak_mb": self.cost.peak_mb}
             self.setting.store.results.save_note(self.candidate.key, note)
-        self.warm = True
 
     def _attributed(self, rows: Rows, scores: Tensor, maps: Tensor) -> Attributed:
         more = rows.tensors

@@ -29,9 +29,10 @@ def harness_overhead(
 ) -> Figure:
     """Time of a benchmark without protocols, over that of the same explanations asked for directly.
 
-    Counted as the harness's own: the fingerprints, the record of each batch on disk, the random generators, one
-    warm-up explanation a method. Not counted: the protocols, which are what one runs a benchmark for, and the
-    box's clean predictions, which a direct call needs too.
+    Counted as the harness's own: the fingerprints, the record of each batch on disk, the random generators, the
+    warm-up of each method. Not counted: the protocols, which are what one runs a benchmark for, the box's clean
+    predictions, which a direct call needs too, and the memory profile of one explanation a method, whatever the
+    number of instances.
 
     Args:
         explainer: one pass an explanation; the other method is RISE.

@@ -115,6 +115,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     candidates, failed = _candidates(methods, injected, key, config.device)
     if config.reference is not None and config.reference not in methods:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
+    costs = {c.name: training_cost(c.explainer, methods[c.name].get("training")) for c in candidates}
     output = Path(config.output)
     evaluations: list[Evaluation] = []
     if candidates:
@@ -132,7 +133,6 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
                 memory=True,
                 progress=lambda count, stored: advance(count, free=stored),
             )
-    costs = {c.name: training_cost(c.explainer, methods[c.name].get("training")) for c in candidates}
     samplers = _named(_SAMPLERS, methods)
     report = summarise(
         evaluations,

@@ -12,7 +12,7 @@ INTERVAL = 10.0  # seconds between plain lines
 
 
 class Advance(Protocol):
-    """Counts `count` more instances; `free` ones took no time, and say nothing about the time that is left."""
+    """Counts `count` more instances; `free` ones took no time, and those that come first say nothing of the rest."""
 
     def __call__(self, count: int = 1, *, free: bool = False) -> None: ...
 
@@ -59,17 +59,21 @@ class _Lines:
 
     def __init__(self, total: int | None, unit: str, stream: TextIO, interval: float) -> None:
         self.total, self.unit, self.stream, self.interval = total, unit, stream, interval
-        self.done, self.free, self.start = 0, 0, time.perf_counter()
+        self.done, self.skipped, self.start = 0, 0, time.perf_counter()
         self.told = self.start
 
     def __call__(self, count: int = 1, *, free: bool = False) -> None:
         """Counts, and tells if it is time."""
-        self.done += count
-        self.free += count if free else 0
         now = time.perf_counter()
+        if (
+            free and self.done == self.skipped
+        ):  # nothing was done yet: what is finished already says nothing of the rest
+            self.skipped, self.start = self.skipped + count, now
+        self.done += count
         if now - self.told >= self.interval:
             self.told = now
-            rate = (self.done - self.free) / (now - self.start)
+            # Later ones that are free count: of the rest as many will be.
+            rate = (self.done - self.skipped) / max(now - self.start, 1e-9)
             total = "" if self.total is None else f" of {self.total:,}"
             left = ""
             if self.total is not None and rate > 0:

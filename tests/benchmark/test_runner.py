@@ -157,7 +157,7 @@ def test_errors():
         evaluate_explainer(Oracle(), batches(), box(), GRID, ["none"])
     with pytest.raises(ValueError, match="got no valid instances"):
         evaluate_explainer(Oracle(), [], box(), GRID, [get_protocol("fex")])
-    with pytest.raises(ValueError, match=r"Wrong.attribute returned shape \(1, 4, 4\), expected \(1, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"Wrong.attribute returned shape \(5, 4, 4\), expected \(5, 16, 16\)"):
         evaluate_explainer(Wrong(), batches(), box(), GRID, ["fex"])
     few, all_of_them = (
         evaluate_explainer(Oracle(), batches(), box(), GRID, ["fex"], limit=limit, resamples=10) for limit in (3, None)

@@ -68,7 +68,7 @@ def test_without_an_instance_in_common_nothing_is_said(evaluations, monkeypatch)
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_every_score_has_a_direction(protocol):
-    without = {"iou_sd", "shuffled_weights_correlation"}
+    without = {"iou_sd", "incorrect_iou_sd", "shuffled_weights_correlation"}
     assert set(get_protocol(protocol).summaries) - without <= set(DIRECTIONS)
 
 
@@ -134,6 +134,9 @@ def test_training_cost_is_checked():
     assert training_cost(Oracle(), {"queries": 3}) == {"queries": 3.0}
     with pytest.raises(ValueError, match="expected `queries` and `seconds`"):
         training_cost(Oracle(), {"hours": 3})
+    for broken in ({"queries": "many"}, {"seconds": None}, {"seconds": -1}, "an hour"):
+        with pytest.raises(ValueError, match="expected `queries` and `seconds`"):
+            training_cost(Oracle(), broken)
     assert training_cost(Oracle(), {"seconds": 1}) == {"seconds": 1.0}
 
 
@@ -159,3 +162,19 @@ def test_a_method_is_built_anew_around_a_shuffled_box_once():
     assert isinstance(candidate.rebuild(built[0]), RISE)
     assert candidate.rebuild(built[0]).black_box is built[0]
     assert -1 <= evaluation.rows[0]["value"] < 1
+
+
+def test_features_are_handed_to_those_that_take_such():
+    """IASSA's are a backbone; an empty `init_args:` is none."""
+    from fex.benchmark.build import build_method
+    from fex.iassa import IASSA
+    from tests.metrics.test_explaining_again import net_box
+
+    injected = {"black_box": net_box(), "features": GRID, "seed": 3}
+    rise = build_method("fex.baselines.RISE", {}, injected)
+    assert (rise.features, rise.black_box) == (GRID, injected["black_box"])
+    iassa = build_method("fex.iassa.IASSA", {"features": None}, injected)
+    assert isinstance(iassa, IASSA)
+    assert (iassa.attention_features, iassa.seed) == (None, 3)
+    nested = {"fit": {"class_path": "fex.dax.FitSettings", "init_args": None}}
+    assert build_method("fex.dax.DAX", nested, injected).settings.max_epochs is None

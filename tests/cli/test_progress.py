@@ -28,3 +28,16 @@ def test_time_left_is_told_from_what_took_time(capsys, monkeypatch):
         "60 of 100 images, 2.0 images/s, 0:00:20 left",
         "3,600 images, 1.0 images/s",
     ]
+
+
+def test_what_will_be_free_of_the_rest_is_judged_by_what_was(capsys, monkeypatch):
+    """One method is added to nine that are finished: of each batch nine parts in ten are free."""
+    now = [0.0]
+    monkeypatch.setattr("fex.cli.progress.time.perf_counter", lambda: now[0])
+    with progress(1000, "explanations", interval=15.0) as advance:
+        for _ in range(2):
+            advance(90, free=True)
+            now[0] += 10
+            advance(10)
+    # The first 90 were no work; then 110 in 20 s: 800 take some 145.
+    assert capsys.readouterr().err.splitlines() == ["200 of 1,000 explanations, 5.5 explanations/s, 0:02:25 left"]
