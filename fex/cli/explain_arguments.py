@@ -12,8 +12,8 @@ TEXT_FLAGS = ("column", "pair_column", "window")
 _EPILOG = """
 For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
 sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
-all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked. "seconds" is the time
-of a batch divided by its images; the first batches include the library's warm-up.
+all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked, but by --method.
+"seconds" is the time of a batch divided by its images; the first batches include the library's warm-up.
 
 Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
 are coloured in the terminal; explanations.jsonl has words, scores and character spans, explanations.csv a line a text,

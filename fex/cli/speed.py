@@ -142,7 +142,7 @@ FIGURES: dict[str, Callable[[int, Path], list[Figure]]] = {
     "class_head_memory": _class_heads,
     "dax_overhead": lambda _repeats, _folder: [dax_overhead()],
     "dax_memory": lambda _repeats, _folder: [dax_memory()],
-    "iassa_overhead": lambda _repeats, _folder: [iassa_overhead()],
+    "iassa_overhead": lambda _repeats, _folder: iassa_overhead(),
     "iassa_attention_memory": lambda _repeats, _folder: [attention_memory()],
 }
 

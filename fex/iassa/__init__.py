@@ -1,6 +1,6 @@
 """IASSA: sliding windows that follow the saliency, guided by a parameter-free spatial attention."""
 
-from fex.iassa.attention import fuse_levels, spatial_attention
+from fex.iassa.attention import SpatialAttention, fuse_levels, spatial_attention
 from fex.iassa.backbone import BackboneFeatures
 from fex.iassa.explainer import IASSA, Iteration
 from fex.iassa.schedule import WindowSchedule, highest_activated, relative_change
@@ -10,6 +10,7 @@ __all__ = [
     "IASSA",
     "BackboneFeatures",
     "Iteration",
+    "SpatialAttention",
     "WindowSchedule",
     "fuse_levels",
     "highest_activated",

@@ -1,8 +1,9 @@
 """IASSA: iterative and adaptive sampling with spatial attention (Vasu and Long 2020)."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
 from fex.features import PatchGrid
-from fex.iassa.attention import spatial_attention
+from fex.iassa.attention import SpatialAttention
 from fex.iassa.backbone import BackboneFeatures
 from fex.iassa.schedule import (
     Sweep,
@@ -161,7 +162,7 @@ class IASSA:
         inputs = inputs.float()
         label = torch.as_tensor(target, dtype=torch.int64, device=inputs.device).reshape(1)
         label = resolve_target(label, inputs.new_zeros(1, self.black_box.num_classes))
-        phi = None if self.attention_features is None else self.attention_features(inputs)
+        attend = self._attention(inputs)
         generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
         schedule = self.schedule or WindowSchedule.of(size)
         unchanged = bool((Masker(PatchGrid(*size), self.removal, self.black_box.mean).fill(inputs) == inputs).all())
@@ -198,7 +199,7 @@ class IASSA:
                     stacklevel=2,
                 )
             saliency = self._saliency(torch.cat(asked), scores, window_weights(sweeps), size)
-            attribution = self._attend(saliency, phi)
+            attribution = attend(saliency)
             change = 1.0 if before is None else relative_change(attribution, before)
             spent += len(boxes) * len(self.kinds)
             yield Iteration(number, attribution, saliency, side, stride, spent, change)
@@ -232,14 +233,20 @@ class IASSA:
         # Kept windows score far lower than what is left of a picture without them: on one scale both count alike.
         return maps[0] if len(maps) == 1 else normalise_maps(torch.stack(maps)).mean(0)
 
-    def _attend(self, saliency: Tensor, phi: Tensor | None) -> Tensor:
-        """S' = beta S + (1 - beta) A S, the second term at the features' resolution (eq. 6)."""
-        if phi is None:
-            return saliency
+    def _attention(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """What makes S' of each S of one input."""
+        if self.attention_features is None:
+            return lambda saliency: saliency
+        phi = self.attention_features(inputs)[0]
+        attention = SpatialAttention(phi.flatten(1).T, scale=self.scale, keep=self.iterations > 0)
+        return partial(self._attend, attention=attention, size=(phi.shape[-2], phi.shape[-1]))
+
+    def _attend(self, saliency: Tensor, attention: SpatialAttention, size: tuple[int, int]) -> Tensor:
+        """S' = beta S + (1 - beta) A S, the second term at the features' resolution `size` (eq. 6)."""
         # Less its least value: what is the same everywhere stays so to the last bit.
-        size, low = phi.shape[-2:], saliency.amin()
+        low = saliency.amin()
         coarse = (saliency - low)[None, None]
         coarse = F.interpolate(coarse, size=size, mode="bilinear", antialias=True, align_corners=False)
-        attended = spatial_attention(phi[0].flatten(1).T, coarse.flatten(), scale=self.scale).view(1, 1, *size)
+        attended = attention(coarse.flatten()).view(1, 1, *size)
         attended = F.interpolate(attended, size=saliency.shape, mode="bilinear", align_corners=False)[0, 0]
         return self.beta * saliency + (1 - self.beta) * (attended + low)

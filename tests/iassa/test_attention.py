@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fex.iassa import BackboneFeatures, fuse_levels, spatial_attention
+from fex.iassa import BackboneFeatures, SpatialAttention, fuse_levels, spatial_attention
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 512])
@@ -14,6 +14,18 @@ def test_equals_the_explicit_matrix(chunk, scale):
     assert torch.allclose(matrix.sum(1), torch.ones(30, dtype=torch.float64))
     found = spatial_attention(features, values, scale=scale, chunk=chunk)
     assert torch.allclose(found.double(), matrix @ values.double(), atol=1e-5)
+
+
+def test_what_is_kept_gives_the_next_maps():
+    features = torch.nn.functional.normalize(torch.randn(300, 8), dim=1) * 2
+    attention, maps = SpatialAttention(features, chunk=64, keep=True), torch.rand(3, 300)
+    found = [attention(values) for values in maps]
+    assert len(attention._kept) == 5
+    assert all(part.dtype == torch.float16 for part in attention._kept)
+    for values, one in zip(maps, found, strict=True):
+        torch.testing.assert_close(one, spatial_attention(features, values), atol=1e-4, rtol=0)
+    assert torch.equal(found[0], spatial_attention(features, maps[0], chunk=64))
+    assert not SpatialAttention(torch.zeros(12_700, 1), keep=True).keep  # more than 160 MB
 
 
 def test_places_alike_share_their_values():
