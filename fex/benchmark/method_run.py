@@ -26,7 +26,7 @@ __all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store"]
 
 PICTURES = 8  # instances whose maps are kept, to be shown
 LONGEST_WARM_UP = 5.0  # seconds; a first batch that takes longer is not explained again, to have its sizes met before
-LONGEST_PROFILE = 10.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
+LONGEST_PROFILE = 5.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
 
 
 @dataclass(frozen=True)
