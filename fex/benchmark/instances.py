@@ -92,7 +92,9 @@ def dax_memory(samples: int = 6000, target: float = 1000.0) -> Figure:
 
 def attention_memory(side: int = 112, channels: int = 192, target: float = 300.0) -> Figure:
     """Most memory of the spatial attention for several maps, which as a matrix would take side^4 numbers."""
-    features, values = torch.randn(side * side, channels), torch.rand(side * side)
+    # Of one length, as those of a backbone are: four levels of length 1 each.
+    features = 2 * torch.nn.functional.normalize(torch.randn(side * side, channels), dim=1)
+    values = torch.rand(side * side)
 
     def attend() -> None:
         attention = SpatialAttention(features, keep=True)
