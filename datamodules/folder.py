@@ -222,6 +222,7 @@ class Folder(ImageDataModule):
     def setup(self, stage: str) -> None:
         """Lists the folder, once; predicting does not."""
         if stage == "predict":
+            iter_images(self.root)  # a missing folder is told here: a loader's process would tell it with its traceback
             self.datasets["predict"] = FolderStream(self.root, self._stream_labels() if self.labels else None)
             return
         if "train" in self.datasets:

@@ -199,3 +199,8 @@ def test_prediction_of_what_is_no_folder_of_classes_has_no_labels(tmp_path, name
     batches = list(data.predict_dataloader())
     assert sum(int(batch["valid"].sum()) for batch in batches) == len(names)
     assert all("labels" not in batch for batch in batches)
+
+
+def test_a_missing_folder_is_told_before_its_loader_starts(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+        _folder(tmp_path / "nowhere").setup("predict")
