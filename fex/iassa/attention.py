@@ -72,7 +72,7 @@ class SpatialAttention:
         scale: see there.
         chunk: see there.
         keep: keep half of G in half precision from the first map on, where that takes at most 160 MB (157 MB at
-            112 x 112): the next maps cost a quarter.
+            112 x 112): the next maps need no inner products.
 
     Raises:
         ValueError: features that are not (L, C), or a chunk below 1.
