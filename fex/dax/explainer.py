@@ -19,6 +19,7 @@ from fex.sampling import pixel_seeds
 
 __all__ = ["DAX", "DAXResult", "Distiller"]
 
+FLAT = 0.05  # of masks in (0, 1): one whose values lie closer together ranks nothing
 TOGETHER = 16  # most instances that are fitted at once: what more of them would gain is small, their memory is not
 
 
@@ -186,5 +187,11 @@ class DAX(Distiller):
     ) -> tuple[Tensor, list[list[Epoch]]]:
         _, fitted = fit_instances(instances, self.settings, seeds)
         coarse = torch.stack([one.mask for one in fitted])[:, None]
+        if flat := int((coarse.flatten(1).amax(1) - coarse.flatten(1).amin(1) < FLAT).sum()):
+            warnings.warn(
+                f"{flat} of {len(coarse)} masks are nearly the same everywhere, full or empty: such a map says "
+                f"nothing. Give more samples than {self.num_samples}, or another price of the mask (`area`, `l1`).",
+                stacklevel=5,
+            )
         maps = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
         return maps, [one.epochs for one in fitted]

@@ -21,6 +21,7 @@ from fex.metrics.functional.regions import (
     top_activated,
 )
 from fex.metrics.functional.segmentation import confusion, pointing_game
+from fex.metrics.protocol import mean_value
 from fex.metrics.protocols import PROTOCOLS, Attributed, Protocol, Summary
 from fex.removal import Blur, Mean, Removal
 from fex.sampling import incorrect_classes
@@ -150,13 +151,17 @@ class RegionDeletion(Protocol):
 class RegionIoU(Protocol):
     """IoU of each image's salient region (mean + one standard deviation) with its mask: mean and sd (DAX, Table II).
 
-    An image whose mask is empty, a clip without the event, has nothing to be found and no score.
+    Beside it, what a low IoU does not tell: a region that lies elsewhere (low precision, the share of it that is
+    inside the mask; 0 where there is no region) from one that is too small (low recall, the share of the mask that it
+    covers). An image whose mask is empty, a clip without the event, has nothing to be found and no score.
     """
 
-    components: ClassVar[Mapping[str, int]] = {"iou_moments": 2}  # type: ignore[misc]
+    components: ClassVar[Mapping[str, int]] = {"iou_moments": 2, "precision": 1, "recall": 1}  # type: ignore[misc]
     summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
         "iou": Summary("iou_moments", _first),
         "iou_sd": Summary("iou_moments", _deviation),
+        "precision": Summary("precision", mean_value),
+        "recall": Summary("recall", mean_value),
     }
 
     @property
@@ -168,12 +173,18 @@ class RegionIoU(Protocol):
         return data.maps, _masks(self, data)
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
-        """First and second moment of the IoU, (B, 2); no queries."""
+        """First and second moment of the IoU, (B, 2), precision and recall, (B,); no queries."""
         data.check_images(self.name)
         maps, masks = self._pair(data)
-        iou = foreground_iou(confusion(salient_region(maps), masks))
-        iou = iou.where(masks.flatten(1).any(1), torch.nan)
-        return {"iou_moments": torch.stack([iou, iou.square()], 1)}
+        counts = confusion(salient_region(maps), masks)
+        there = masks.flatten(1).any(1)
+        iou = foreground_iou(counts).where(there, torch.nan)
+        inside, outside, missed, _ = counts.float().unbind(1)
+        return {
+            "iou_moments": torch.stack([iou, iou.square()], 1),
+            "precision": (inside / (inside + outside).clamp(min=1)).where(there, torch.nan),
+            "recall": inside / (inside + missed),
+        }
 
 
 @dataclass(frozen=True)
@@ -189,7 +200,7 @@ class IncorrectRegionIoU(RegionIoU):
     }
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
-        """First and second moment of the IoU, (B, 2); asks the explainer once an instance."""
+        """As `RegionIoU`, of that explanation; asks the explainer once an instance."""
         data.check_images(self.name)
         self.check_data(data.known)
         other = incorrect_classes(data.inputs, data.clean, seed + 1)

@@ -43,6 +43,8 @@ DIRECTIONS = {
     "average_precision": "↑",
     "two_class_average_precision": "↑",
     "pointing_game": "↑",
+    "precision": "↑",
+    "recall": "↑",
     "saco": "↑",
     "infidelity": "↓",
     "sensitivity_max": "↓",

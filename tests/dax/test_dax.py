@@ -1,5 +1,7 @@
 """DAX on black boxes whose evidence is known, and on inputs that have none."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -211,6 +213,16 @@ def test_nothing_to_explain_is_zero_with_a_warning():
     assert found[1].epochs == []
     with pytest.warns(UserWarning, match="Check the target class"):
         assert not dax(num_samples=40).attribute(picture(), 2).any()  # a class of probability 0
+
+
+def test_a_mask_that_is_the_same_everywhere_is_told():
+    dear = fit(regulariser=Counterfactual(area=1000.0), warm_up=0.0, mask_learning_rate=0.1)
+    with pytest.warns(UserWarning, match=r"1 of 1 masks are nearly the same everywhere.*Give more samples than 60"):
+        found = dax(num_samples=60, settings=dear).attribute(picture(), 0)
+    assert float(found.amax() - found.amin()) < 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dax().attribute(picture(), 0)
 
 
 def test_a_silent_clip_has_nothing_to_explain():

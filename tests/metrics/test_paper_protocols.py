@@ -118,8 +118,18 @@ def test_dax_iou_reports_mean_and_deviation():
     scores = ProtocolScores("dax-iou")
     scores.update(get_protocol("dax-iou").evaluate(box(), data(maps, masks)), torch.arange(2))
     assert {name: float(value) for name, value in scores.compute().items()} == pytest.approx(
-        {"iou": 0.75, "iou_sd": 0.25}
+        {"iou": 0.75, "iou_sd": 0.25, "precision": 1.0, "recall": 0.75}
     )
+
+
+def test_dax_iou_tells_a_region_elsewhere_from_one_that_is_too_small():
+    masks = square().expand(3, -1, -1)
+    maps = torch.zeros(3, SIZE, SIZE)
+    maps[0, 2, 2] = 1  # one pixel of the object's 16
+    maps[1, 2:6, 4:7] = 1  # 8 of its 16 pixels, and 4 beside it
+    found = get_protocol("dax-iou").evaluate(box(), data(maps, masks))  # the last marks nothing
+    assert found["precision"].tolist() == pytest.approx([1, 8 / 12, 0])
+    assert found["recall"].tolist() == pytest.approx([1 / 16, 8 / 16, 0])
 
 
 def test_interval_iou_is_one_dimensional():
@@ -178,7 +188,8 @@ def test_an_instance_without_the_event_has_no_iou(name):
     assert moments[0].tolist() == [1.0, 1.0]
     assert moments[1].isnan().all()
     scores = ProtocolScores(protocol)
-    scores.update({"iou_moments": moments}, torch.arange(2))
+    scores.update(protocol.evaluate(box(), data(maps, masks)), torch.arange(2))
+    assert {scores.intervals(resamples=10)[name][1] for name in ("precision", "recall")} == {1}
     interval, count = scores.intervals(resamples=10)["iou"]
     assert (interval.value, count) == (1.0, 1)
     found = get_protocol("iassa").evaluate(box(), data(maps, masks))
