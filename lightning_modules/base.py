@@ -197,8 +197,13 @@ class AmortizedModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}
 
     def on_fit_start(self) -> None:
-        """Starts the clock of what training costs."""
+        """Starts the clock of what training costs: of one process, with its validation."""
         self._started = time.perf_counter()
+
+    def on_fit_end(self) -> None:
+        """Stops the clock: a checkpoint that is written later costs no more."""
+        self._seconds_before += time.perf_counter() - self._started
+        self._started = 0.0
 
     def _meta(self) -> dict[str, Any]:
         return explainer_meta(self.explainer, self.black_box, self.removal, self.method)

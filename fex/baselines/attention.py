@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fex.attention import attention_rollout, read_transformer, relevance_rollout
+from fex.attention import Transformer, attention_rollout, read_transformer, relevance_rollout
 from fex.baselines.layer import token_grid
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
@@ -31,7 +31,12 @@ class _TokenExplainer(MapExplainer):
 
     def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int = 32) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
-        self.transformer = read_transformer(self.module)
+        read_transformer(self.module)  # a network of another kind is told here
+
+    @property
+    def transformer(self) -> Transformer:
+        """The layers as they are now: some are views of the weights, which moving the network replaces."""
+        return read_transformer(self.module)
 
     @abstractmethod
     def _tokens(self, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None) -> Tensor:

@@ -61,7 +61,7 @@ class PixelGradient(ABC):
     def _part(self, inputs: Tensor, target: Tensor) -> Tensor:
         device = self.black_box.device
         # A leaf of our own: captum marks its inputs, and tensors of inference mode cannot be differentiated.
-        leaf = inputs.detach().clone().to(device).requires_grad_()
+        leaf = inputs.detach().clone().to(device, torch.float32).requires_grad_()
         return self._attribute(leaf, target.clone().to(device)).sum(1)
 
     def _baseline(self, removal: Removal, inputs: Tensor) -> Tensor:
@@ -112,6 +112,7 @@ class GradSHAP(PixelGradient):
         removal: makes the picture the points start from; by default the mean colour.
         samples: random points.
         noise: standard deviation of the noise on the input, in units of the [0, 1] pixel range.
+        internal_batch_size: largest number of points in one backward pass.
         seed: seed of the draws; the global generators are left as they were.
     """
 
@@ -122,24 +123,27 @@ class GradSHAP(PixelGradient):
         *,
         samples: int = 20,
         noise: float = 0.1,
+        internal_batch_size: int = 64,
         seed: int = 0,
     ) -> None:
+        super().__init__(black_box, internal_batch_size=internal_batch_size)
         # One instance a call: captum draws from the global generators for the whole batch at once.
-        super().__init__(black_box, internal_batch_size=1)
+        self.points, self.internal_batch_size = internal_batch_size, 1
         if samples < 1 or noise < 0:
             raise ValueError(f"GradSHAP needs samples >= 1 and noise >= 0, got {samples} and {noise}.")
         self.removal, self.samples, self.noise, self.seed = removal or Mean(), samples, noise, seed
         self._method = captum.attr.GradientShap(target_probability(black_box))
 
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        baseline, total, left = self._baseline(self.removal, inputs), torch.zeros_like(inputs), self.samples
         with seeded(self.seed, inputs.device):
-            return self._method.attribute(
-                inputs,
-                baselines=self._baseline(self.removal, inputs),
-                n_samples=self.samples,
-                stdevs=self.noise,
-                target=target,
-            )
+            while left:  # captum puts all of its samples through the network at once
+                count = min(left, self.points)
+                total = total + count * self._method.attribute(
+                    inputs, baselines=baseline, n_samples=count, stdevs=self.noise, target=target
+                )
+                left -= count
+        return total / self.samples
 
 
 class Saliency(PixelGradient):

@@ -108,11 +108,12 @@ class GradCAM(MapExplainer):
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Maps (b, h, w) on the layer's own grid."""
         size = (inputs.shape[-2], inputs.shape[-1])
-        leaf = inputs.detach().clone().to(self.black_box.device).requires_grad_()
+        leaf = inputs.detach().clone().to(self.black_box.device, torch.float32).requires_grad_()
         cam = self._package(
             LogitModule(self.black_box),
             [self.module.get_submodule(self.target_layer)],
-            reshape_transform=lambda values: to_map(values, size, self.module),
+            # A copy: on the CPU the package keeps the values themselves, which an in-place ReLU would overwrite.
+            reshape_transform=lambda values: to_map(values, size, self.module).clone(),
         )
         try:  # not `with cam`: the package swallows an IndexError there
             maps = cam(leaf, [ClassifierOutputTarget(label) for label in target.tolist()])

@@ -28,6 +28,7 @@ class TokenGradCAM(MapExplainer):
 
     Raises:
         TypeError: a box that can only be queried.
+        ValueError: where it explains, a layer that is not there, or the last, of which the network reads one token.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("text",)
@@ -44,6 +45,12 @@ class TokenGradCAM(MapExplainer):
         # Gradients to the embeddings, so that those to every hidden state are kept.
         embedded = self.black_box.embed(ids).detach().clone().requires_grad_()
         output = self.black_box.outputs(ids, inputs_embeds=embedded, output_hidden_states=True)
+        count = len(output.hidden_states)
+        if not -count <= self.layer < count - 1 or self.layer == -1:
+            raise ValueError(
+                f"Got layer {self.layer}, expected 0 ... {count - 2}, or -2 and less: of the last hidden states, "
+                f"{count - 1}, only those of the first token are read."
+            )
         hidden = output.hidden_states[self.layer]
         chosen = output.logits.gather(1, target.to(ids.device).unsqueeze(1)).sum()
         (gradient,) = torch.autograd.grad(chosen, hidden)

@@ -18,8 +18,19 @@ def attributions(
     coarser than the features (`features_and_maps`). One of pixels gives its map; its scores are means over patches.
 
     Raises:
-        ValueError: a result of another shape.
+        ValueError: a result of another shape, or NaN: some protocols would drop such an instance, others rank it.
     """
+    scores, maps = _run(explainer, inputs, target, features)
+    nan = scores.isnan().flatten(1).any(1) | maps.isnan().flatten(1).any(1)
+    if bool(nan.any()):
+        name = type(explainer).__name__
+        raise ValueError(f"Attributions of {name} are NaN in {int(nan.sum())} of {len(nan)} instances.")
+    return scores, maps
+
+
+def _run(
+    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: Features
+) -> tuple[Tensor, Tensor]:
     own = getattr(explainer, "features", None)
     if own is not None and hasattr(explainer, "features_and_maps"):
         values, maps = (each.detach().float() for each in explainer.features_and_maps(inputs, target))

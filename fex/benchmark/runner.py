@@ -66,13 +66,11 @@ def evaluate_explainers(
         One evaluation a candidate, in their order.
 
     Raises:
-        ValueError: no instances; an unknown protocol; two candidates of one name; a box that answers otherwise than
-            when the results in `store` were kept.
+        ValueError: no instances; an unknown protocol; two candidates or two protocols of one name; a store and a
+            candidate without a key; a box that answers otherwise than when the results in `store` were kept.
     """
-    if len({candidate.name for candidate in candidates}) != len(candidates):
-        raise ValueError(f"Got candidates {[c.name for c in candidates]}, expected a name of its own for each.")
-    chosen = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
-    keys = {f"{protocol.name}@{fingerprint([protocol, seed])[:12]}": protocol for protocol in chosen}
+    _check_candidates(candidates, store)
+    keys = _by_key(protocols, seed)
     setting = Setting(black_box, features, keys, store, seed, memory)
     runs = [MethodRun(candidate, setting) for candidate in candidates]
     seen = done = 0
@@ -94,6 +92,26 @@ def evaluate_explainers(
     if done == 0:
         raise ValueError("evaluate_explainer got no valid instances: the loader is empty, or limit is below 1.")
     return [run.finish(resamples) for run in runs]
+
+
+def _check_candidates(candidates: Sequence[Candidate], store: Store | None) -> None:
+    if len({candidate.name for candidate in candidates}) != len(candidates):
+        raise ValueError(f"Got candidates {[c.name for c in candidates]}, expected a name of its own for each.")
+    if store is not None and not all(candidate.key for candidate in candidates):
+        raise ValueError(
+            "A store keeps what is found under each candidate's `key`, which must not be empty: give fingerprints of "
+            "all that the attributions depend on (`fex.benchmark.fingerprint`)."
+        )
+
+
+def _by_key(protocols: Sequence[Protocol | str], seed: int) -> dict[str, Protocol]:
+    """Protocols by name and fingerprint; one that is given twice counts once."""
+    chosen = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
+    keys = {f"{protocol.name}@{fingerprint([protocol, seed])[:12]}": protocol for protocol in chosen}
+    names = [protocol.name for protocol in keys.values()]
+    if len(set(names)) != len(names):
+        raise ValueError(f"Got protocols {names}, of other settings under one name: give each a name of its own.")
+    return keys
 
 
 def evaluate_explainer(

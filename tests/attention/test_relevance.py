@@ -8,7 +8,9 @@ from torch import nn
 from fex.attention import Head, Layer, Transformer, attention_rollout, read_transformer, relevance_rollout
 from fex.attention.layers import Affine, first_input, run_head, run_layer
 from fex.attention.relevance import head_relevance, layer_relevance
-from tests.baselines.nets import cnn, vit
+from fex.baselines import AttLRP
+from fex.features import PatchGrid
+from tests.baselines.nets import box, cnn, pictures, vit
 
 EYE = torch.eye(2)
 
@@ -197,3 +199,16 @@ def test_a_layer_that_computes_something_else_is_found_out():
     net.norm = nn.Identity()
     with pytest.raises(ValueError, match="it has parts that are not known"):
         relevance_rollout(read_transformer(net), run, torch.tensor([0, 1, 2]))
+
+
+def test_weights_that_are_replaced_are_read_anew():
+    """As moving the network to another device does."""
+    net = vit()
+    black_box, inputs = box(net), pictures()
+    method = AttLRP(black_box, PatchGrid(4, 4))
+    before = method.attribute(inputs, 1)
+    for parameter in net.parameters():
+        parameter.data = parameter.data * 1.5
+    after = method.attribute(inputs, 1)
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, AttLRP(black_box, PatchGrid(4, 4)).attribute(inputs, 1))

@@ -113,3 +113,27 @@ def test_multi_label_boxes_are_explained_by_sigmoid():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("internal_batch_size", [1, 7])
+def test_gradshap_bounds_a_pass(internal_batch_size):
+    black_box, inputs = box(cnn()), pictures(2)
+    passes = []
+    handle = black_box.module.register_forward_hook(lambda module, args, output: passes.append(len(output)))
+    small = GradSHAP(black_box, samples=40, internal_batch_size=internal_batch_size).attribute(inputs, 2)
+    handle.remove()
+    assert max(passes) == internal_batch_size
+    assert sum(passes) == 2 * 40
+    # Other draws of the same mean: without noise and with many of them, both are close to the integral.
+    many = {"samples": 600, "noise": 0.0}
+    parts = GradSHAP(black_box, internal_batch_size=internal_batch_size * 20, **many).attribute(inputs, 2)
+    whole = GradSHAP(black_box, internal_batch_size=600, **many).attribute(inputs, 2)
+    torch.testing.assert_close(parts, whole, atol=0.1 * float(whole.abs().max()), rtol=0)
+    assert small.shape == (2, 16, 16)
+
+
+@pytest.mark.parametrize("method", [GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad])
+def test_inputs_of_other_precision_are_taken_as_by_the_box(method):
+    black_box, inputs = box(cnn()), pictures()
+    expected = method(black_box).attribute(inputs, 1)
+    torch.testing.assert_close(method(black_box).attribute(inputs.double(), 1), expected)

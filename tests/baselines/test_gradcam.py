@@ -259,3 +259,24 @@ def test_maps_keep_their_order_of_axes():
     got = to_map(values, (8, 8), nn.Identity())
     assert got.shape == (2, 3, 2, 2)
     torch.testing.assert_close(got[:, :, 1, 0], values[:, 3])
+
+
+def test_inputs_of_other_precision_are_taken_as_by_the_box():
+    black_box, inputs = box(cnn()), pictures()
+    cam = GradCAM(black_box, GRID)
+    torch.testing.assert_close(cam.attribute(inputs.double(), 1), cam.attribute(inputs, 1))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_activations_are_those_of_the_layer_whatever_follows_in_place(inplace):
+    torch.manual_seed(0)
+    net = cnn()
+    net[5] = nn.ReLU(inplace=inplace)
+    black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
+    net[4].bias.data -= 0.2  # so that some activations are negative
+    activations = net[:5](normalised(black_box, inputs))
+    gradient = (activations > 0) * net[8].weight[target][:, :, None, None] / 16
+    expected = scaled((gradient.mean((2, 3), keepdim=True) * activations).sum(1))
+    found = GradCAM(black_box, GRID, target_layer="4").attribute_features(inputs, target)
+    assert (activations < 0).any()
+    torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)

@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from fex.baselines import RISE, CentreGaussian, Random
-from fex.benchmark.runner import attributions, compare, evaluate_explainer
+from fex.benchmark.runner import Candidate, Store, attributions, compare, evaluate_explainer, evaluate_explainers
+from fex.benchmark.store import ResultStore
 from fex.features import PatchGrid
 from fex.metrics import get_protocol
+from tests.baselines.nets import box as network
+from tests.baselines.nets import cnn
 from tests.toys import LinearBox, PatchBox
 
 GRID = PatchGrid(4, 4)
@@ -166,3 +171,46 @@ def test_errors():
         compare(few, all_of_them, "fex", "positive_auc")
     with pytest.raises(ValueError, match="Oracle has no 'mean_iou' of protocol 'fex'; it has"):
         compare(few, few, "fex", "mean_iou")
+
+
+class Sometimes(Oracle):
+    """NaN at one patch of one instance."""
+
+    def attribute_features(self, inputs, target=None):
+        found = super().attribute_features(inputs, target).clone()
+        found[0, 3] = torch.nan
+        return found
+
+
+@pytest.mark.parametrize("protocol", ["fex", "seg", "infidelity", "dax-iou"])
+def test_nan_attributions_are_an_error_under_every_protocol(protocol):
+    with pytest.raises(ValueError, match="Attributions of Sometimes are NaN in 1 of 5 instances"):
+        evaluate_explainer(Sometimes(), batches(), box(), GRID, [protocol])
+
+
+def test_what_would_be_mixed_is_refused(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    with pytest.raises(ValueError, match="each candidate's `key`, which must not be empty"):
+        evaluate_explainers([Candidate("A", Oracle())], batches(), box(), GRID, ["fex"], store=store)
+    two = [get_protocol("saco"), replace(get_protocol("saco"), groups=4)]
+    with pytest.raises(ValueError, match="of other settings under one name"):
+        evaluate_explainer(Oracle(), batches(), box(), GRID, two)
+
+
+def test_compiling_is_held_against_no_method(monkeypatch):
+    """The first full chunk is asked before the first method is measured, where a box compiles at it."""
+    black_box = network(cnn())
+    black_box.chunk = 64
+    rows, asked = [], []
+    monkeypatch.setattr(type(black_box), "_network", lambda self, count: rows.append(count) or self.module)
+    black_box.compile = True
+    grid = PatchGrid(4, 4)
+
+    class Looks(Oracle):
+        def attribute_features(self, inputs, target=None):
+            asked.append(64 in rows)
+            return super().attribute_features(inputs, target)
+
+    evaluate_explainer(Looks(), batches(), black_box, grid, ["fex"], limit=5)
+    assert asked
+    assert asked[0]

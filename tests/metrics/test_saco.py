@@ -74,3 +74,11 @@ def test_errors():
         salience_coefficient(torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"\(1, 2\) and effects of \(1, 3\)"):
         salience_coefficient(torch.zeros(1, 2), torch.zeros(1, 3))
+
+
+def test_effects_that_are_all_the_same_give_no_coefficient():
+    """Nothing that is removed changes anything: any order would fit, that of Random too."""
+    saliences = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    found = salience_coefficient(saliences, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.1]]))
+    assert found[0].isnan()
+    assert found[1].tolist() == pytest.approx((1 - 2 - 1) / 4)

@@ -200,6 +200,13 @@ def test_gradcam_is_the_gradient_of_a_small_step(white):
     torch.testing.assert_close(found[1:-1], (states[0, 1:-1] @ weights).clamp_min(0), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("layer", [-1, 2, 3, -4])
+def test_gradcam_refuses_layers_that_say_nothing(white, layer):
+    """Two layers have three hidden states; of the last only the first token, no feature, has a gradient."""
+    with pytest.raises(ValueError, match=rf"Got layer {layer}, expected 0 ... 1, or -2 and less"):
+        TokenGradCAM(white, white.features, layer=layer).attribute(white.tokenize(["a gem"]), 1)
+
+
 def _from_states(box, ids, states):
     net = box.module.bert
     out = net.encoder(states).last_hidden_state

@@ -2,8 +2,9 @@
 
 Source: Wu et al. 2024, "On the Faithfulness of Vision Transformer Explanations" (SaCo). Features are ranked and cut
 into G groups of equal size; each pair of groups votes with the difference of their saliences, for the explanation
-where the more salient group also has the larger effect and against it where not. The authors add the saliences of a
-group; the mean is the same coefficient where groups are equal, and keeps their order where N is no multiple of G.
+where the more salient group also has the larger effect, or the same, and against it where not. The authors add the
+saliences of a group; the mean is the same coefficient where groups are equal, and keeps their order where N is no
+multiple of G.
 """
 
 import torch
@@ -55,7 +56,8 @@ def salience_coefficient(saliences: Tensor, effects: Tensor) -> Tensor:
         effects: fall of the target's probability when each group is removed (B, G).
 
     Returns:
-        (B,), float32 in [-1, 1]; NaN where all saliences are equal: they order nothing.
+        (B,), float32 in [-1, 1]; NaN where all saliences are equal, which order nothing, or all effects, which any
+        order would fit.
 
     Raises:
         ValueError: shapes that differ, or saliences that rise.
@@ -74,4 +76,5 @@ def salience_coefficient(saliences: Tensor, effects: Tensor) -> Tensor:
     weights = (saliences[:, first] - saliences[:, second]).double()
     agrees = torch.where(effects[:, first] >= effects[:, second], 1.0, -1.0).double()
     total = weights.sum(1)
-    return torch.where(total > 0, (weights * agrees).sum(1) / total, torch.nan).float()
+    there = (total > 0) & (effects != effects[:, :1]).any(1)
+    return torch.where(there, (weights * agrees).sum(1) / total, torch.nan).float()
