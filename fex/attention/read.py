@@ -23,7 +23,7 @@ def read_transformer(net: nn.Module) -> Transformer:
         if hasattr(net, "blocks") and hasattr(net, "forward_head"):
             return _timm_vit(net)
         body = getattr(net, "base_model", None)
-        if hasattr(body, "layers") and hasattr(body, "layernorm"):
+        if hasattr(body, "layernorm"):
             return _hub_vit(net, body)
         if hasattr(getattr(body, "encoder", None), "layer"):
             return _bert(net, body)
@@ -70,19 +70,34 @@ def _timm_vit(net: Any) -> Transformer:
 
 
 def _hub_vit(net: Any, body: Any) -> Transformer:
-    layers = []
-    for block in body.layers:
-        attention, mlp = block.attention, block.mlp
-        linears = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.fc1, mlp.fc2)
+    layers, blocks = [], body.layers if hasattr(body, "layers") else body.encoder.layer
+    for block in blocks:
+        linears, activation = _vit_linears(block)
         query, key, value, out, up, down = (_affine(linear) for linear in linears)
         layers.append(
             Layer(
                 query, key, value, out, up, down, heads=net.config.num_attention_heads, norm1=block.layernorm_before,
-                norm2=block.layernorm_after, activation=mlp.activation_fn, norm_first=True,
+                norm2=block.layernorm_after, activation=activation, norm_first=True,
             )
         )  # fmt: skip
     head = Head(body.layernorm, "first", 1, (_affine(net.classifier),))
-    return Transformer(body.layers[0], tuple(layers), head)
+    return Transformer(blocks[0], tuple(layers), head)
+
+
+def _vit_linears(block: Any) -> tuple[tuple[Any, ...], Any]:
+    """Linear maps in the order in which they are used, and the activation, in old and new releases of transformers."""
+    attention = block.attention
+    if hasattr(block, "mlp"):
+        mlp = block.mlp
+        return (
+            (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.fc1, mlp.fc2),
+            mlp.activation_fn,
+        )
+    own, up = attention.attention, block.intermediate
+    return (
+        (own.query, own.key, own.value, attention.output.dense, up.dense, block.output.dense),
+        up.intermediate_act_fn,
+    )
 
 
 def _bert(net: Any, body: Any) -> Transformer:
