@@ -4,11 +4,13 @@ import json
 import pytest
 import timm
 import torch
+import yaml
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import fex
 from fex.black_box import CallableBlackBox, HttpBlackBox, OnnxBlackBox, TimmBlackBox, TransformersBlackBox, loading
+from fex.resources import manifest
 from fex.weights import save_black_box
 
 ARGS = {"depth": 1, "embed_dim": 16, "num_classes": 3}
@@ -34,10 +36,12 @@ def shipped(weights, monkeypatch):
     """A manifest with a black box and an explainer."""
     entry = {"kind": "black_box", "file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     entries = {"toy_box": entry, "toy_fex": {**entry, "kind": "explainer"}}
-    for module in ("fex.resources", "fex.black_box.loading"):
-        monkeypatch.setattr(f"{module}.manifest", lambda: entries)
+    (weights.parent / "manifest.yaml").write_text(yaml.safe_dump(entries))
+    # The folder, not the function that reads it: a module that is first imported meanwhile would keep a patched one.
     monkeypatch.setattr("fex.resources.resource_dir", lambda name: weights.parent)
-    return entry
+    manifest.cache_clear()
+    yield entry
+    manifest.cache_clear()
 
 
 def test_shipped_name(shipped):
