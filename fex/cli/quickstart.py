@@ -32,7 +32,7 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     folder = Path("runs/quickstart")
     print("1/4 training an explainer of the shipped scene classifier (quickstart.yaml)", flush=True)
     cli = train.run(["fit", "--config", "quickstart.yaml", "--overwrite", "true", *(extra or [])])
-    print("2/4 comparing it with GradCAM, RISE and Random on the test scenes", flush=True)
+    print("2/4 comparing it with GradCAM, RISE, Random and a centre prior on the test scenes", flush=True)
     bench.run(["run", "--config", "benchmark_quickstart.yaml", *(["--limit", str(limit)] if limit else [])])
 
     print("3/4 explaining test scenes in one pass each", flush=True)
