@@ -20,7 +20,9 @@ class Cost:
     Attributes:
         instances: explained.
         queries: of the black box, all instances together.
-        seconds: all instances together.
+        seconds: of the batches that were explained by a method which had been used before.
+        timed: instances of those batches.
+        cold_seconds: of the others: first batches, which pay for what is made at first use.
         evaluation: queries that each protocol spent besides.
         peak_mb: largest memory allocated while one instance is explained, 10^6 bytes; None where not measured.
     """
@@ -28,8 +30,15 @@ class Cost:
     instances: int = 0
     queries: int = 0
     seconds: float = 0.0
+    timed: int = 0
+    cold_seconds: float = 0.0
     evaluation: dict[str, int] = field(default_factory=dict)
     peak_mb: float | None = None
+
+    @property
+    def seconds_an_instance(self) -> float:
+        """Without first batches, where there are others."""
+        return self.seconds / self.timed if self.timed else self.cold_seconds / self.instances
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def make_rows(
                     "ci95": [interval.low, interval.high],
                     "n": count,
                     "queries": cost.queries / cost.instances,
-                    "seconds": cost.seconds / cost.instances,
+                    "seconds": cost.seconds_an_instance,
                     "peak_mb": cost.peak_mb,
                     "evaluation_queries": 1 + cost.evaluation.get(name, 0) / cost.instances,
                     **values.protocol.describe(features),

@@ -26,6 +26,7 @@ class Record:
         instances: B.
         queries: that the explanations of the batch spent.
         seconds: that they took.
+        cold: they were the method's first in their process, and took what is made at first use as well.
         components: of each protocol, by its key, (B,) or (B, D), float32, on the CPU.
         evaluation: queries that each protocol spent on the batch, by its key.
         maps: of the first instances, to be shown: (b, h, w), or (b, L) of texts, float32, or None.
@@ -37,6 +38,7 @@ class Record:
     components: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     evaluation: dict[str, int] = field(default_factory=dict)
     maps: Tensor | None = None
+    cold: bool = False
 
     @property
     def mapped(self) -> int:
@@ -65,7 +67,7 @@ class ResultStore:
         meta = json.loads(str(found.pop("meta")))
         maps = found.pop("maps", None)
         record = Record(meta["instances"], meta["queries"], meta["seconds"], evaluation=meta["evaluation"])
-        record.maps = None if maps is None else torch.from_numpy(maps)
+        record.maps, record.cold = None if maps is None else torch.from_numpy(maps), meta["cold"]
         for name, values in found.items():
             protocol, _, component = name.rpartition(":")
             record.components.setdefault(protocol, {})[component] = torch.from_numpy(values)
@@ -78,7 +80,7 @@ class ResultStore:
             for protocol, components in record.components.items()
             for name, values in components.items()
         }
-        meta = {key: getattr(record, key) for key in ("instances", "queries", "seconds", "evaluation")}
+        meta = {key: getattr(record, key) for key in ("instances", "queries", "seconds", "evaluation", "cold")}
         if record.maps is not None:
             arrays["maps"] = record.maps.numpy()
         self._write(self._path(method, batch), {"meta": np.array(json.dumps(meta)), **arrays})

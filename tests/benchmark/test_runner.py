@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -214,3 +215,27 @@ def test_compiling_is_held_against_no_method(monkeypatch):
     evaluate_explainer(Looks(), batches(), black_box, grid, ["fex"], limit=5)
     assert asked
     assert asked[0]
+
+
+class SlowAtFirst(Oracle):
+    """As methods are that make something at first use."""
+
+    calls = 0
+
+    def attribute_features(self, inputs, target=None):
+        self.calls += 1
+        if self.calls == 1:
+            time.sleep(0.3)
+        return super().attribute_features(inputs, target)
+
+
+@pytest.mark.parametrize(("longest", "calls"), [(5.0, 1 + 3), (0.0, 3)])
+def test_first_use_is_not_held_against_a_method(longest, calls, monkeypatch):
+    """A short first batch is explained again, a long one left out; the only one there is counts."""
+    monkeypatch.setattr("fex.benchmark.method_run.LONGEST_WARM_UP", longest)
+    method = SlowAtFirst()
+    found = evaluate_explainer(method, batches(), box(), GRID, ["seg"], resamples=10)
+    assert method.calls == calls
+    assert found.rows[0]["seconds"] < 0.3 / 12
+    only = evaluate_explainer(SlowAtFirst(), batches(size=12), box(), GRID, ["seg"], resamples=10)
+    assert (only.rows[0]["seconds"] >= 0.3 / 12) == (longest == 0)

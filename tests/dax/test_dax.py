@@ -1,6 +1,7 @@
 """DAX on black boxes whose evidence is known, and on inputs that have none."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from fex.dax import (
 )
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.iassa import IASSA, WindowSchedule
+from fex.masking import Masker
 from fex.preprocess import Preprocess
 from fex.removal import Black, Silence
 from fex.segments import Segments
@@ -326,3 +328,13 @@ def test_recovers_the_segment_that_counts_of_two_alike(regulariser):
 
     assert min(margins(mask_places=True)) > 0.3
     assert min(margins(mask_places=False)) < 0.3
+
+
+def test_what_is_near_weighs_more():
+    """gamma reaches the fit: other weights of the same copies and scores are another explanation."""
+    masker = Masker(Grid(4, 4)(picture()[0]), Black(), (0.0,) * 3)
+    copies = Perturbations.query(black_box(), masker, picture(), torch.tensor([0]), count=100, resolution=12, seed=0)
+    assert copies.weights.std() > 0.05
+    even = replace(copies, weights=torch.ones_like(copies.weights))
+    first, second = (fit_instances([each], fit(max_epochs=4), [0])[1][0].mask for each in (copies, even))
+    assert (first - second).abs().max() > 1e-3

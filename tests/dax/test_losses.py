@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fex.dax.fit import FitSettings, Networks, explained
+from fex.dax.nets import apply_masks
 from fex.dax.objectives import Counterfactual, NoRegulariser, Sparsity
 from fex.losses.dax import distillation, histogram_kl, soft_histogram
 
@@ -49,13 +50,14 @@ def test_share_explained():
     assert torch.allclose(explained(scores, predicted, torch.tensor([0.25, 0.25])), torch.tensor([0.5, 0.0]))
 
 
-@pytest.mark.parametrize("masked", [4, 2])
+@pytest.mark.parametrize(("masked", "stride", "places"), [(4, 1, False), (2, 1, False), (4, 2, False), (4, 2, True)])
 @pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual(), NoRegulariser()])
 @pytest.mark.parametrize("architecture", ["cnn2_fc1", "fc2", "cnn2_fc2"])
-def test_gradients_match_finite_differences(regulariser, architecture, masked):
+def test_gradients_match_finite_differences(regulariser, architecture, masked, stride, places):
     settings = FitSettings(
-        regulariser=regulariser, architecture=architecture, student_width=2, hidden=3, mask_width=2, mask_kernel=3
-    )
+        regulariser=regulariser, architecture=architecture, student_width=2, hidden=3, mask_width=2, mask_kernel=3,
+        mask_stride=stride, mask_places=places,
+    )  # fmt: skip
     nets = Networks((6, 5), settings, seeds=[0, 1]).double()
     x, scores = torch.rand(4, 6, 6, 5).double(), torch.rand(4, 2).double()
     weights, bound = torch.rand(4, 2).double(), torch.full((2,), 9.0).double()
@@ -70,14 +72,15 @@ def test_gradients_match_finite_differences(regulariser, architecture, masked):
     gradients = torch.autograd.grad((fit + known * price)[0], list(nets.parameters()))
     for name, parameter, gradient in zip(names, nets.parameters(), gradients, strict=True):
         assert not gradient[1].any(), name  # instances do not touch each other
-        flat, index, part = parameter.data[0].view(-1), int(gradient[0].abs().argmax()), name.split(".")[0]
-        before = float(flat[index])
-        flat[index] = before + 1e-6
-        above = losses(part).item()
-        flat[index] = before - 1e-6
-        below = losses(part).item()
-        flat[index] = before
-        assert float(gradient[0].flatten()[index]) == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-9), name
+        flat, own, part = parameter.data[0].view(-1), gradient[0].flatten(), name.split(".")[0]
+        for index in {int(own.abs().argmax()), *torch.randint(len(own), (4,)).tolist()}:
+            before = float(flat[index])
+            flat[index] = before + 1e-6
+            above = losses(part).item()
+            flat[index] = before - 1e-6
+            below = losses(part).item()
+            flat[index] = before
+            assert float(own[index]) == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-8), name
     used = {name.split(".")[0] for name, g in zip(names, gradients, strict=True) if g.any()}
     assert used == ({"student"} if isinstance(regulariser, NoRegulariser) else {"student", "mask"})
 
@@ -101,3 +104,34 @@ def test_weights_below_zero():
         Sparsity(l1=-1)
     with pytest.raises(ValueError, match="Got weight=-1"):
         Counterfactual(weight=-1)
+
+
+def small(regulariser):
+    """The same weights whatever the regulariser; a bound of the scores' own size."""
+    torch.manual_seed(0)
+    settings = FitSettings(regulariser=regulariser, student_width=2, hidden=3, mask_width=2, mask_kernel=3)
+    return Networks((6, 5), settings, seeds=[0]), torch.rand(4, 3, 6, 5), torch.rand(4, 1)
+
+
+def test_v1_adds_the_kl_of_the_histograms_under_the_mask():
+    weights, bound, found = torch.ones(4, 1), torch.ones(1), []
+    for kl in (0.0, 0.7):
+        nets, x, scores = small(Sparsity(kl=kl))
+        copies = nets.prepare(x)
+        found.append(nets.losses(copies, scores, weights, bound, masked=4)[0])
+    kept = apply_masks(copies.student, nets.student.prepare(nets.mask(copies.mask)))
+    expected = 0.7 * histogram_kl(scores, nets.student(kept, weights=nets.student.weights(torch.float32)))
+    assert expected > 1e-4
+    torch.testing.assert_close(found[1] - found[0], expected)
+
+
+@pytest.mark.parametrize("masked", [0, 4])
+def test_only_copies_with_a_weight_are_fitted(masked):
+    nets, x, scores = small(Counterfactual())
+    weights, bound = torch.tensor([[0.0], [4.0], [0.0], [0.0]]), torch.ones(1)
+    fit = nets.losses(nets.prepare(x), scores, weights, bound, masked=masked)[0]
+    for row in range(4):
+        other = scores.clone()
+        other[row] += 0.3
+        changed = nets.losses(nets.prepare(x), other, weights, bound, masked=masked)[0]
+        assert bool(changed != fit) == (row == 1)

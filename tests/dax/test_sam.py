@@ -3,7 +3,10 @@
 import torch
 from torchvision.transforms.functional import to_pil_image
 
-from fex.dax import SAM
+from fex.black_box import CallableBlackBox
+from fex.dax import DAX, SAM, FitSettings
+from fex.preprocess import Preprocess
+from fex.removal import Black
 
 SIDE = 64
 
@@ -50,3 +53,26 @@ def test_a_model_in_a_folder_cuts_a_picture_into_segments(tmp_path):
     assert torch.equal(segments.labels == segments.labels[mask][0], mask)
     # By default it finds nothing that it is sure of: one segment, the whole picture.
     assert SAM(str(tmp_path), points_per_batch=256)(picture).num_features == 1
+
+
+def test_dax_on_its_segments(tmp_path):
+    """V3: the counterfactual loss on what segment-anything cuts out."""
+    torch.manual_seed(0)
+    save_small_sam(tmp_path)
+    sam = SAM(str(tmp_path), points_per_batch=256, pred_iou_thresh=-10.0, stability_thresh=-1.0)
+    picture = torch.rand(1, 3, SIDE, SIDE)
+    labels = sam(picture[0]).labels
+    first = labels == labels[0, 0]
+
+    def sees(x):
+        there = (x > 0).any(1)
+        kept = (there & first).sum((1, 2)) / first.sum()
+        return torch.stack([0.1 + 0.8 * kept, 0.9 - 0.8 * kept], 1)
+
+    box = CallableBlackBox(sees, num_classes=2, preprocess=Preprocess(SIDE, SIDE))
+    fit = FitSettings(mask_kernel=3, mask_width=4, student_width=2, hidden=8, max_epochs=4)
+    result = DAX(box, Black(), sam, num_samples=60, resolution=16, fit=fit).explain_instances(picture, 0)[0]
+    assert (result.segments, result.queries, box.queries) == (2, 60, 60)
+    assert result.attribution.shape == (SIDE, SIDE)
+    inside = float(result.attribution[first].mean())
+    assert inside > float(result.attribution[~first].mean())
