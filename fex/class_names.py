@@ -12,7 +12,7 @@ def class_index(target: str | int, names: Sequence[str]) -> int:
     A name wins over an index: where classes are named "3" or "2024", those are names.
 
     Raises:
-        ValueError: no such class; names the closest, or the range.
+        ValueError: no such class; names the closest, or the range. Several classes of that name; gives their indices.
 
     Example:
         >>> class_index("Cat", ["dog", "cat"]), class_index("0", ["dog", "cat"])
@@ -21,6 +21,9 @@ def class_index(target: str | int, names: Sequence[str]) -> int:
     wanted = str(target).strip().lower()
     known = [name.lower() for name in names]
     if not isinstance(target, int) and wanted in known:
+        if known.count(wanted) > 1:
+            indices = [str(index) for index, name in enumerate(known) if name == wanted]
+            raise ValueError(f"Classes {' and '.join(indices)} are both named {target!r}: give the index.")
         return known.index(wanted)
     if wanted.removeprefix("-").isdecimal():
         index = int(wanted)

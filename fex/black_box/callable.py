@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
+from fex.errors import BlackBoxError
 from fex.preprocess import Preprocess
 from fex.resources import look_beside
 
@@ -117,7 +118,7 @@ class CallableBlackBox(BlackBox):
             raise
         except Exception as error:  # the user's own code; its traceback stays above this one
             shape = tuple(inputs.shape)
-            raise RuntimeError(
+            raise BlackBoxError(
                 f"Black box {self.name!r} raised {type(error).__name__}: {error}, on inputs of shape {shape}, float32."
             ) from error
         try:

@@ -118,9 +118,16 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     costs = {c.name: training_cost(c.explainer, methods[c.name].get("training")) for c in candidates}
     output = Path(config.output)
     evaluations: list[Evaluation] = []
+    found = 0
     if candidates:
         total = _size(data, config.limit)
         with progress(total and total * len(candidates), "explanations") as advance:
+
+            def finished(count: int, stored: bool) -> None:  # noqa: FBT001 as the runner calls it
+                nonlocal found
+                found += count * stored
+                advance(count, free=stored)
+
             evaluations = evaluate_explainers(
                 candidates,
                 data.test_dataloader(),
@@ -131,8 +138,10 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
                 limit=config.limit,
                 seed=config.seed,
                 memory=True,
-                progress=lambda count, stored: advance(count, free=stored),
+                progress=finished,
             )
+    if found:
+        print(f"{found:,} explanations of earlier runs were found in {output / 'results'}.", file=sys.stderr)
     samplers = _named(_SAMPLERS, methods)
     report = summarise(
         evaluations,

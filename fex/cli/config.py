@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fex.errors import BlackBoxError
 from fex.resources import config_path, look_beside
 
 __all__ = ["PackagedConfig", "ShortErrors", "help_with", "told"]
@@ -44,7 +45,10 @@ class _Lines(DefaultHelpFormatter):
 
 def help_with(examples: str) -> dict[str, Any]:
     """Arguments of a parser that ends its help with the exit codes and examples, one a line, each after a new line."""
-    codes = "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback."
+    codes = (
+        "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback; "
+        "130 interrupted."
+    )
     return {"epilog": f"{codes}\n\nexamples:{examples}\n", "formatter_class": _Lines}
 
 
@@ -62,7 +66,7 @@ class ShortErrors:
 
 
 def told(program: str, work: Callable[[], Any]) -> None:
-    """Does `work`; what the user can mend ends the program with one line and code 2.
+    """Does `work`; what the user can mend ends the program with one line and code 2, an interrupt with 130.
 
     With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
     directory, as by `python`.
@@ -70,7 +74,10 @@ def told(program: str, work: Callable[[], Any]) -> None:
     look_beside()
     try:
         work()
-    except (ValueError, OSError, ImportError, MisconfigurationException) as error:
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; what was finished is kept.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, ImportError, BlackBoxError, MisconfigurationException) as error:
         if os.environ.get("FEX_TRACEBACK"):
             raise
         print(f"{program}: error: {error}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain_arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
+from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
     from fex.cli.explain_text import TextSummary
@@ -46,7 +47,9 @@ class Summary:
     def __str__(self) -> str:
         rate = (self.explained + self.skipped) / self.seconds if self.seconds else 0.0
         unit = "image" if self.explained == 1 else "images"
-        text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} images/s)"
+        text = f"explained {self.explained:,} {unit}"
+        if self.explained:
+            text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
         if self.skipped:
             text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
@@ -213,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-explain`; returns the exit code."""
     try:
         summary = run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, BlackBoxError) as error:
         print(f"fex-explain: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -25,7 +25,7 @@ no such checkpoint, no input that can be read, output that cannot be written); 1
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
-  fex-explain fex_efficientnet_lite0 photos/ --target "tabby cat" --formats npz --device cuda --batch-size 256
+  fex-explain fex_efficientnet_lite0 photos/ --target tabby --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
   fex-explain --method iassa --black-box my_classifier.yaml dog.jpg --backbone resnet18.a1_in1k=resnet18.safetensors
@@ -96,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--budget",
         type=_positive,
         metavar="QUERIES",
-        help="with --method: queries a picture, and one more for its prediction",
+        help="with --method: queries a picture, and one more for its prediction (default: dax 6000; iassa asks until "
+        "its map no longer changes); a few dozen say little",
     )
     parser.add_argument(
         "--backbone",

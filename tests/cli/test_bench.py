@@ -277,3 +277,20 @@ def test_help_shows_examples_one_a_line(capsys, command):
         bench.run([*command, "--help"])
     name = command[0] if command else "run"
     assert f"examples:\n  fex-bench {name} " in capsys.readouterr().out
+
+
+def test_an_interrupt_is_told_and_what_was_found_before_too(tmp_path, monkeypatch, capsys):
+    argv = config(tmp_path)
+    monkeypatch.setattr("sys.argv", ["fex-bench", *argv])
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        patch.setattr("fex.cli.benchmark.summarise", interrupted)
+        with pytest.raises(SystemExit) as error:
+            bench.main()
+    assert error.value.code == 130
+    assert capsys.readouterr().err.strip().endswith("fex-bench: interrupted; what was finished is kept.")
+    bench.main()
+    assert re.search(r"explanations of earlier runs were found in .*results", capsys.readouterr().err)

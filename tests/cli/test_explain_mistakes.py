@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fex.class_names import class_index
 from fex.cli import explain
 from fex.explanation import Explanation
 from tests.cli.test_explain import picture, read_csv, tree
@@ -169,3 +170,24 @@ def test_the_checkpoint_is_read_once(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr("fex.checkpoint.torch.load", lambda *a, **k: reads.append(1) or load(*a, **k))
     assert explain.main([checkpoint, str(picture(tmp_path / "a.png")), "--output", str(tmp_path / "out")]) == 0
     assert len(reads) == 1
+
+
+def test_a_box_that_breaks_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "brokenbox.py").write_text("def down(x):\n    raise RuntimeError('server down')\n")
+    (tmp_path / "box.yaml").write_text(
+        "{class_path: fex.black_box.CallableBlackBox, init_args: {function: 'brokenbox:down', num_classes: 2, "
+        "preprocess: {height: 32, width: 32}}}"
+    )
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--method", "iassa", "--black-box", "box.yaml", "--backbone", "none", "--budget", "20"]
+    assert explain.main([*flags, "a.png"]) == 2
+    told = capsys.readouterr().err
+    assert "'brokenbox:down' raised RuntimeError: server down" in told
+    assert "Traceback" not in told
+
+
+def test_a_name_of_several_classes_is_refused():
+    with pytest.raises(ValueError, match="Classes 0 and 2 are both named 'crane': give the index"):
+        class_index("crane", ["crane", "dog", "Crane"])
+    assert class_index("2", ["crane", "dog", "Crane"]) == 2
