@@ -126,7 +126,7 @@ def test_every_iteration_can_be_scored(tmp_path):
     assert len(report["course"]) == 2
     assert all(rows[0]["n"] == 5 for rows in report["course"])
     assert report["course"][1] == report["rows"]
-    assert Image.open(tmp_path / "course.png").size == (1200, 390)  # two panels: mean and sd
+    assert Image.open(tmp_path / "course.png").size == (1800, 780)  # four panels: mean, sd, precision and recall
     assert report["course"][0][0]["value"] != report["rows"][0]["value"]
 
 

@@ -201,10 +201,11 @@ def test_an_instance_without_the_event_has_no_iou(name):
 def test_effects_are_those_on_the_explained_class(protocol):
     """The other of two classes has the opposite effects: a map is as right as its negative for the other class."""
     maps = torch.rand(2, 4, 4).repeat_interleave(2, 1).repeat_interleave(2, 2)
-    values = []
+    inputs, values = torch.rand(2, 3, SIZE, SIZE), []
     for target, sign in ((0, 1), (1, -1)):
-        given = replace(data(sign * maps), target=torch.tensor([target, target]))
+        given = replace(data(sign * maps), inputs=inputs, clean=box()(inputs), target=torch.tensor([target, target]))
         values.append(next(iter(protocol.evaluate(box(), given).values())))
+    assert values[0].isfinite().all()
     torch.testing.assert_close(*values)
 
 
