@@ -15,7 +15,7 @@ from fex.benchmark.evaluation import Cost, Evaluation, make_rows
 from fex.benchmark.memory import peak_bytes
 from fex.benchmark.speed import wait
 from fex.benchmark.store import Record, ResultStore
-from fex.black_box.base import BlackBox, TorchBlackBox, resolve_target
+from fex.black_box.base import BlackBox, resolve_target
 from fex.features import Features
 from fex.metrics.protocol import Attributed, Explain, Protocol
 from fex.metrics.protocol_scores import ProtocolScores
@@ -107,13 +107,6 @@ class Rows:
         return min(max(0, PICTURES - self.number), len(self.inputs))
 
 
-def _compile(black_box: BlackBox, inputs: Tensor) -> None:
-    """Has a box compiled that is compiled at its first full chunk: the first method to ask one would pay for it."""
-    network = getattr(black_box, "black_box", black_box)  # of one that remembers answers
-    if isinstance(network, TorchBlackBox) and network.compile:
-        network(inputs[:1].expand(network.chunk, *inputs.shape[1:]))
-
-
 @dataclass
 class MethodRun:
     """One method on its way through the data.
@@ -167,7 +160,7 @@ class MethodRun:
         randomness = partial(seeded, int(rows.key[:15], 16) ^ self.setting.seed, rows.inputs.device)
         cold, self.warm = not self.warm, True
         if cold:
-            _compile(box, rows.inputs)
+            box.prepare(rows.inputs)  # the first method to ask a full chunk would pay for the compiler
         scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
         if cold:
             # The first batch costs more than the next ones, which would be held against whoever comes first.

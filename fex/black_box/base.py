@@ -175,6 +175,9 @@ class BlackBox(ABC):
             start += len(part)
         return torch.cat(scores) if scores else inputs.new_zeros(0, self.num_classes, dtype=torch.float32)
 
+    def prepare(self, inputs: Tensor) -> None:  # noqa: B027 most boxes make nothing
+        """Makes what is otherwise made at first use, for inputs like these; nothing by default."""
+
     def _moved(self, part: Tensor) -> Tensor:
         """A chunk where and as it is scored."""
         return part.to(self.device, torch.float32)
@@ -243,6 +246,11 @@ class TorchBlackBox(BlackBox):
     def __getstate__(self) -> dict[str, object]:
         """What a copy takes along: compiled code belongs to one process and one set of weights."""
         return {**self.__dict__, "_compiled": None}
+
+    def prepare(self, inputs: Tensor) -> None:
+        """Has the network compiled, where it is to be and is not yet, by a full chunk of the first input."""
+        if self.compile and (self._compiled is None or self._compiled[0] != self.chunk):
+            self(inputs[:1].expand(self.chunk, *inputs.shape[1:]))
 
     def _network(self, rows: int) -> Callable[[Tensor], Any]:
         """The network for a chunk of `rows` inputs; compiled for one shape, which ragged chunks do not have."""

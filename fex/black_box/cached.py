@@ -60,6 +60,10 @@ class CachedBlackBox(BlackBox):
         """Those of the box that is asked."""
         return self.black_box.features
 
+    def prepare(self, inputs: Tensor) -> None:
+        """Prepares the inner one."""
+        self.black_box.prepare(inputs)
+
     @property
     def module(self) -> nn.Module:
         """The network of the box that is asked."""

@@ -173,38 +173,11 @@ class DAX(Distiller):
 
     A segment is removed as a whole, so what the black box answered says nothing about where in it the evidence is: a
     student that reads a few of its pixels fits as well as one that reads them all, and a mask that pays for its area
-    keeps those few.
-
-    Args:
-        black_box: see `Distiller`, as all but the last.
-        removal: fill of what is removed.
-        segmenter: makes the segments.
-        num_samples: Q.
-        resolution: of the networks.
-        fit: see `FitSettings`.
-        seed: of samples and initial weights.
-        segment_means: give each segment the mean of its mask; the paper's maps are the mask itself.
+    keeps those few: see `FitSettings.segment_means`. Arguments are those of `Distiller`.
 
     Example:
         ``DAX(black_box).attribute(x, target=207)``
     """
-
-    def __init__(
-        self,
-        black_box: BlackBox,
-        removal: Removal | None = None,
-        segmenter: Segmenter | None = None,
-        *,
-        num_samples: int = 6000,
-        resolution: int = 40,
-        fit: FitSettings | None = None,
-        seed: int = 0,
-        segment_means: bool = False,
-    ) -> None:
-        super().__init__(
-            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
-        )
-        self.segment_means = segment_means
 
     def check(self, size: tuple[int, int]) -> None:
         """See `Distiller.check`; and there must be a mask."""
@@ -224,7 +197,7 @@ class DAX(Distiller):
                 stacklevel=5,
             )
         maps = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
-        if self.segment_means:
+        if self.settings.segment_means:
             pairs = zip(instances, maps.split(1), strict=True)
             maps = torch.cat([one.segments.expand(one.segments.pool(each), size) for one, each in pairs])
         return maps, [one.epochs for one in fitted]

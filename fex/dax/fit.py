@@ -30,6 +30,7 @@ class FitSettings:
         mask_stride: of its first convolution; 2 makes it four times cheaper and its mask half as fine.
         mask_places: the mask has an offset of each place's own beside what the network makes of the picture: that
             gives places that look alike one value, whichever of them counts. The paper has none.
+        segment_means: give each segment the mean of its mask; the paper's maps are the mask itself.
         learning_rate: of the student, by Adam; of weights that layers divide by the root of their fan-in.
         mask_learning_rate: of the mask network.
         warm_up: share of `max_epochs` in which the student learns from the copies as they are, before there is a mask:
@@ -51,6 +52,7 @@ class FitSettings:
     mask_kernel: int = 7
     mask_stride: int = 1
     mask_places: bool = False
+    segment_means: bool = False
     learning_rate: float = 2e-2
     mask_learning_rate: float = 2e-2
     warm_up: float = 0.3

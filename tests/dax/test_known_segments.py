@@ -48,9 +48,9 @@ def test_the_segment_that_counts_is_found(number, regulariser):
     picture = mosaic()
     labels = QuickShift()(picture[0]).labels
     truth = (labels == labels[place(number)].mode().values.mode().values)[None]
-    box, fit = looks_at(picture, number), FitSettings(regulariser)
+    box = looks_at(picture, number)
     mask, means = (
-        DAX(box, None, QuickShift(), num_samples=1000, fit=fit, segment_means=each).attribute(picture, 0)
+        DAX(box, num_samples=1000, fit=FitSettings(regulariser, segment_means=each)).attribute(picture, 0)
         for each in (False, True)
     )
     # The mask is right about where, and free to keep a part of what is only ever removed as a whole.
