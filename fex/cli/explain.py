@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     if checkpoint is None:
         from fex.cli.explain_instances import load_method
 
-        explainer, box = load_method(arguments), None
+        explainer, box = load_method(arguments), None  # type: ignore[assignment]  # it has what is asked of one
     else:
         explainer, box = _load(checkpoint, arguments)
 
@@ -199,7 +200,9 @@ def _explain(
         num_workers=workers,
         black_box=box,
     )
-    with progress(total, "images") as advance, ThreadPoolExecutor(workers, "write") as pool:
+    # A method of queries takes a minute and more an image.
+    note = partial(_asked, explainer) if arguments.method else None
+    with progress(total, "images", note=note) as advance, ThreadPoolExecutor(workers, "write") as pool:
         for name, written in ordered_map(pool, write, stream, 2 * workers):
             if isinstance(written, str):
                 summary.skipped += 1
@@ -210,6 +213,10 @@ def _explain(
                 summary.explained += 1
                 results.add(written)
             advance()
+
+
+def _asked(explainer: Any) -> str:
+    return f"{explainer.queries:,} queries"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

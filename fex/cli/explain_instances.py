@@ -36,6 +36,11 @@ class InstanceMethod:
         self.method, self.removal, self.black_box = type(explainer).__name__, explainer.removal.name, black_box.name
 
     @property
+    def queries(self) -> int:
+        """What the black box was asked so far."""
+        return self._box.queries
+
+    @property
     def preprocess(self) -> Preprocess:
         """Geometry of the inputs."""
         return self._box.preprocess

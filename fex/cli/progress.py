@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Protocol, TextIO
 
 __all__ = ["Advance", "progress"]
@@ -19,7 +20,12 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(
-    total: int | None, unit: str, *, stream: TextIO | None = None, interval: float = INTERVAL
+    total: int | None,
+    unit: str,
+    *,
+    stream: TextIO | None = None,
+    interval: float = INTERVAL,
+    note: Callable[[], str] | None = None,
 ) -> Iterator[Advance]:
     """Shows done, total, rate and time left.
 
@@ -28,10 +34,13 @@ def progress(
         unit: their name, in the plural.
         stream: by default standard error.
         interval: seconds between plain lines.
+        note: what else to show, asked anew each time, also while one instance takes long.
     """
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield _Lines(total, unit, stream, interval)
+        lines = _Lines(total, unit, stream, interval, note)
+        with lines.meanwhile():
+            yield lines
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
@@ -44,7 +53,13 @@ def progress(
             speed = task.finished_speed or task.speed
             return Text(f"{speed:,.1f} {unit}/s" if speed else "")
 
-    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    class Note(ProgressColumn):
+        """What else there is to say."""
+
+        def render(self, task: Task) -> Text:  # noqa: ARG002 it is not the task's
+            return Text(note() if note else "")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), Note())
     with Progress(*columns, console=Console(file=stream)) as bar:
         task = bar.add_task("", total=total)
 
@@ -57,8 +72,10 @@ def progress(
 class _Lines:
     """A line every now and then."""
 
-    def __init__(self, total: int | None, unit: str, stream: TextIO, interval: float) -> None:
-        self.total, self.unit, self.stream, self.interval = total, unit, stream, interval
+    def __init__(
+        self, total: int | None, unit: str, stream: TextIO, interval: float, note: Callable[[], str] | None = None
+    ) -> None:
+        self.total, self.unit, self.stream, self.interval, self.note = total, unit, stream, interval, note
         self.done, self.skipped, self.start = 0, 0, time.perf_counter()
         self.told = self.start
 
@@ -70,16 +87,41 @@ class _Lines:
         ):  # nothing was done yet: what is finished already says nothing of the rest
             self.skipped, self.start = self.skipped + count, now
         self.done += count
-        if now - self.told >= self.interval:
-            self.told = now
-            # Later ones that are free count: of the rest as many will be.
-            rate = (self.done - self.skipped) / max(now - self.start, 1e-9)
-            total = "" if self.total is None else f" of {self.total:,}"
-            left = ""
-            if self.total is not None and rate > 0:
-                left = f", {_duration(max(0, self.total - self.done) / rate)} left"
-            text = f"{self.done:,}{total} {self.unit}, {rate:,.1f} {self.unit}/s{left}"
-            print(text, file=self.stream, flush=True)
+        self._tell(now)
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Goes on telling while nothing is counted, where there is a note to tell."""
+        if self.note is None:
+            yield
+            return
+        over = Event()
+
+        def tick() -> None:
+            while not over.wait(self.interval):
+                self._tell(time.perf_counter())
+
+        ticker = Thread(target=tick, name="progress", daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticker.join()
+
+    def _tell(self, now: float) -> None:
+        if now - self.told < self.interval:
+            return
+        self.told = now
+        # Later ones that are free count: of the rest as many will be.
+        rate = (self.done - self.skipped) / max(now - self.start, 1e-9)
+        text = f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
+        if rate > 0:
+            text += f", {rate:,.1f} {self.unit}/s"
+            if self.total is not None:
+                text += f", {_duration(max(0, self.total - self.done) / rate)} left"
+        note = self.note() if self.note else ""
+        print(f"{text}, {note}" if note else text, file=self.stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

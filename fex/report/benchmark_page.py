@@ -119,7 +119,7 @@ def _pictures(images: Sequence[ArrayLike], titles: Sequence[str], maps: Mapping[
         return f'<tr><th scope="row">{escape(name)}</th>{tags}</tr>\n'
 
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    rows = [row(name, tiles) for name, tiles in picture_rows(images, maps, TILE).items()]
+    rows = [row(name, tiles) for name, tiles in picture_rows(images, maps, TILE)]
     return (
         "<h2>Every method on the same inputs</h2><p>Each map from its own lowest to its own highest value.</p>"
         f'<div class="wide"><table class="grid"><thead><tr><th></th>{head}</tr></thead>'

@@ -14,7 +14,7 @@ __all__ = ["picture_rows", "write_picture_grid"]
 
 def picture_rows(
     images: Sequence[ArrayLike], maps: Mapping[str, Sequence[ArrayLike]], size: int
-) -> dict[str, list[Image.Image]]:
+) -> list[tuple[str, list[Image.Image]]]:
     """The inputs and, for each method, their overlays, each map from its own lowest to its own highest value.
 
     Args:
@@ -23,13 +23,13 @@ def picture_rows(
         size: pixels a side of a tile.
 
     Returns:
-        Tiles by name; the first name is "input".
+        Name and tiles of each row; the first is "input", whatever the methods are called.
     """
     pictures = [to_picture(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
-    rows = {"input": pictures}
+    rows = [("input", pictures)]
     for name, values in maps.items():
         shown = [upsample(normalise(each), (size, size)) for each in values]
-        rows[name] = [overlay(picture, value) for picture, value in zip(pictures, shown, strict=True)]
+        rows.append((name, [overlay(picture, value) for picture, value in zip(pictures, shown, strict=True)]))
     return rows
 
 
@@ -53,7 +53,7 @@ def write_picture_grid(
     columns = picture_rows(images, maps, size)
     grid = Image.new("RGB", (len(columns) * (size + gap) - gap, head + len(images) * (size + gap) - gap), "white")
     draw = ImageDraw.Draw(grid)
-    for column, (name, tiles) in enumerate(columns.items()):
+    for column, (name, tiles) in enumerate(columns):
         left = column * (size + gap)
         draw.text((left + size / 2, head / 2), fitted(name, font, size), fill="black", font=font, anchor="mm")
         for row, tile in enumerate(tiles):

@@ -1,5 +1,7 @@
 """Progress of a long run, with a terminal and without."""
 
+from threading import Event
+
 from fex.cli.progress import progress
 
 
@@ -41,3 +43,17 @@ def test_what_will_be_free_of_the_rest_is_judged_by_what_was(capsys, monkeypatch
             advance(10)
     # The first 90 were no work; then 110 in 20 s: 800 take some 145.
     assert capsys.readouterr().err.splitlines() == ["200 of 1,000 explanations, 5.5 explanations/s, 0:02:25 left"]
+
+
+def test_an_image_that_takes_long_is_heard_of_while_it_does(capsys):
+    told, queries = Event(), [0]
+
+    def note():
+        queries[0] += 500
+        if queries[0] >= 1000:
+            told.set()
+        return f"{queries[0]:,} queries"
+
+    with progress(2, "images", interval=0.01, note=note):
+        assert told.wait(60)  # not one image is done
+    assert capsys.readouterr().err.splitlines()[:2] == ["0 of 2 images, 500 queries", "0 of 2 images, 1,000 queries"]

@@ -23,12 +23,19 @@ def warmest(tile):
 
 
 def test_a_tile_for_each_method_and_input():
-    rows = picture_rows(IMAGES, MAPS, 32)
+    rows = dict(picture_rows(IMAGES, MAPS, 32))
     assert list(rows) == ["input", "left", "right"]
     assert [tile.size for tiles in rows.values() for tile in tiles] == [(32, 32)] * 6
     assert [np.asarray(tile)[16, 16, 0] for tile in rows["input"]] == [51, 204]
     assert [warmest(tile) for tile in rows["left"]] == [(0, 0), (1, 0)]
     assert [warmest(tile) for tile in rows["right"]] == [(0, 1), (1, 1)]
+
+
+def test_a_method_may_be_called_input():
+    (first, pictures), (second, overlays) = picture_rows(IMAGES, {"input": MAPS["left"]}, 32)
+    assert first == second == "input"
+    assert np.asarray(pictures[0]).std() == 0  # the picture itself
+    assert warmest(overlays[1]) == (1, 0)
 
 
 def test_png(tmp_path):
@@ -38,7 +45,7 @@ def test_png(tmp_path):
     grid = Image.open(tmp_path / "pictures.png").convert("RGB")
     assert grid.size == (4 * 68 - 4, 12 + 2 * 68 - 4)
     tile = grid.crop((68, 12, 68 + 64, 12 + 64))
-    assert np.array_equal(np.asarray(tile), np.asarray(picture_rows(IMAGES, MAPS, 64)["left"][0]))
+    assert np.array_equal(np.asarray(tile), np.asarray(dict(picture_rows(IMAGES, MAPS, 64))["left"][0]))
     heads = np.asarray(grid.crop((0, 0, grid.width, 12)).convert("L")) < 128
     assert heads[:, :64].any()  # names stand above their columns,
     assert not heads[:, 64:68].any()  # and not between them
