@@ -15,6 +15,8 @@ from fex.audio import LogMel, UnreadableAudioError, interval_mask, pad_with_nois
 
 log = logging.getLogger("datamodules")
 
+KEPT = 2**29  # bytes of decoded clips that a process keeps
+
 __all__ = ["Clip", "NoisePadding", "SoundDataModule", "SoundTable"]
 
 
@@ -76,6 +78,7 @@ class SoundTable:
         self.waveforms, self.samples = waveforms, round(seconds * log_mel.sample_rate)
         self.skips = Skips(len(clips), "a clip")
         self._kept: dict[int, dict[str, Any]] = {}
+        self._room = KEPT
 
     @property
     def total(self) -> int:
@@ -88,10 +91,13 @@ class SoundTable:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # Decoding costs more than the memory: a spectrogram is 90 kB.
-        if index not in self._kept:
-            self._kept[index] = self._read(index)
-        item = self._kept[index]
+        # Decoding costs more than the memory, as far as there is some: a spectrogram is 90 kB.
+        item = self._kept.get(index)
+        if item is None:
+            item = self._read(index)
+            self._room -= sum(each.nbytes for each in item.values() if isinstance(each, torch.Tensor))
+            if self._room >= 0:
+                self._kept[index] = item
         return {**item, "inputs": item["inputs"].expand(3, -1, -1)}
 
     def _read(self, index: int) -> dict[str, Any]:

@@ -15,9 +15,11 @@ import torch.distributed as dist
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from fex.atomic import replacing
 from fex.audio import LogMel
 from fex.benchmark.attribute import attributions
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint
+from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
@@ -280,7 +282,8 @@ class InstanceModule(pl.LightningModule):
         if self.protocols and count:
             rows, course = score_tables(self.store, self.protocols, type(self.explainer).__name__)
             report = {"rows": rows, "course": course}
-            (self.store.folder / "report.json").write_text(json.dumps(report, indent=1))
+            with replacing(self.store.folder / "report.json") as part:
+                part.write_text(json.dumps(finite(report), indent=1, allow_nan=False))
             if course:
                 draw_course(course, self.store.folder / "course.png")
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")

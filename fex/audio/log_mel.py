@@ -5,6 +5,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["LogMel", "masked_audio"]
 
@@ -120,12 +121,14 @@ def masked_audio(waveform: Tensor, mask: Tensor, log_mel: LogMel) -> Tensor:
     Raises:
         ValueError: a mask of another shape.
     """
-    spectrum = log_mel.spectrum(waveform.float())
-    if mask.shape != (log_mel.mels, spectrum.shape[1]):
+    frames = log_mel.frames(len(waveform))
+    if mask.shape != (log_mel.mels, frames):
         raise ValueError(
-            f"Got a mask {tuple(mask.shape)}, expected ({log_mel.mels}, {spectrum.shape[1]}), one value a cell of the "
-            "spectrogram."
+            f"Got a mask {tuple(mask.shape)}, expected ({log_mel.mels}, {frames}), one value a cell of the spectrogram."
         )
+    # One frame more: the last samples may lie where the last window is next to nothing, and cannot be made from it.
+    spectrum = log_mel.spectrum(F.pad(waveform.float(), (0, log_mel.hop)))
+    mask = torch.cat([mask, mask[:, -1:]], dim=1)
     filters = _filters(log_mel.sample_rate, log_mel.n_fft, log_mel.mels, log_mel.low_hz).to(spectrum.device)
     share = filters / filters.sum(1, keepdim=True).clamp(min=torch.finfo(filters.dtype).tiny)
     gain = share @ mask.flip(0).to(share)

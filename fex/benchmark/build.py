@@ -90,7 +90,10 @@ def build_candidate(name: str, spec: Mapping[str, Any], injected: Mapping[str, A
     explainer = build_method(path, arguments, injected)
 
     def rebuild(black_box: BlackBox) -> Any:
-        return build_method(path, arguments, {**injected, "black_box": black_box})
+        made = build_method(path, arguments, {**injected, "black_box": black_box})
+        if hasattr(made, "to"):
+            made.to(black_box.device)
+        return made
 
     shared = {key: value for key, value in injected.items() if key != "black_box"}
     key = fingerprint([path, arguments, referenced_files([path, arguments]), shared, box])

@@ -10,7 +10,7 @@ from fex.features import Features
 from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocol_scores import ProtocolScores
 
-__all__ = ["Cost", "Evaluation", "compare", "make_rows"]
+__all__ = ["Cost", "Evaluation", "compare", "make_rows", "shared"]
 
 
 @dataclass
@@ -89,12 +89,8 @@ def make_rows(
     return rows
 
 
-def compare(
-    a: Evaluation, b: Evaluation, protocol: str, metric: str, *, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """`a` minus `b` in one metric, over the same instances, with its paired bootstrap 95 % interval.
-
-    Instances that have no such value for one of the two are left out; without any, all three numbers are NaN.
+def shared(a: Evaluation, b: Evaluation, protocol: str, metric: str) -> tuple[Tensor, Tensor]:
+    """The components of one metric of the instances that have a value for both, (n,) or (n, D) each.
 
     Raises:
         ValueError: no such protocol or metric in both, or other instances.
@@ -112,6 +108,21 @@ def compare(
         )
     x, y = left[summary.component], right[summary.component]
     both = ~torch.cat([x.view(len(x), -1), y.view(len(y), -1)], 1).isnan().any(1)
-    if not bool(both.any()):
+    return x[both], y[both]
+
+
+def compare(
+    a: Evaluation, b: Evaluation, protocol: str, metric: str, *, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """`a` minus `b` in one metric, over the same instances, with its paired bootstrap 95 % interval.
+
+    Instances that have no such value for one of the two are left out; without any, all three numbers are NaN.
+
+    Raises:
+        ValueError: no such protocol or metric in both, or other instances.
+    """
+    x, y = shared(a, b, protocol, metric)
+    if not len(x):
         return Interval(torch.nan, torch.nan, torch.nan)
-    return paired_difference(x[both], y[both], statistic=summary.statistic, resamples=resamples, seed=seed)
+    statistic = a.scores[protocol].protocol.summaries[metric].statistic
+    return paired_difference(x, y, statistic=statistic, resamples=resamples, seed=seed)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,11 +23,14 @@ from fex.metrics.protocol_scores import ProtocolScores
 from fex.seeding import seeded
 from fex.types import Explainer
 
-__all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store"]
+__all__ = ["PICTURES", "Candidate", "MethodRun", "Rows", "Setting", "Store", "Taken"]
 
 PICTURES = 8  # instances whose maps are kept, to be shown
 LONGEST_WARM_UP = 0.5  # seconds; a first batch that takes longer is not explained again, but left out of the times
 LONGEST_PROFILE = 5.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
+
+Taken = Literal["explained", "stored", "left out"]
+"""What became of a method's batch; only the first took time."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,11 @@ class MethodRun:
             peak = note.get("peak_mb")
             self.cost.peak_mb = float(peak) if isinstance(peak, (int, float)) else None
 
-    def take(self, rows: Rows) -> bool:
-        """Explains and scores a batch, or takes what is stored; tells which."""
-        if "" in self.errors:
-            return True
+    def take(self, rows: Rows) -> Taken:
+        """Explains and scores a batch, or takes what is stored; leaves it out where nothing more can be scored."""
+        self._check(rows)
+        if "" in self.errors or (self.setting.protocols and not self.scores):
+            return "left out"
         store, key = self.setting.store, self.candidate.key
         record = store.results.load(key, rows.key) if store is not None else None
         missing = [each for each in self.scores if record is None or each not in record.components]
@@ -146,11 +151,20 @@ class MethodRun:
                 record = self._work(rows, record, missing)
             except Exception as error:  # whatever a method of anybody's raises; the others go on
                 self.errors[""] = error
-                return False
+                return "left out"
             if store is not None:
                 store.results.save(key, rows.key, record)
         self._add(record, rows)
-        return complete
+        return "stored" if complete else "explained"
+
+    def _check(self, rows: Rows) -> None:
+        """Leaves out the protocols that lack something, before anything is spent on them."""
+        for key, scores in list(self.scores.items()):
+            try:
+                scores.protocol.check_data(rows.tensors)
+            except ValueError as error:
+                self.errors[scores.protocol.name] = error
+                self.scores.pop(key)
 
     def _work(self, rows: Rows, record: Record | None, missing: list[str]) -> Record:
         box = self.setting.black_box

@@ -8,7 +8,7 @@ from torch import Tensor
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Evaluation, compare
 from fex.benchmark.fingerprint import fingerprint
-from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store
+from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store, Taken
 from fex.black_box.base import BlackBox
 from fex.features import Features
 from fex.metrics.protocol import Protocol
@@ -23,8 +23,8 @@ __all__ = [
 CHECKED = 4  # instances about which the box of kept results is asked again
 TOLERANCE = 0.05  # of their probabilities: batches of other sizes round otherwise, most of all in bf16
 
-Progress = Callable[[int, bool], None]
-"""Told of each method's batch: its instances, and whether the result was there already."""
+Progress = Callable[[int, Taken], None]
+"""Told of each method's batch: its instances, and whether they were explained, were there already or were left out."""
 
 
 def evaluate_explainers(
@@ -45,8 +45,9 @@ def evaluate_explainers(
     """Explains the class that the box predicts for each instance by every method and scores it, in constant memory.
 
     A method that raises is left out from there on, a protocol that raises for a method likewise; the others go on
-    (`Evaluation.errors`). Before each step, the global random generators are seeded by `seed` and the batch's
-    content, so that no result depends on what ran before it.
+    (`Evaluation.errors`). A protocol that lacks labels or masks is left out before anything is asked. Before each
+    step, the global random generators are seeded by `seed` and the batch's content, so that no result depends on
+    what ran before it.
 
     Args:
         candidates: methods, each with a name of its own.
@@ -83,9 +84,9 @@ def evaluate_explainers(
             key = fingerprint(rows)
             part = Rows(key, done, _clean(setting, rows["inputs"], key, check=done == 0), rows)
             for run in runs:
-                stored = run.take(part)
+                taken = run.take(part)
                 if progress is not None:
-                    progress(count, stored)
+                    progress(count, taken)
             done += count
         if limit is not None and done >= limit:
             break

@@ -1,14 +1,15 @@
 """Which differences between methods are more than chance, and whether the removal grid itself is biased."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from fex.benchmark.evaluation import Evaluation, compare
+from fex.benchmark.evaluation import Evaluation, compare, shared
 from fex.metrics.functional.bootstrap import paired_difference
 from fex.report.tables import DIRECTIONS
 
-__all__ = ["against_best", "differences", "grid_bias"]
+__all__ = ["FEWEST", "against_best", "differences", "grid_bias"]
+
+FEWEST = 6  # of five that all go one way, a sign test says p = 0.06: a bootstrap of so few would call that a difference
 
 
 def _usable(row: dict[str, Any]) -> bool:
@@ -27,9 +28,9 @@ def against_best(
 
     Returns:
         By (method, protocol, metric): best (its name), to_best (value minus the best's), to_best_ci95 [low, high],
-        differs (the interval excludes 0; None where the two share no instance). The best itself, which is sought among
-        the rows of the most instances, differs by 0 from itself; rows without instances and metrics without a direction
-        are left out.
+        differs (the interval excludes 0; None where the two share fewer than 6 instances). The best itself, which is
+        sought among the rows of the most instances, differs by 0 from itself; rows without instances and metrics
+        without a direction are left out.
     """
     by_name = {evaluation.method: evaluation for evaluation in evaluations}
     columns: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -46,12 +47,11 @@ def against_best(
         for row in rows:
             entry = {"best": best, "to_best": 0.0, "to_best_ci95": [0.0, 0.0], "differs": False}
             if row["method"] != best:
-                interval = compare(
-                    by_name[row["method"]], by_name[best], protocol, metric, resamples=resamples, seed=seed
-                )
+                pair = by_name[row["method"]], by_name[best]
+                interval = compare(*pair, protocol, metric, resamples=resamples, seed=seed)
                 entry["to_best"], entry["to_best_ci95"] = interval.value, [interval.low, interval.high]
-                # Without an instance in common nothing can be said.
-                entry["differs"] = None if math.isnan(interval.value) else interval.low > 0 or interval.high < 0
+                few = len(shared(*pair, protocol, metric)[0]) < FEWEST
+                entry["differs"] = None if few else interval.low > 0 or interval.high < 0
             found[row["method"], protocol, metric] = entry
     return found
 

@@ -8,7 +8,7 @@ from fex.benchmark.cost import break_even
 from fex.benchmark.evaluation import Evaluation
 from fex.benchmark.significance import against_best, differences, grid_bias
 
-__all__ = ["summarise"]
+__all__ = ["finite", "summarise"]
 
 
 def summarise(
@@ -52,7 +52,7 @@ def summarise(
     warnings = [
         text for evaluation in usable if evaluation.method in random for text in grid_bias(evaluation, **options)
     ]
-    return _finite(
+    return finite(
         {
             "rows": rows,
             "differences": differences(usable[0], usable[1:], **options) if usable else [],
@@ -120,12 +120,12 @@ def _matrix(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _finite(value: Any) -> Any:
-    """NaN and infinities become None: JSON has no word for them."""
+def finite(value: Any) -> Any:
+    """Plain data in which NaN and infinities are None: JSON has no word for them."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

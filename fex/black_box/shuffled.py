@@ -17,7 +17,8 @@ def shuffled_box(black_box: BlackBox, seed: int = 0) -> BlackBox:
     """A copy of the box with the entries of each weight tensor permuted.
 
     Permuting keeps each tensor's distribution whatever the architecture, so that the copy's activations stay in
-    range. The copy is made once for a box and a seed, and goes with the box.
+    range; but for networks with BatchNorm, which goes on with the statistics of the trained network. The copy is
+    made once for a box and a seed, and goes with the box.
 
     Args:
         black_box: a box that has a `module`; it is left as it was.

@@ -15,10 +15,11 @@ from fex.atomic import replacing
 from fex.benchmark.build import box_key, build_candidate
 from fex.benchmark.cost import training_cost
 from fex.benchmark.fingerprint import package_versions
+from fex.benchmark.method_run import Taken
 from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explainers
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
-from fex.black_box import BlackBox
+from fex.black_box import BlackBox, CachedBlackBox
 from fex.cli.first_inputs import explained_texts, first_inputs
 from fex.cli.progress import progress
 from fex.metrics.protocols import get_protocol
@@ -54,19 +55,22 @@ def _rejoined(parts: Sequence[str], methods: Mapping[str, Any]) -> list[str]:
 
 def _candidates(
     methods: Mapping[str, Any], injected: Mapping[str, Any], box: str, device: str
-) -> tuple[list[Candidate], dict[str, str]]:
-    """Methods that can be built, and why the others cannot."""
-    found, failed = [], {}
+) -> tuple[list[Candidate], dict[str, dict[str, float]], dict[str, str]]:
+    """Methods that can be built, what their training cost, and why the others cannot be built."""
+    found, costs, failed = [], {}, {}
     for name, spec in methods.items():
         try:
             candidate = build_candidate(name, spec, injected, box)
             if hasattr(candidate.explainer, "to"):
                 candidate.explainer.to(device)
+            cost = training_cost(candidate.explainer, spec.get("training"))
+            if cost is not None:
+                costs[name] = cost
             found.append(candidate)
         except Exception as error:  # whatever a method of anybody's raises: it is told, and the others go on
             failed[name] = f"{type(error).__name__}: {error}"
             print(f"without scores: {name}: {failed[name]}", file=sys.stderr, flush=True)  # before hours are spent
-    return found, failed
+    return found, costs, failed
 
 
 def _size(data: Any, limit: int | None) -> int | None:
@@ -112,21 +116,21 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     key = box_key(plain(config.black_box), config.device)
     features = objects.features if objects.features is not None else black_box.features
     injected = {"black_box": black_box, "features": features, "seed": config.seed}
-    candidates, failed = _candidates(methods, injected, key, config.device)
+    candidates, costs, failed = _candidates(methods, injected, key, config.device)
     if config.reference is not None and config.reference not in methods:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
-    costs = {c.name: training_cost(c.explainer, methods[c.name].get("training")) for c in candidates}
     output = Path(config.output)
     evaluations: list[Evaluation] = []
     found = 0
     if candidates:
         total = _size(data, config.limit)
-        with progress(total and total * len(candidates), "explanations") as advance:
+        total = total and total * len(candidates)
+        with progress(total, "explanations", note=lambda: f"{black_box.queries:,} queries") as advance:
 
-            def finished(count: int, stored: bool) -> None:  # noqa: FBT001 as the runner calls it
+            def finished(count: int, taken: Taken) -> None:
                 nonlocal found
-                found += count * stored
-                advance(count, free=stored)
+                found += count * (taken == "stored")
+                advance(count, free=taken != "explained")
 
             evaluations = evaluate_explainers(
                 candidates,
@@ -146,12 +150,17 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     report = summarise(
         evaluations,
         failed=failed,
-        training={name: cost for name, cost in costs.items() if cost is not None},
+        training=costs,
         removals={c.name: _removal(c.explainer) for c in candidates},
         reference=config.reference or (samplers[0] if samplers else None),
         random=_named(_BLIND, methods),
         seed=config.seed,
     )
+    if isinstance(black_box, CachedBlackBox):
+        report["warnings"].append(
+            "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
+            "less time. Do not compare the seconds; queries are counted in full."
+        )
     report |= {
         "black_box": black_box.name,
         "data": config.data.class_path,
@@ -165,8 +174,23 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **package_versions()},
         "methods": methods,
     }
+    _tell_replaced(output, methods)
     _write(output, report, config, data, evaluations, black_box)
     return report
+
+
+def _tell_replaced(output: Path, methods: Mapping[str, Any]) -> None:
+    """A report of fewer methods takes the place of one of more, whose results are kept."""
+    try:
+        before = json.loads((output / "report.json").read_text())["methods"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if gone := [name for name in before if name not in methods]:
+        print(
+            f"The report in {output} is written anew, without {', '.join(gone)}: results are kept, a run that names "
+            "these methods too has them again.",
+            file=sys.stderr,
+        )
 
 
 def _removal(explainer: Any) -> str | None:

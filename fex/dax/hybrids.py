@@ -54,6 +54,9 @@ class StudentRISE(_StudentOnly):
         seed: of samples, initial weights and masks.
         num_masks: of the student; no query of the black box.
         cells: cells a side of the coarse masks.
+
+    Raises:
+        ValueError: see `Distiller`; no masks, or no cells.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class StudentRISE(_StudentOnly):
         super().__init__(
             black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
         )
+        if num_masks < 1 or cells < 1:  # told before queries are spent
+            raise ValueError(f"Got num_masks={num_masks} and cells={cells}, expected at least 1 of each.")
         self.num_masks, self.cells = num_masks, cells
 
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:
@@ -101,6 +106,9 @@ class StudentLIME(_StudentOnly):
         fit: its regulariser is not used, as there is no mask.
         seed: of samples, initial weights and masks.
         num_draws: subsets of segments the student is asked about; no query of the black box.
+
+    Raises:
+        ValueError: see `Distiller`; fewer than 2 subsets.
     """
 
     def __init__(
@@ -118,6 +126,8 @@ class StudentLIME(_StudentOnly):
         super().__init__(
             black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
         )
+        if num_draws < 2:
+            raise ValueError(f"Got num_draws={num_draws}, expected at least 2 for a linear model.")
         self.num_draws = num_draws
 
     def _explain(self, nets: Networks, one: Perturbations, size: tuple[int, int], seed: int) -> Tensor:

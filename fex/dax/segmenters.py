@@ -123,7 +123,7 @@ class SAM(Segmenter):
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks that the model itself rates lower are left out.
         stability_thresh: masks that change by more where their threshold moves are left out.
-        device: where it runs.
+        device: where it runs; by default the process's current GPU where there is one, which Lightning sets.
 
     Raises:
         OSError: the model cannot be loaded.
@@ -135,14 +135,14 @@ class SAM(Segmenter):
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.88,
         stability_thresh: float = 0.95,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
         from transformers import pipeline
 
         self.points_per_batch = points_per_batch
-        self.pred_iou_thresh, self.stability_thresh = pred_iou_thresh, stability_thresh
+        self.pred_iou_thresh, self.stability_thresh, self.device = pred_iou_thresh, stability_thresh, device
         try:
-            self.pipeline: Any = pipeline("mask-generation", model=model, device=device)
+            self.pipeline: Any = pipeline("mask-generation", model=model, device=device or "cpu")
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise OSError(
@@ -154,6 +154,11 @@ class SAM(Segmenter):
         """See `Segmenter`."""
         from torchvision.transforms.functional import to_pil_image
 
+        if self.device is None and torch.cuda.is_available():
+            # Asked here, not when it is built: each process of a run has a GPU of its own by now.
+            self.device = f"cuda:{torch.cuda.current_device()}"
+            self.pipeline.model.to(self.device)
+            self.pipeline.device = torch.device(self.device)
         found = self.pipeline(
             to_pil_image(image),
             points_per_batch=self.points_per_batch,

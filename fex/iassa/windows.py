@@ -45,7 +45,8 @@ def window_boxes(centres: Tensor, side: int, size: tuple[int, int]) -> Tensor:
     """
     if side < 1:
         raise ValueError(f"Got a window of {side} pixels a side, expected at least 1.")
-    first = (centres - (side - 1) / 2).round().long()
+    # Halves all go one way: rounded to even ones, neighbouring windows of an even side would be one.
+    first = (centres - (side - 1) / 2 + 0.5).floor().long()
     limits = torch.tensor(size)
     return torch.cat([first.clamp(min=0), torch.minimum(first + side, limits)], dim=1)
 

@@ -132,8 +132,9 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]
 
     Args:
         rows: dicts with method, protocol, metric, value and, where known, ci95 (low, high), n, queries (an image),
-            seconds (an image), peak_mb, best, differs. The protocol is named in the column, with n where all rows of a
-            column agree. A row with "error" says in its line why the method, or one protocol, has no scores.
+            seconds (an image), peak_mb, best, differs. The protocol is named in the column, with n, or the least and
+            the most n where its rows differ. A row with "error" says in its line why the method, or one protocol, has
+            no scores.
 
     Raises:
         ValueError: no rows, a row without a needed key, or two rows for one cell.
@@ -143,7 +144,7 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]
     header = ["method"] if metrics else ["method", "result"]
     for protocol, metric in metrics:
         counts = _common([row for key, row in found.items() if key[1:] == (protocol, metric)], "n")
-        size = f" (n = {counts.pop():,})" if len(counts) == 1 else ""
+        size = f" (n = {'–'.join(f'{n:,}' for n in sorted({min(counts), max(counts)}))})" if counts else ""
         header.append(" ".join(filter(None, (protocol, metric.replace("_", " "), DIRECTIONS.get(metric)))) + size)
     costs = [key for key in COSTS if _common(scored, key)]
     header += [COSTS[key] for key in costs]

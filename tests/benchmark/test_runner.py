@@ -239,3 +239,38 @@ def test_first_use_is_not_held_against_a_method(longest, calls, monkeypatch):
     assert found.rows[0]["seconds"] < 0.3 / 12
     only = evaluate_explainer(SlowAtFirst(), batches(size=12), box(), GRID, ["seg"], resamples=10)
     assert (only.rows[0]["seconds"] >= 0.3 / 12) == (longest == 0)
+
+
+class Fails(Oracle):
+    """Works for one batch."""
+
+    explained = 0
+
+    def attribute_features(self, inputs, target=None):
+        Fails.explained += 1
+        if Fails.explained > 2:  # the first batch is explained twice
+            raise ArithmeticError("no more")
+        return super().attribute_features(inputs, target)
+
+
+def test_what_cannot_be_scored_is_neither_explained_nor_called_stored():
+    black_box, told = box(), []
+    blank = [{key: value for key, value in batch.items() if key != "masks"} for batch in batches()]
+    rise = Candidate("RISE", RISE(black_box, GRID, num_masks=20))
+    (found,) = evaluate_explainers([rise], blank, black_box, GRID, ["seg"], progress=lambda *a: told.append(a))
+    assert "the data has no masks" in str(found.errors["seg"])
+    assert black_box.queries == 12  # the clean predictions alone
+    assert told == [(5, "left out"), (5, "left out"), (2, "left out")]
+    told.clear()
+    (found,) = evaluate_explainers(
+        [Candidate("Fails", Fails())], batches(), box(), GRID, ["seg"], progress=lambda *a: told.append(a)
+    )
+    assert told == [(5, "explained"), (5, "left out"), (2, "left out")]
+    assert isinstance(found.errors[""], ArithmeticError)
+
+
+def test_one_protocol_without_its_data_leaves_the_others():
+    blank = [{key: value for key, value in batch.items() if key != "masks"} for batch in batches()]
+    (found,) = evaluate_explainers([Candidate("Oracle", Oracle())], blank, box(), GRID, ["seg", "fex"], resamples=20)
+    assert {row["protocol"] for row in found.rows} == {"fex"}
+    assert set(found.errors) == {"seg"}

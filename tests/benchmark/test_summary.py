@@ -61,9 +61,19 @@ def test_a_few_easy_instances_make_no_best(evaluations):
 def test_without_an_instance_in_common_nothing_is_said(evaluations, monkeypatch):
     nothing = Interval(math.nan, math.nan, math.nan)
     monkeypatch.setattr("fex.benchmark.significance.compare", lambda *_, **__: nothing)
+    monkeypatch.setattr("fex.benchmark.significance.shared", lambda *_: (torch.zeros(0), torch.zeros(0)))
     found = against_best(evaluations)
     assert found["Worse", "fex", "positive_auc"]["differs"] is None
     assert found["Oracle", "fex", "positive_auc"]["differs"] is False
+
+
+@pytest.mark.parametrize(("count", "differs"), [(1, None), (5, None), (6, True)])
+def test_a_handful_of_instances_makes_no_difference(count, differs):
+    candidates = [Candidate("Worse", Worse()), Candidate("Oracle", Oracle())]
+    few = evaluate_explainers(candidates, batches(), box(), GRID, ["fex"], limit=count)
+    found = against_best(few)["Worse", "fex", "positive_auc"]
+    assert found["to_best_ci95"][0] > 0  # all go one way, whose bootstrap knows nothing else
+    assert found["differs"] is differs
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))

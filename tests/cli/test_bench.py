@@ -92,16 +92,21 @@ def test_every_form_of_the_report_is_there(ran):
     events.Reload()
     value = next(r["value"] for r in report["rows"] if (r["method"], r["metric"]) == ("RISE", "positive_auc"))
     assert events.Scalars("fex/positive_auc")[0].value == pytest.approx(value)
+    told = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"num_masks" in told
+    assert b"fex.baselines.RISE" in told
 
 
-def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran):
+def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran, capsys):
     _, argv, report = ran
     ASKED.clear()
     again = bench.run(argv)
     assert ASKED == [3]  # whether it is still the same box
     assert scores(again) == scores(report)
     # Another protocol explains again, but for what is new; the old numbers stay.
+    capsys.readouterr()
     more = bench.run([*argv, "--protocols", "[fex, saco]", "--methods", "RISE"])
+    assert "is written anew, without Random, Broken: results are kept" in capsys.readouterr().err
     assert {key: value for key, value in scores(more).items() if key[1] == "fex"} == {
         key: value for key, value in scores(report).items() if key[:2] == ("RISE", "fex")
     }
@@ -118,6 +123,16 @@ def test_without_resume_and_with_another_seed_everything_is_done_again(ran, tmp_
     assert scores(fresh) == scores(report)
     other = bench.run([*argv, "--seed", "1", "--methods", "[Random]", "--output", str(tmp_path)])
     assert scores(other)["Random", "fex", "positive_auc"] != scores(report)["Random", "fex", "positive_auc"]
+
+
+def test_the_seconds_of_a_box_that_remembers_come_with_a_warning(tmp_path):
+    argv = config(tmp_path)
+    content = yaml.safe_load((tmp_path / "benchmark.yaml").read_text())
+    inner = content["black_box"]
+    content["black_box"] = {"class_path": "fex.black_box.CachedBlackBox", "init_args": {"black_box": inner}}
+    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    report = bench.run([*argv, "--methods=[Random]", "--protocols", "[fex]", "--limit", "2"])
+    assert "Do not compare the seconds" in report["warnings"][-1]
 
 
 def test_methods_are_selected_by_name(ran, tmp_path):

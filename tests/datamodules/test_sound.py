@@ -52,6 +52,17 @@ def test_rows_have_the_interval_of_the_clip_and_never_change(tmp_path):
     assert not torch.equal(other.datasets["test"][1]["inputs"], batch["inputs"][1])
 
 
+def test_clips_beyond_the_room_for_them_are_read_again(tmp_path, monkeypatch):
+    esc10_folder(tmp_path / "esc")
+    kept, read = esc10(tmp_path / "esc"), esc10(tmp_path / "esc")
+    kept.setup("test")
+    monkeypatch.setattr("datamodules.sound.KEPT", 1)
+    read.setup("test")
+    for _ in range(2):
+        assert torch.equal(kept.datasets["test"][0]["inputs"], read.datasets["test"][0]["inputs"])
+    assert (len(kept.datasets["test"]._kept), len(read.datasets["test"]._kept)) == (1, 0)
+
+
 def test_without_padding_the_whole_clip_is_the_event(tmp_path):
     data = esc10(esc10_folder(tmp_path / "esc"), padding=None)
     data.setup("test")

@@ -9,11 +9,13 @@ import torch
 from fex.black_box import CallableBlackBox
 from fex.dax import (
     DAX,
+    SLIC,
     Counterfactual,
     FitSettings,
     Grid,
     NoRegulariser,
     Perturbations,
+    QuickShift,
     Sparsity,
     StudentLIME,
     StudentRISE,
@@ -204,6 +206,22 @@ def test_a_picture_of_one_segment():
     found = dax(segmenter=Grid(1, 1), num_samples=30).attribute(torch.full((1, 3, SIZE, SIZE), 0.7), 0)
     assert found.isfinite().all()
     assert float(found.std()) < 1e-3  # no border appears where the picture has none
+
+
+@pytest.mark.parametrize("segmenter", [QuickShift(), SLIC()])
+def test_a_picture_of_one_colour_has_a_map(segmenter):
+    everywhere = black_box(lambda x: torch.stack([x.mean((1, 2, 3)), 1 - x.mean((1, 2, 3)), 0 * x[:, 0, 0, 0]], 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a mask that is full or empty is told of
+        found = dax(everywhere, segmenter=segmenter, num_samples=100).attribute(torch.full((1, 3, SIZE, SIZE), 0.7), 0)
+    assert found.isfinite().all()
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+
+
+@pytest.mark.parametrize(("kind", "options"), [(StudentRISE, {"num_masks": 0}), (StudentLIME, {"num_draws": 1})])
+def test_hybrids_are_refused_before_anything_is_asked(kind, options):
+    with pytest.raises(ValueError, match="expected at least"):
+        dax(kind=kind, **options)
 
 
 def test_nothing_to_explain_is_zero_with_a_warning():

@@ -19,6 +19,14 @@ def test_every_pixel_is_seen_and_windows_are_of_their_size(size, stride, side):
     assert torch.allclose(steps[steps > 0], torch.tensor(stride, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("side", [4, 5])
+@pytest.mark.parametrize("stride", [1.0, 2.0])
+def test_no_window_is_asked_twice(side, stride):
+    centres = window_centres((32, 32), stride)
+    masks = window_masks(window_boxes(centres, side, (32, 32)), (32, 32))
+    assert len(masks.flatten(1).unique(dim=0)) == len(centres)
+
+
 @pytest.mark.parametrize("window", ["keep", "remove"])
 def test_the_saliency_sum_is_the_expectation_over_all_windows(window):
     size, side = (8, 11), 4
@@ -46,7 +54,8 @@ def test_windows_laid_more_densely_count_no_more(window):
     dense = centres_within(window_centres(size, 0.5 * 2), region)
     sweeps = [Sweep(coarse, None, 1 / 4), Sweep(dense, region, 1.0)]
 
-    def score(centres):  # of a window, by where it is
+    def score(centres):  # of a window, by where it is once it lies on whole pixels
+        centres = (centres - (side - 1) / 2 + 0.5).floor() + (side - 1) / 2
         return torch.exp(-(centres - 11.5).square().sum(1) / 40)
 
     centres = torch.cat([coarse, dense])
@@ -55,7 +64,7 @@ def test_windows_laid_more_densely_count_no_more(window):
     exact = saliency_sum(window_boxes(exact_centres, side, size), score(exact_centres), size, window)
     weighted = saliency_sum(boxes, score(centres), size, window, window_weights(sweeps))
     counted = saliency_sum(boxes, score(centres), size, window)
-    assert (weighted - exact).abs().mean() < 0.35 * (counted - exact).abs().mean()
+    assert (weighted - exact).abs().mean() < 0.5 * (counted - exact).abs().mean()
 
 
 def test_weights_of_one_sweep_are_alike_and_scale_away():

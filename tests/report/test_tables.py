@@ -28,10 +28,10 @@ def test_one_line_a_method_one_column_a_metric():
     ]
 
 
-def test_counts_that_differ_are_not_claimed():
+def test_counts_that_differ_are_told_by_the_least_and_the_most():
     first, second, third, _ = rows()
     header, _ = pivot([first, second, {**third, "n": 10}])
-    assert header[1] == "fex positive auc ↓"
+    assert header[1] == "fex positive auc ↓ (n = 10–5,000)"
 
 
 def test_markdown_is_a_table():
