@@ -10,7 +10,7 @@ from fex.atomic import replacing
 from fex.audio import LogMel, masked_audio, write_wav
 from fex.explanation import Explanation
 from fex.report.audio import sound_panel
-from fex.report.folder import inside, result_path
+from fex.report.folder import MASKED_SOUND, SOUND_PICTURE, inside, result_path
 from fex.report.heatmap import normalise
 
 __all__ = ["keep_sound"]
@@ -38,12 +38,12 @@ def keep_sound(
         title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
         intervals=[] if mask is None else [(start * frame, end * frame) for start, end in _runs(mask.any(-2).tolist())],
     )
-    with replacing(stem.with_name(f"{stem.name}.sound.png")) as part:
+    with replacing(stem.with_name(f"{stem.name}.{SOUND_PICTURE}")) as part:
         panel.save(part, "PNG")
     if waveform is not None:
         found = torch.from_numpy(normalise(explanation.grid))
         masked = masked_audio(waveform.cpu(), found, log_mel)
-        write_wav(stem.with_name(f"{stem.name}.masked.wav"), masked, log_mel.sample_rate)
+        write_wav(stem.with_name(f"{stem.name}.{MASKED_SOUND}"), masked, log_mel.sample_rate)
 
 
 def _runs(flags: list[bool]) -> list[tuple[int, int]]:

@@ -13,13 +13,14 @@ from urllib.parse import quote
 from fex.explanation import SUFFIXES, Explanation
 from fex.report.html import Card, Gallery, make_card
 
-__all__ = ["FORMATS", "ResultFolder", "Written", "inside", "result_path"]
+__all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path"]
 
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
     "file", "rank", "class_index", "class", "probability", "probability_of", "top_feature", "top_row", "top_column",
     "top_attribution", "seconds",
 )  # fmt: skip
+SOUND_PICTURE, MASKED_SOUND = "sound.png", "masked.wav"  # beside the results of a sound, where they were made
 _LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
 
 
@@ -117,8 +118,16 @@ class ResultFolder:
                  f"{explanation.seconds:.6f}"]
             )  # fmt: skip
         stem = result_path(name, 1, ranks)
-        link = quote(os.fsencode(f"{stem.as_posix()}.png")) if "png" in self.formats else None
-        return Written(make_card(explanations, link), rows)
+        link = self._address(stem, "png") if "png" in self.formats else None
+        beside = {
+            kind: self._address(stem, suffix)
+            for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
+            if (self.folder / f"{stem}.{suffix}").is_file()
+        }
+        return Written(make_card(explanations, link, **beside), rows)
+
+    def _address(self, stem: PurePath, suffix: str) -> str:
+        return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))
 
     def add(self, written: Written) -> None:
         """Adds what `write` gave to table and gallery; in the order of the calls."""

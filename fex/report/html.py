@@ -35,7 +35,7 @@ article[hidden] {{ display: none }}
 h2 {{ font-size: .85rem; font-weight: 500; margin: 0 0 .4rem; overflow-wrap: anywhere }}
 .row {{ display: flex; flex-wrap: wrap; gap: .5rem }}
 figure {{ margin: 0; flex: 1 1 8rem; max-width: 14rem; min-width: 0 }}
-img {{ width: 100%; height: auto; border-radius: .3rem; display: block }}
+audio {{ width: 100% }} img {{ width: 100%; height: auto; border-radius: .3rem; display: block }}
 figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ color: var(--faint) }}
 </style></head><body>
 <h1>{title}</h1><p>{note}</p>
@@ -125,12 +125,16 @@ def _figure(picture: Image.Image, alt: str, caption: str) -> str:
     )
 
 
-def make_card(explanations: Sequence[Explanation], link: str | None = None) -> Card:
+def make_card(
+    explanations: Sequence[Explanation], link: str | None = None, *, curve: str | None = None, sound: str | None = None
+) -> Card:
     """The picture and one overlay for each explained class; pure, so that threads can share the work.
 
     Args:
         explanations: of one image, at least one.
         link: address of the full picture, relative to the page, quoted as addresses are.
+        curve: address of a sound's picture with its time curve, as `link`.
+        sound: address of the masked sound, as `link`: it can be played on the page.
     """
     first = explanations[0]
     scale = THUMBNAIL / max(first.size)
@@ -149,9 +153,13 @@ def make_card(explanations: Sequence[Explanation], link: str | None = None) -> C
     name = escape(first.source or "input")
     heading = f'<a href="{escape(link)}">{name}</a>' if link else name
     every = escape(" ".join(e.target_name for e in explanations))
+    heard = f'<nav><a href="{escape(curve)}">spectrogram, map and time curve</a></nav>' if curve else ""
+    if sound:
+        heard += f'<audio controls preload="none" src="{escape(sound)}" title="the sound under its mask"></audio>'
     html = (
         f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"><h2>{heading}</h2><div class="row">{"".join(figures)}</div></article>\n'
+        f'data-p="{first.probability:.6f}"><h2>{heading}</h2>'
+        f'<div class="row">{"".join(figures)}</div>{heard}</article>\n'
     )
     return Card(first.source or "input", html)
 

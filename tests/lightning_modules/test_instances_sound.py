@@ -77,6 +77,10 @@ def test_annotated_clips_are_explained_and_scored_in_time(method, clips, blstm, 
             assert json.loads(str(data["meta"]))["target"]["name"] == ["healthy", "positive"][index % 2]
             if (method, index) == ("dax", 3):
                 assert not data["attribution"].any()  # silence has nothing to explain
+    page = (out / "gallery.html").read_text()
+    assert '<a href="2.wav.sound.png">' in page
+    assert page.count("<audio controls") == 5
+    assert 'src="2.wav.masked.wav"' in page
     rows = {row["metric"]: row for row in json.loads((out / "report.json").read_text())["rows"]}
     assert rows["iou"]["n"] == 5
     assert 0 <= rows["iou"]["value"] <= 1
