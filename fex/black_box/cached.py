@@ -47,7 +47,10 @@ class CachedBlackBox(BlackBox):
         super().__init__(**black_box.options())
         self.black_box, self.capacity, self.device = black_box, capacity, black_box.device
         self.hits = 0
-        self._answers: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._places: OrderedDict[bytes, int] = OrderedDict()
+        # One block for all: a small tensor an answer would lie in the holes that chunks of pictures leave in the
+        # memory, which then grows by a picture an answer.
+        self._answers: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "CachedBlackBox":
         """Moves the box that is asked; the answers stay in the CPU's memory."""
@@ -75,19 +78,27 @@ class CachedBlackBox(BlackBox):
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy takes along: its network may be changed, so the answers stay behind."""
-        return {**self.__dict__, "_answers": OrderedDict()}
+        return {**self.__dict__, "_places": OrderedDict(), "_answers": None}
 
     def _score(self, inputs: Tensor) -> Tensor:
         rows = inputs.cpu().contiguous()
         keys = [hashlib.blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in rows]
-        new = {key: row for row, key in enumerate(keys) if key not in self._answers}  # twins in a chunk once
+        new = {key: row for row, key in enumerate(keys) if key not in self._places}  # twins in a chunk once
         self.hits += len(keys) - len(new)
-        asked = self.black_box._score(inputs[list(new.values())]) if new else None
-        answers = {key: self._answers[key] for key in keys if key not in new}
+        asked = self.black_box._score(inputs[list(new.values())]).float().cpu() if new else None
+        if self._answers is None:
+            assert asked is not None
+            self._answers = torch.empty(self.capacity, asked.shape[1])
+        # Before a new one takes an old one's place.
+        found = torch.empty(len(keys), self._answers.shape[1])
+        known = [row for row, key in enumerate(keys) if key not in new]
+        found[known] = self._answers[[self._places[keys[row]] for row in known]]
         if asked is not None:
-            answers |= zip(new, asked.float().cpu(), strict=True)
-        for key in new:
-            self._answers[key] = answers[key].clone()  # not a view that keeps its chunk alive
-        while len(self._answers) > self.capacity:
-            self._answers.popitem(last=False)
-        return torch.stack([answers[key] for key in keys])
+            order = {key: row for row, key in enumerate(new)}
+            mine = [row for row, key in enumerate(keys) if key in new]
+            found[mine] = asked[[order[keys[row]] for row in mine]]
+            for key, answer in zip(new, asked, strict=True):
+                full = len(self._places) == self.capacity
+                place = self._places.popitem(last=False)[1] if full else len(self._places)
+                self._places[key], self._answers[place] = place, answer
+        return found

@@ -67,6 +67,15 @@ def test_a_chunk_larger_than_the_capacity():
     assert torch.equal(cached(images), box(images))
 
 
+def test_a_call_may_find_the_answers_whose_places_it_takes():
+    _, box, cached = boxes(capacity=4)
+    images = torch.rand(8, 3, 8, 8)
+    cached(images[:4])
+    assert torch.equal(cached(images), box(images))
+    assert torch.equal(cached(images[[5, 2, 7, 0, 5]]), box(images[[5, 2, 7, 0, 5]]))
+    assert cached._answers.shape == (4, cached.num_classes)  # one block, however many were asked
+
+
 def test_its_network_is_that_of_the_box_and_a_copy_remembers_nothing():
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     cached = CachedBlackBox(TorchBlackBox(network, num_classes=2, preprocess=SIZE, chunk=4))
