@@ -89,16 +89,11 @@ class CachedBlackBox(BlackBox):
         if self._answers is None:
             assert asked is not None
             self._answers = torch.empty(self.capacity, asked.shape[1])
-        # Before a new one takes an old one's place.
-        found = torch.empty(len(keys), self._answers.shape[1])
-        known = [row for row, key in enumerate(keys) if key not in new]
-        found[known] = self._answers[[self._places[keys[row]] for row in known]]
-        if asked is not None:
-            order = {key: row for row, key in enumerate(new)}
-            mine = [row for row, key in enumerate(keys) if key in new]
-            found[mine] = asked[[order[keys[row]] for row in mine]]
-            for key, answer in zip(new, asked, strict=True):
-                full = len(self._places) == self.capacity
-                place = self._places.popitem(last=False)[1] if full else len(self._places)
-                self._places[key], self._answers[place] = place, answer
+        fresh = {} if asked is None else dict(zip(new, asked, strict=True))
+        # Copied before a new one takes an old one's place.
+        found = torch.stack([fresh[key] if key in fresh else self._answers[self._places[key]] for key in keys])
+        for key, answer in fresh.items():
+            full = len(self._places) == self.capacity
+            place = self._places.popitem(last=False)[1] if full else len(self._places)
+            self._places[key], self._answers[place] = place, answer
         return found
