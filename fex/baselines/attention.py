@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,14 +23,17 @@ class _TokenExplainer(MapExplainer):
     Args:
         black_box: a timm or transformers box of a plain vision transformer, or a `TextBlackBox` of a BERT kind.
         features: the grid of `attribute_features`, or tokens.
-        internal_batch_size: largest number of instances in one pass; all attention maps of them are held at once.
+        internal_batch_size: largest number of instances in one pass, whose attention maps are all held at once
+            (default: the box's chunk, at most 32).
 
     Raises:
         TypeError: a box that can only be queried.
         ValueError: a network that is no transformer of a known kind.
     """
 
-    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int = 32) -> None:
+    largest_batch: ClassVar[int] = 32
+
+    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int | None = None) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
         read_transformer(self.module)  # a network of another kind is told here
 

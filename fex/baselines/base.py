@@ -12,7 +12,7 @@ from fex.black_box.base import BlackBox
 from fex.black_box.text import TextInputs
 from fex.features import Features
 
-__all__ = ["FeatureExplainer", "check_images", "differentiating", "in_parts", "target_probability"]
+__all__ = ["FeatureExplainer", "backward_batch", "check_images", "differentiating", "in_parts", "target_probability"]
 
 _BOTH = "RISE, Occlusion, LIME, KernelSHAP and Random explain both"
 
@@ -64,6 +64,19 @@ def check_images(method: object, black_box: BlackBox) -> None:
         raise ValueError(
             f"{type(method).__name__} explains the pixels of images, black box {black_box.name!r} takes texts: {_BOTH}."
         )
+
+
+def backward_batch(black_box: BlackBox, given: int | None, most: int) -> int:
+    """Most instances in one backward pass: as `given`, or what the box takes at once where that is less than `most`.
+
+    A box's chunk is what its device is fast at; a method that put more through it would be told to be slow.
+
+    Raises:
+        ValueError: a given number below 1.
+    """
+    if given is not None and given < 1:
+        raise ValueError(f"internal_batch_size must be at least 1, got {given}.")
+    return min(most, black_box.chunk) if given is None else given
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import captum.attr
 import torch
 from torch import Tensor
 
-from fex.baselines.base import check_images, differentiating, in_parts, target_probability
+from fex.baselines.base import backward_batch, check_images, differentiating, in_parts, target_probability
 from fex.black_box.base import BlackBox, resolve_target
 from fex.removal import Mean, Removal
 from fex.seeding import seeded
@@ -24,7 +24,7 @@ class PixelGradient(ABC):
 
     Args:
         black_box: a box that has a `module`.
-        internal_batch_size: largest number of images in one backward pass.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
 
     Raises:
         TypeError: a box that can only be queried.
@@ -33,12 +33,10 @@ class PixelGradient(ABC):
 
     passes: int = 1  # images that one instance puts through the network
 
-    def __init__(self, black_box: BlackBox, *, internal_batch_size: int = 64) -> None:
-        if internal_batch_size < 1:
-            raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
+    def __init__(self, black_box: BlackBox, *, internal_batch_size: int | None = None) -> None:
         check_images(self, black_box)
-        self.module = black_box.module
-        self.black_box, self.internal_batch_size = black_box, internal_batch_size
+        self.module, self.black_box = black_box.module, black_box
+        self.internal_batch_size = backward_batch(black_box, internal_batch_size, most=64)
 
     @abstractmethod
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
@@ -80,11 +78,16 @@ class IntegratedGradients(PixelGradient):
         black_box: a box that has a `module`.
         removal: makes the picture the line starts from; by default the mean colour.
         steps: points of the Gauss-Legendre rule.
-        internal_batch_size: largest number of images in one backward pass.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
     """
 
     def __init__(
-        self, black_box: BlackBox, removal: Removal | None = None, *, steps: int = 20, internal_batch_size: int = 64
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        *,
+        steps: int = 20,
+        internal_batch_size: int | None = None,
     ) -> None:
         super().__init__(black_box, internal_batch_size=internal_batch_size)
         if steps < 1:
@@ -112,7 +115,7 @@ class GradSHAP(PixelGradient):
         removal: makes the picture the points start from; by default the mean colour.
         samples: random points.
         noise: standard deviation of the noise on the input, in units of the [0, 1] pixel range.
-        internal_batch_size: largest number of points in one backward pass.
+        internal_batch_size: largest number of points in one backward pass (default: the box's chunk, at most 64).
         seed: seed of the draws; the global generators are left as they were.
     """
 
@@ -123,12 +126,12 @@ class GradSHAP(PixelGradient):
         *,
         samples: int = 20,
         noise: float = 0.1,
-        internal_batch_size: int = 64,
+        internal_batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(black_box, internal_batch_size=internal_batch_size)
         # One instance a call: captum draws from the global generators for the whole batch at once.
-        self.points, self.internal_batch_size = internal_batch_size, 1
+        self.points, self.internal_batch_size = self.internal_batch_size, 1
         if samples < 1 or noise < 0:
             raise ValueError(f"GradSHAP needs samples >= 1 and noise >= 0, got {samples} and {noise}.")
         self.removal, self.samples, self.noise, self.seed = removal or Mean(), samples, noise, seed
@@ -164,7 +167,7 @@ class SmoothGrad(PixelGradient):
         samples: noisy copies.
         noise: standard deviation of the noise, in units of the [0, 1] pixel range; the authors take 0.1 to 0.2 of
             each picture's own range.
-        internal_batch_size: largest number of images in one backward pass.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
         seed: seed of the draws.
     """
 
@@ -174,7 +177,7 @@ class SmoothGrad(PixelGradient):
         *,
         samples: int = 50,
         noise: float = 0.15,
-        internal_batch_size: int = 64,
+        internal_batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(black_box, internal_batch_size=internal_batch_size)

@@ -74,7 +74,7 @@ class GradCAM(MapExplainer):
         black_box: a box that has a `module`.
         features: the grid of `attribute_features`.
         target_layer: dotted name of the layer, where the found one is not wanted.
-        internal_batch_size: largest number of images in one backward pass.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
 
     Raises:
         TypeError: a box that can only be queried.
@@ -90,7 +90,7 @@ class GradCAM(MapExplainer):
         features: PatchGrid,
         *,
         target_layer: str | None = None,
-        internal_batch_size: int = 64,
+        internal_batch_size: int | None = None,
     ) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
         names = dict(self.module.named_modules())

@@ -21,14 +21,16 @@ class GuidedGradCAM(PixelGradient):
     Args:
         black_box: a box whose `module` is a network with `nn.ReLU` or `nn.ReLU6` layers.
         target_layer: see `GradCAM`.
-        internal_batch_size: largest number of images in one backward pass.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
 
     Raises:
         TypeError: a box that can only be queried.
         ValueError: a network without ReLU layers, where guided backpropagation is the plain gradient.
     """
 
-    def __init__(self, black_box: BlackBox, *, target_layer: str | None = None, internal_batch_size: int = 64) -> None:
+    def __init__(
+        self, black_box: BlackBox, *, target_layer: str | None = None, internal_batch_size: int | None = None
+    ) -> None:
         super().__init__(black_box, internal_batch_size=internal_batch_size)
         if not any(isinstance(part, (nn.ReLU, nn.ReLU6)) for part in self.module.modules()):
             raise ValueError(

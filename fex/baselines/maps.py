@@ -1,12 +1,13 @@
 """What explainers share that see inside the network, at a grid of its own, or at the tokens of a text."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fex.baselines.base import FeatureExplainer, differentiating, in_parts
+from fex.baselines.base import FeatureExplainer, backward_batch, differentiating, in_parts
 from fex.baselines.queried import target_classes
 from fex.black_box.base import BlackBox
 from fex.features import Features
@@ -20,19 +21,19 @@ class MapExplainer(FeatureExplainer):
     Args:
         black_box: a box that has a `module`.
         features: the grid of `attribute_features`, or tokens.
-        internal_batch_size: largest number of instances in one pass.
+        internal_batch_size: largest number of instances in one pass (default: the box's chunk, at most 64).
 
     Raises:
         TypeError: a box that can only be queried.
         ValueError: internal_batch_size below 1.
     """
 
-    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int = 64) -> None:
+    largest_batch: ClassVar[int] = 64
+
+    def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int | None = None) -> None:
         super().__init__(features)
-        if internal_batch_size < 1:
-            raise ValueError(f"internal_batch_size must be at least 1, got {internal_batch_size}.")
-        self.black_box, self.internal_batch_size = black_box, internal_batch_size
-        self.module = black_box.module
+        self.black_box, self.module = black_box, black_box.module
+        self.internal_batch_size = backward_batch(black_box, internal_batch_size, self.largest_batch)
 
     @abstractmethod
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class TokenGradCAM(MapExplainer):
         black_box: a box with a network.
         features: the tokens.
         layer: index into the hidden states; 0 are the embeddings, -2 what enters the last layer.
-        internal_batch_size: largest number of texts in one backward pass.
+        internal_batch_size: largest number of texts in one backward pass (default: the box's chunk, at most 32).
 
     Raises:
         TypeError: a box that can only be queried.
@@ -32,10 +32,11 @@ class TokenGradCAM(MapExplainer):
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("text",)
+    largest_batch: ClassVar[int] = 32
     black_box: TextBlackBox
 
     def __init__(
-        self, black_box: BlackBox, features: Tokens, *, layer: int = -2, internal_batch_size: int = 32
+        self, black_box: BlackBox, features: Tokens, *, layer: int = -2, internal_batch_size: int | None = None
     ) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
         self.layer = layer

@@ -132,7 +132,10 @@ def _of_name(name: str) -> dict[str, str]:
     path = Path(name)
     if len(name) < 4096 and "\n" not in name and path.exists():
         if path.is_file():
-            return {name: _hash(path)}
+            # An ONNX model may keep its weights in files beside it, which it names itself.
+            beside = sorted(path.parent.glob("*.onnx_data")) if path.suffix == ".onnx" else []
+            beside += [each for end in (".data", "_data") if (each := Path(f"{path}{end}")).is_file()]
+            return {str(each): _hash(each) for each in dict.fromkeys([Path(name), *beside])}
         parts = [p for p in path.rglob("*") if p.is_file() and (p.suffix in _WEIGHTS or p.name == "config.json")]
         return {str(part): _hash(part) for part in sorted(parts)}
     if _FUNCTION.fullmatch(name) and not name.startswith("fex."):

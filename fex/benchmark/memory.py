@@ -75,7 +75,7 @@ def memory_ratios(
     classes = black_box(inputs).argmax(1)
     methods = {
         "rise": RISE(black_box, explainer.features, num_masks=queries),
-        "ig": IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk),
+        "ig": IntegratedGradients(black_box, steps=queries),
         "gradshap": GradSHAP(black_box, samples=queries),
     }
 

@@ -222,7 +222,8 @@ class MethodRun:
         """The peak memory of one explanation, which takes so many seconds, by another one."""
         short = inputs.device.type == "cuda" or seconds < LONGEST_PROFILE
         if self.setting.memory and self.cost.peak_mb is None and short:
-            with randomness():
+            # What a compiler's runtime holds is not seen; measured would be the ragged chunk that it leaves to torch.
+            with randomness(), self.setting.black_box.uncompiled():
                 peak = peak_bytes(
                     lambda: attributions(self.candidate.explainer, inputs, target, self.setting.features), inputs.device
                 )

@@ -9,6 +9,7 @@ from fex.report.tables import DIRECTIONS
 
 __all__ = ["FEWEST", "against_best", "differences", "grid_bias"]
 
+FEWEST_99 = 8  # 2 / 2^8 < 1 %: the same for the interval of `grid_bias`
 FEWEST = 6  # of five that all go one way, a sign test says p = 0.06: a bootstrap of so few would call that a difference
 
 
@@ -59,12 +60,12 @@ def against_best(
 def differences(
     first: Evaluation, others: Sequence[Evaluation], *, resamples: int = 10_000, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """The first method minus each of the others, paired over instances: a, b, protocol, metric, difference, ci95."""
-    shared = {(row["protocol"], row["metric"]) for row in first.rows if _usable(row)}
+    """The first method minus each of the others, paired over instances: a, b, protocol, metric, difference, ci95, n."""
+    own = {(row["protocol"], row["metric"]) for row in first.rows if _usable(row)}
     found = []
     for other in others:
         for row in other.rows:
-            if (row["protocol"], row["metric"]) not in shared or not _usable(row):
+            if (row["protocol"], row["metric"]) not in own or not _usable(row):
                 continue
             interval = compare(first, other, row["protocol"], row["metric"], resamples=resamples, seed=seed)
             found.append(
@@ -75,6 +76,7 @@ def differences(
                     "metric": row["metric"],
                     "difference": interval.value,
                     "ci95": [interval.low, interval.high],
+                    "n": len(shared(first, other, row["protocol"], row["metric"])[0]),
                 }
             )
     return found
@@ -84,8 +86,8 @@ def grid_bias(random: Evaluation, *, resamples: int = 10_000, seed: int = 0) -> 
     """Warnings where a method that looks at nothing has another positive than negative AUC.
 
     A map without information has no direction: removing from its top or from its bottom is the same. Where the two
-    areas differ (their paired 99 % interval excludes 0), the grid of shares, the ties or the order of the features
-    favour one direction, and the table's positive and negative columns cannot be trusted.
+    areas differ (their paired 99 % interval excludes 0, of 8 instances at least), the grid of shares, the ties or the
+    order of the features favour one direction, and the table's positive and negative columns cannot be trusted.
 
     Args:
         random: scores of uniform random attributions.
@@ -98,7 +100,9 @@ def grid_bias(random: Evaluation, *, resamples: int = 10_000, seed: int = 0) -> 
         if not {"positive_auc", "negative_auc"} <= set(summaries):
             continue
         positive, negative = summaries["positive_auc"], summaries["negative_auc"]
-        _, components = scores.instances()
+        index, components = scores.instances()
+        if len(index) < FEWEST_99:
+            continue
         value, low, high = paired_difference(
             components[positive.component], components[negative.component],
             statistic=positive.statistic, level=0.99, resamples=resamples, seed=seed,

@@ -196,7 +196,7 @@ def speedups(
     rise = RISE(black_box, explainer.features, num_masks=queries)
     slow: dict[str, Explainer] = {"rise_text": rise}
     if explainer.features.modality == "image":
-        ig = IntegratedGradients(black_box, steps=queries, internal_batch_size=black_box.chunk)
+        ig = IntegratedGradients(black_box, steps=queries)
         slow = {"rise": rise, "ig": ig, "gradshap": GradSHAP(black_box, samples=queries)}
     functions: dict[str, Callable[[], object]] = {"explanation": lambda: explainer.attribute(inputs, classes)}
     for name, method in slow.items():

@@ -178,6 +178,11 @@ class BlackBox(ABC):
     def prepare(self, inputs: Tensor) -> None:  # noqa: B027 most boxes make nothing
         """Makes what is otherwise made at first use, for inputs like these; nothing by default."""
 
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Inside, nothing compiled answers: for what is measured inside torch, such as memory. Most have nothing."""
+        yield
+
     def _moved(self, part: Tensor) -> Tensor:
         """A chunk where and as it is scored."""
         return part.to(self.device, torch.float32)
@@ -251,6 +256,15 @@ class TorchBlackBox(BlackBox):
         """Has the network compiled, where it is to be and is not yet, by a full chunk of the first input."""
         if self.compile and (self._compiled is None or self._compiled[0] != self.chunk):
             self(inputs[:1].expand(self.chunk, *inputs.shape[1:]))
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """See `BlackBox`."""
+        before, self.compile = self.compile, False
+        try:
+            yield
+        finally:
+            self.compile = before
 
     def _network(self, rows: int) -> Callable[[Tensor], Any]:
         """The network for a chunk of `rows` inputs; compiled for one shape, which ragged chunks do not have."""

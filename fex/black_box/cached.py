@@ -2,6 +2,8 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +68,12 @@ class CachedBlackBox(BlackBox):
     def prepare(self, inputs: Tensor) -> None:
         """Prepares the inner one."""
         self.black_box.prepare(inputs)
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """The inner one's."""
+        with self.black_box.uncompiled():
+            yield
 
     @property
     def module(self) -> nn.Module:

@@ -146,7 +146,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
             )
     if found:
         print(f"{found:,} explanations of earlier runs were found in {output / 'results'}.", file=sys.stderr)
-    samplers = _named(_SAMPLERS, methods)
+    scored = {evaluation.method for evaluation in evaluations if evaluation.rows}
+    samplers = [name for name in _named(_SAMPLERS, methods) if name in scored]
     report = summarise(
         evaluations,
         failed=failed,

@@ -70,7 +70,7 @@ def _memory(repeats: int, folder: Path) -> list[Figure]:  # noqa: ARG001
 
 def _harness(repeats: int, folder: Path) -> list[Figure]:
     explainer, box = _cifar_explainer(folder)
-    return [harness_overhead(explainer, box, _pictures(256, 32), folder, repeats=repeats)]
+    return harness_overhead(explainer, box, _pictures(256, 32), folder, repeats=repeats)
 
 
 def _text_explainer(folder: Path) -> tuple[Any, TextBlackBox]:

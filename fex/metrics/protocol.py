@@ -22,7 +22,11 @@ __all__ = ["Attributed", "Explain", "Protocol", "Summary", "mean_value"]
 Explain = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Inputs (B, ...) and classes (B,) -> scores (B, N) and maps (B, H, W) of pixels, or (B, L) of tokens."""
 
-_NEEDS = {"labels": "scores the true label", "masks": "compares maps with ground-truth masks"}
+_NEEDS = {
+    "labels": "scores the true label",
+    "masks": "compares maps with ground-truth masks",
+    "words": "scores whole words",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Attributed:
 
     @property
     def known(self) -> set[str]:
-        """Which of labels and masks the data has."""
+        """Which of labels, masks and words the data has."""
         return {name for name in _NEEDS if getattr(self, name) is not None}
 
     @property
@@ -118,14 +122,14 @@ class Protocol(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What of "labels" and "masks" it cannot do without."""
+        """What of "labels", "masks" and "words" it cannot do without."""
         return ()
 
     def check_data(self, known: Container[str]) -> None:
         """For runs that spend queries before they score.
 
         Args:
-            known: what the data has of "labels" and "masks"; a batch, for one.
+            known: what the data has of "labels", "masks" and "words"; a batch, for one.
 
         Raises:
             ValueError: something that the protocol needs is missing.

@@ -151,6 +151,11 @@ class Rationale(Protocol):
             "macro_f1": Summary("set_f1", _mean_last),
         }
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The marked words, and which word each token is of."""
+        return ("masks", "words")
+
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, S * 3) and F1 (B, S); no queries."""
         if data.masks is None or data.words is None:

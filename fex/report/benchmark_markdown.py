@@ -51,13 +51,14 @@ def matrix_lines(report: Mapping[str, Any]) -> dict[tuple[str, str], tuple[list[
 def cost_lines(report: Mapping[str, Any]) -> list[list[str]]:
     """Method, training queries, training seconds, break-even in queries, break-even in seconds."""
     lines = {}
+    kinds = ("queries", "seconds")
     for row in report["rows"]:
         if row.get("training"):
             spent, pays = row["training"], row.get("break_even") or {}
             lines[row["method"]] = [
                 row["method"],
-                *(f"{spent[what]:,.0f}" if what in spent else "–" for what in ("queries", "seconds")),
-                *(f"{pays[what]:,}" if pays.get(what) is not None else "–" for what in ("queries", "seconds")),
+                *(f"{spent[what]:,.0f}" if what in spent else "–" for what in kinds),
+                *(("never" if pays[what] is None else f"{pays[what]:,}") if what in pays else "–" for what in kinds),
             ]
     return list(lines.values())
 
@@ -80,11 +81,11 @@ def markdown_report(report: Mapping[str, Any], show: Sequence[str] | None = None
     if report["differences"]:
         lines = [
             [f"{d['a']} − {d['b']}", f"{d['protocol']} {d['metric'].replace('_', ' ')}",
-             _interval(d["difference"], d["ci95"])]
+             _interval(d["difference"], d["ci95"]), f"{d['n']:,}"]
             for d in report["differences"]
             if show is None or d["metric"] in show
         ]  # fmt: skip
-        parts += ["## Paired differences", _table(["paired difference", "metric", "value [95 % interval]"], lines)]
+        parts += ["## Paired differences", _table(["paired difference", "metric", "value [95 % interval]", "n"], lines)]
     if lines := cost_lines(report):
         header = ["method", "training queries", "training seconds", "pays after (queries)", "pays after (seconds)"]
         against = report["break_even_against"]

@@ -51,8 +51,8 @@ DIRECTIONS = {
     "class_correlation": "↓",
 }
 COSTS = {"queries": "queries / input", "seconds": "seconds / input", "peak_mb": "peak MB"}
-BEST, LEVEL = "★", "≈"
-LEGEND = f"{BEST} best of its column, {LEVEL} not different from it (paired bootstrap, 95 %)"
+BEST, LEVEL, FEW = "★", "≈", "?"
+LEGEND = f"{BEST} best of its column, {LEVEL} not different from it (paired bootstrap, 95 %), {FEW} too few to tell"
 REQUIRED = ("method", "protocol", "metric", "value")
 
 
@@ -78,7 +78,7 @@ def _score(row: Mapping[str, Any]) -> str:
         return text
     if row["best"] == row["method"]:
         return f"{text} {BEST}"
-    return f"{text} {LEVEL}" if row["differs"] is False else text
+    return {True: text, False: f"{text} {LEVEL}", None: f"{text} {FEW}"}[row["differs"]]
 
 
 def _seconds(value: float) -> str:

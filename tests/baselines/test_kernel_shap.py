@@ -53,13 +53,40 @@ def test_sampled_values_tend_to_the_exact_ones():
     assert mean_error < 0.4 * float(truth.std())
 
 
+@pytest.mark.parametrize("ridge", [0.0, 1.0])
 @pytest.mark.parametrize("count", [4, 7, 33])
-def test_values_add_up_and_the_budget_is_kept(count):
+def test_values_add_up_and_the_budget_is_kept(count, ridge):
     box, inputs = linear(), torch.rand(2, 3, 12, 12)
-    found = KernelSHAP(box, GRID, Blur(2.0), num_masks=count).attribute_features(inputs, 1)
+    found = KernelSHAP(box, GRID, Blur(2.0), num_masks=count, ridge=ridge).attribute_features(inputs, 1)
     assert box.queries == 2 * count
     blank = Masker(GRID, Blur(2.0)).blank(inputs)
     torch.testing.assert_close(found.sum(1), (box(inputs) - box(blank))[:, 1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_ridge_helps_where_there_are_as_many_pairs_as_features():
+    grid = PatchGrid(2, 5)
+    box, inputs = interactions(grid), white(1, 20)
+    truth = exact_shapley(values_of_all_masks(box, Masker(grid, Black()), inputs))[0, 1]
+
+    def error(ridge):
+        found = [
+            KernelSHAP(box, grid, Black(), num_masks=22, ridge=ridge, seed=s).attribute_features(inputs, 1)
+            for s in range(8)
+        ]
+        return float((torch.cat(found) - truth).square().mean())
+
+    assert error(1.0) < 0.5 * error(0.0)
+    assert error(1e-9) == pytest.approx(error(0.0), rel=1e-3)  # plain least squares is the limit
+
+
+def test_a_large_ridge_leaves_the_mean_alone_and_exact_values_exact():
+    box, inputs = linear(), torch.rand(2, 3, 12, 12)
+    found = KernelSHAP(box, GRID, Black(), num_masks=30, ridge=1e9).attribute_features(inputs, 1)
+    torch.testing.assert_close(found, found.mean(1, keepdim=True).expand_as(found), atol=1e-6, rtol=0.0)
+    exact = [KernelSHAP(box, GRID, Black(), num_masks=64, ridge=r).attribute_features(inputs, 1) for r in (0.0, 1.0)]
+    assert exact[0].equal(exact[1])
+    with pytest.raises(ValueError, match="ridge=-1"):
+        KernelSHAP(box, GRID, ridge=-1)
 
 
 def test_the_seed_is_used():

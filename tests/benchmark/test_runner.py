@@ -7,6 +7,7 @@ import torch
 from fex.baselines import RISE, CentreGaussian, Random
 from fex.benchmark.runner import Candidate, Store, attributions, compare, evaluate_explainer, evaluate_explainers
 from fex.benchmark.store import ResultStore
+from fex.black_box import CachedBlackBox
 from fex.features import PatchGrid
 from fex.metrics import get_protocol
 from tests.baselines.nets import box as network
@@ -215,6 +216,32 @@ def test_compiling_is_held_against_no_method(monkeypatch):
     evaluate_explainer(Looks(), batches(), black_box, grid, ["fex"], limit=5)
     assert asked
     assert asked[0]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_memory_is_measured_without_the_compiler(cached, monkeypatch):
+    """A compiler's runtime has memory of its own, which no profiler sees: what it leaves to torch is no peak."""
+    inner = network(cnn())
+    inner.compile = True
+    compiling = []
+    monkeypatch.setattr(type(inner), "_frozen", lambda self, x: compiling.append(self.compile) or self.module(x))
+    measured = []
+
+    def peak(run, *_):
+        compiling.clear()
+        run()
+        measured.append(bool(compiling))
+        return 0
+
+    monkeypatch.setattr("fex.benchmark.method_run.peak_bytes", peak)
+    black_box = CachedBlackBox(inner, capacity=1) if cached else inner  # one answer: all is asked again
+    black_box.chunk = inner.chunk = 5
+    rise = RISE(black_box, PatchGrid(4, 4), num_masks=20, seed=1)
+    candidate = Candidate("RISE", rise)
+    evaluate_explainers([candidate], batches(size=5), black_box, PatchGrid(4, 4), ["fex"], limit=5, memory=True)
+    assert compiling  # before and after it is used
+    assert measured == [False]
+    assert inner.compile is True
 
 
 class SlowAtFirst(Oracle):

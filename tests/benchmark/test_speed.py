@@ -89,12 +89,17 @@ def test_memory_ratios_are_of_the_peaks(explainer_and_box):
 def test_harness_is_compared_with_direct_calls(explainer_and_box, tmp_path):
     explainer, box = explainer_and_box
     before = box.queries
-    figure = harness_overhead(explainer, box, torch.rand(5, 3, 16, 16), tmp_path, repeats=1, batch_size=3, queries=4)
+    inputs = torch.rand(5, 3, 16, 16)
+    figure, alone = harness_overhead(explainer, box, inputs, tmp_path, repeats=1, batch_size=3, queries=4)
     assert positive(figure)
     assert (figure.bound, figure.target) == ("<=", 1.05)
+    assert alone.value == pytest.approx(alone.parts["harness_ms"] - alone.parts["direct_ms"])
+    assert min(alone.parts.values()) > 0
     # Warm-up and one measurement of both: clean and RISE's queries; the harness explains the first batch twice.
-    assert box.queries - before == 2 * (2 * (5 + 5 * 4) + 3 * 4)
-    assert len(list(tmp_path.rglob("*.npz"))) == 2 * 2 * 3  # runs x batches x (two methods and the clean scores)
+    # And the same with the explainer alone, which asks nothing.
+    assert box.queries - before == 2 * (2 * (5 + 5 * 4) + 3 * 4) + 2 * 2 * 5
+    # Runs x batches x (methods and the clean scores).
+    assert len(list(tmp_path.rglob("*.npz"))) == 2 * 2 * 3 + 2 * 2 * 2
 
 
 def test_peak_is_of_what_is_held_at_a_time():

@@ -140,6 +140,16 @@ def test_files_of_functions_folders_and_shipped_weights_are_named(tmp_path):
     assert set(found) == {"tests.toys", str(tmp_path / "last.ckpt"), "vit_scenes"}
 
 
+def test_weights_beside_an_onnx_model_are_its_own(tmp_path):
+    model = tmp_path / "box.onnx"
+    for name in ("box.onnx", "box.onnx.data", "weights.onnx_data", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    before = referenced_files({"model": str(model)})
+    assert set(before) == {str(tmp_path / name) for name in ("box.onnx", "box.onnx.data", "weights.onnx_data")}
+    (tmp_path / "box.onnx.data").write_bytes(b"y")
+    assert referenced_files({"model": str(model)}) != before
+
+
 def test_a_class_that_a_package_passes_on_is_read_where_it_is_written(tmp_path, monkeypatch):
     package = tmp_path / "passes_on"
     package.mkdir()

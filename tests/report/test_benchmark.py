@@ -38,7 +38,7 @@ def report(**changes):
         ],
         "differences": [
             {"a": "A & <b>", "b": "B", "protocol": "fex", "metric": "positive_auc", "difference": -0.1,
-             "ci95": [-0.15, -0.05]}
+             "ci95": [-0.15, -0.05], "n": 100}
         ],
         "curves": [{"method": name, "mean": [1.0, 0.25], **curve} for name in ("A & <b>", "B")],
         "removal_matrix": [
@@ -57,8 +57,11 @@ def test_markdown_says_it_all():
     assert "| C | 0.210 [0.110, 0.310] ≈ | " in text
     assert "| D | failed: OSError: <gone> at all |" in text
     assert "- D: OSError: <gone> at all" in text
-    assert "| A & <b> − B | fex positive auc | -0.100 [-0.150, -0.050] |" in text
+    assert "| A & <b> − B | fex positive auc | -0.100 [-0.150, -0.050] | 100 |" in text
     assert "| A & <b> | 5,000 | – | 50 | – |" in text
+    never = report()
+    never["rows"][0]["break_even"] = {"queries": None}
+    assert "| A & <b> | 5,000 | – | never | – |" in markdown_report(never)
     assert "| B | mean | 0.300 | 0.400 |" in text
     assert "**Warning.** the grid is biased" in text
     assert "positive auc" not in markdown_report(report(removal_matrix=[]), show=["negative_auc"])

@@ -59,6 +59,7 @@ def test_memory_and_significance_are_shown():
     assert [line[1] for line in lines] == ["0.277 [0.270, 0.285] ★", "0.300 ≈"]
     assert lines[0][-1] == "3.14"
     assert pivot([{**third, "best": "FEX", "differs": True}])[1][0][1] == "0.300"
+    assert pivot([{**third, "best": "FEX", "differs": None}])[1][0][1] == "0.300 ?"
 
 
 def test_what_failed_has_a_line():
