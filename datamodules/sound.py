@@ -177,7 +177,7 @@ class SoundDataModule(ImageDataModule):
         """A data set of the clips, checked against the black box's input size.
 
         Raises:
-            ValueError: the black box wants pictures of another size.
+            ValueError: the black box wants pictures of another size, or none of the clips can be read.
         """
         table = SoundTable(
             self.root,
@@ -193,4 +193,18 @@ class SoundDataModule(ImageDataModule):
                 f"The spectrograms have {size[0]} bands and {size[1]} frames, the black box takes {wanted.size}: set "
                 "`seconds`, `padding` and `log_mel` as in its training."
             )
+        self._check_readable(clips)
         return table
+
+    def _check_readable(self, clips: list[Clip]) -> None:
+        """Refuses clips of which none can be read; stops at the first that can."""
+        reason = ""
+        for clip in clips:
+            try:
+                read_audio(Path(self.root) / clip.name, self.log_mel.sample_rate)
+            except UnreadableAudioError as error:
+                reason = reason or f"{clip.name}: {error}"
+            else:
+                return
+        if clips:
+            raise ValueError(f"None of {len(clips)} clips in {str(self.root)!r} can be read ({reason}).")

@@ -60,6 +60,9 @@ class SoundFolder(SoundDataModule):
         missing = columns - set(rows[0] if rows else {})
         if missing:
             raise ValueError(f"{path} has no column {', '.join(sorted(missing))}, or no rows.")
+        for line, row in enumerate(rows, 2):
+            if short := [name for name in ("file", "label", "event", "split") if name in row and not row[name]]:
+                raise ValueError(f"{path} line {line} has no {', '.join(short)}: is it cut off?")
         return rows
 
     def _intervals(self, files: set[str]) -> dict[str, list[tuple[float, float]]]:

@@ -4,9 +4,10 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -18,16 +19,19 @@ from torch import Tensor
 from fex.atomic import replacing
 from fex.audio import LogMel
 from fex.benchmark.attribute import attributions
-from fex.benchmark.fingerprint import code_fingerprint, fingerprint
+from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
 from fex.features import PatchGrid
-from fex.metrics.protocols import Attributed, get_protocol
+from fex.metrics.model_randomisation import ModelRandomisation
+from fex.metrics.paper_protocols import RegionDeletion
+from fex.metrics.protocols import Attributed, Protocol, get_protocol
 from fex.preprocess import Preprocess
+from fex.removal import Removal
 from fex.report.curves import draw_course
 from fex.report.instances import InstanceStore
-from fex.report.settings import plain_settings
+from fex.report.settings import library_versions, plain_settings
 from fex.report.tables import print_table
 from fex.sampling import incorrect_classes
 from fex.types import Batch
@@ -49,10 +53,15 @@ class InstanceModule(pl.LightningModule):
         explain: the class that is explained: the "predicted" one, the true "label", or an "incorrect" one drawn by the
             pixels (a test of sensitivity: its map should not be that of the object).
         only: "all" instances, those the box gets right ("correct"), or wrong ("wrong", negative samples); by labels.
-        protocols: names of protocols that score each instance, where the data has what they need.
+        protocols: names of protocols that score each instance, where the data has what they need. What is removed are
+            single pixels; `dax` puts the explainer's own fill in their place, as its perturbations do.
         pictures: number of instances whose course is logged to TensorBoard.
-        sound: how spectrograms were made, where the inputs are some: then each instance also has a picture of
-            spectrogram, map and time curve, and, if batches carry waveforms, its masked sound as a wav file.
+        sound: how spectrograms were made, where the inputs are some, as the data says it too: then each instance also
+            has a picture of spectrogram, map and time curve, and, if batches carry waveforms, its masked sound as a wav
+            file.
+
+    Raises:
+        ValueError: an unknown choice, or a protocol that needs explainers of other black boxes.
     """
 
     per_instance = True  # `fex-train` passes over the data once, in order
@@ -77,7 +86,7 @@ class InstanceModule(pl.LightningModule):
             )
         self.black_box: BlackBox = explainer.black_box
         self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
-        self.protocols, self.pictures = [get_protocol(name) for name in protocols or []], pictures
+        self.protocols, self.pictures = [_protocol(name, explainer.removal) for name in protocols or []], pictures
         self.sound, self.store = sound, None
         self._own_writer: Any = None  # of a process that is not the first
         self._seen: set[str] = set()
@@ -107,16 +116,32 @@ class InstanceModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
+        self._check_sound()
+        (explainer, module), sources = plain_settings([self.explainer, type(self)])
         settings = {
-            "explainer": plain_settings(self.explainer),
+            "explainer": explainer,
+            "module": module,
             "explain": self.target_kind,
             "only": self.only,
             "protocols": [protocol.name for protocol in self.protocols],
+            "sound": None if self.sound is None else asdict(self.sound),
             "weights": _weights(self.black_box),
             "code": code_fingerprint(),
+            "code of lightning_modules": _code(),
+            **{f"source of {name}": found for name, found in sources.items()},
+            **{f"version of {name}": version for name, version in library_versions().items()},
             **self.further_settings(),
         }
         self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
+
+    def _check_sound(self) -> None:
+        """A spectrogram read as another one makes a sound of another length, with the mask elsewhere."""
+        made = getattr(getattr(self._trainer, "datamodule", None), "log_mel", self.sound)
+        if self.sound is not None and made != self.sound:
+            raise ValueError(
+                f"The data makes its spectrograms by {made}, the module reads them by sound={self.sound}: give "
+                "`model.init_args.sound` what `data.init_args.log_mel` has."
+            )
 
     def _names(self, batch: Batch) -> list[str]:
         if "names" in batch:
@@ -292,9 +317,33 @@ class InstanceModule(pl.LightningModule):
         """Names of the instances of all processes, each of which waits here for the last."""
         if self._group is None:
             return self._seen
+        waiting = dist.barrier(self._group, async_op=True)
+        assert waiting is not None
+        while not waiting.is_completed():  # a collective hears no signal, and the last process may come hours later
+            time.sleep(0.1)
+        waiting.wait()
         parts: list[set[str]] = [set()] * self.trainer.world_size
         dist.all_gather_object(parts, self._seen, group=self._group)
         return set().union(*parts)
+
+
+def _protocol(name: str, removal: Removal) -> Protocol:
+    """A protocol by name, as runs over instances use it.
+
+    Raises:
+        ValueError: no such protocol, or one that explains black boxes with other weights.
+    """
+    protocol = get_protocol(name)
+    if isinstance(protocol, ModelRandomisation):
+        raise ValueError(f"Protocol {name!r} makes explainers of other black boxes: run it by `fex-bench run`.")
+    # A name with a fill says which; "dax" is with that of the perturbations (DAX, section IV).
+    return replace(protocol, removal=removal) if isinstance(protocol, RegionDeletion) and "/" not in name else protocol
+
+
+def _code() -> str:
+    """Hash of the sources of this package that results may depend on: not of its callbacks."""
+    found = referenced_files(sorted(Path(__file__).parent.glob("*.py")))
+    return fingerprint({Path(path).name: content for path, content in found.items()})
 
 
 def _weights(black_box: BlackBox) -> str | None:

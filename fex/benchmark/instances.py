@@ -59,7 +59,7 @@ def _overhead(name: str, explainer: Any, box: _Timed, target: float) -> Figure:
 def dax_overhead(samples: int = 6000, target: float = 0.25) -> Figure:
     """Share of an explanation's time that is not spent in the black box, EfficientNet-Lite0 at 224 pixels."""
     box = _lite0()
-    fit = FitSettings(mask_stride=2, precision="bf16")
+    fit = FitSettings(mask_stride=2, precision="bf16", batch_size=128)  # as in dax_imagenet.yaml
     return _overhead("dax_overhead", DAX(box, num_samples=samples, fit=fit), box, target)
 
 

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 __all__ = ["GracefulStop"]
+
+PATIENCE = 5.0  # seconds that other processes have to leave; one that waits inside a collective hears no signal
 
 
 class GracefulStop(pl.Callback):
@@ -22,10 +26,14 @@ class GracefulStop(pl.Callback):
     stops at once, without saving.
 
     A run of a per-instance explainer stops at once: one instance may take minutes, and each that is finished is a file.
+
+    A process that ends by an error, or so at once, takes along those that it has launched, as Lightning does at Ctrl-C
+    alone: they would explain or validate their share, unseen, before they find that nobody waits for them.
     """
 
     def __init__(self) -> None:
         self.asked: int | None = None
+        self._first = True  # of the processes of the run
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -37,13 +45,14 @@ class GracefulStop(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over the signals where instances are explained one by one."""
         if getattr(pl_module, "per_instance", False) and threading.current_thread() is threading.main_thread():
-            self._process = os.getpid()
+            self._process, self._first = os.getpid(), trainer.is_global_zero
             self._before = {number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a loader process, which inherits this; its owner ends it
             raise KeyboardInterrupt
-        os.write(2, b"\nStopped. What is finished is kept: the same command goes on from there.\n")
+        if self._first:  # says it for all
+            os.write(2, b"\nStopped. What is finished is kept: the same command goes on from there.\n")
         raise SystemExit(128 + number)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -82,13 +91,40 @@ class GracefulStop(pl.Callback):
             trainer.save_checkpoint(path)
         self._restore()
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gives the signals back."""
-        self._restore()
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Lightning has given the signals back by now. Until then a module that waits for others can be stopped."""
+        self._before = {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Gives the signals back."""
+        """Gives the signals back; ends the processes that this one has launched."""
+        leaving, one_by_one = bool(self._before), getattr(pl_module, "per_instance", False)
         self._restore()
+        if one_by_one and leaving:  # Lightning's own answer to this signal, until its teardown, waits for all processes
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if isinstance(exception, KeyboardInterrupt):  # Lightning ends them
+            return
+        if isinstance(exception, SystemExit) and not one_by_one:  # they leave after the same batch, by themselves
+            return
+        _end_launched(trainer, at_once=not one_by_one)
+
+
+def _end_launched(trainer: pl.Trainer, *, at_once: bool) -> None:
+    """Ends the processes that this one has launched; none where torchrun or a cluster has."""
+    running: Any = getattr(trainer.strategy.launcher, "procs", [])
+    children = [child for child in running if isinstance(child, subprocess.Popen)]
+    if not children:
+        return
+    running.clear()  # or the launcher's observer would kill this process when it finds that one of them has left
+    for child in children:
+        # A training process answers a polite signal after its batch, which it cannot finish alone; it saves nothing.
+        child.kill() if at_once else child.terminate()
+    end = time.monotonic() + PATIENCE
+    for child in children:
+        try:
+            child.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def _last_path(trainer: pl.Trainer) -> Path | None:

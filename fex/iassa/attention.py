@@ -10,6 +10,7 @@ __all__ = ["SpatialAttention", "fuse_levels", "spatial_attention"]
 
 KEPT_BYTES = 160_000_000
 _RANGE = 100.0  # exp(-_RANGE / 2) is a float32 still
+_KEPT_RANGE = 5.0  # the same, of what is kept in half precision: exp(5 / 2) times 6e-8 is nothing
 
 
 def fuse_levels(levels: Sequence[Tensor], *, normalise: bool = True) -> Tensor:
@@ -72,7 +73,7 @@ class SpatialAttention:
         scale: see there.
         chunk: see there.
         keep: keep half of G in half precision from the first map on, where that takes at most 160 MB (157 MB at
-            112 x 112): the next maps need no inner products.
+            112 x 112) and the features are of about one length: the next maps need no inner products.
 
     Raises:
         ValueError: features that are not (L, C), or a chunk below 1.
@@ -107,6 +108,8 @@ class SpatialAttention:
         if self.scale < 0 or float(lengths.max() - lengths.min()) > _RANGE:
             logits = (self.scale * rows @ self.features.T for rows in self.features.split(self.chunk))
             return torch.cat([part.softmax(1) @ values for part in logits])
+        # In half precision what is below 6e-8 is lost, which a place of a large length may outweigh.
+        self.keep &= float(lengths.max() - lengths.min()) < _KEPT_RANGE
         share = ((lengths - lengths.max()) / 2).exp()
         both = torch.stack([share * values, share], 1)  # numerator and denominator
         sums = torch.zeros_like(both)

@@ -32,7 +32,7 @@ from fex.metrics.model_randomisation import ModelRandomisation
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.metrics.saco import SaCo
 from fex.metrics.sensitivity import Sensitivity
-from fex.removal import Black, Blur, Mean, Noise, Removal
+from fex.removal import Black, Blur, Mean, Noise, Removal, Silence
 
 __all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
 
@@ -179,7 +179,12 @@ PROTOCOLS: dict[str, Protocol] = {
         ModelRandomisation("model_randomisation"),
     )
 }
-REMOVALS: dict[str, Removal] = {removal.name: removal for removal in (Mean(), Black(), Blur(), Noise())}
+REMOVALS: dict[str, Removal] = {removal.name: removal for removal in (Mean(), Black(), Blur(), Noise(), Silence())}
+
+
+def _removes_pixels(protocol: Protocol) -> bool:
+    """Whether a protocol has one fill, of images."""
+    return getattr(getattr(protocol, "removal", None), "modality", None) == "image"
 
 
 def get_protocol(name: str) -> Protocol:
@@ -194,8 +199,8 @@ def get_protocol(name: str) -> Protocol:
     protocol = PROTOCOLS[base]
     if not fill:
         return protocol
-    if fill not in REMOVALS or not isinstance(protocol, Perturbation):
-        perturbing = [key for key, known in PROTOCOLS.items() if isinstance(known, Perturbation)]
+    perturbing = [key for key, known in PROTOCOLS.items() if _removes_pixels(known)]
+    if fill not in REMOVALS or base not in perturbing:
         raise ValueError(
             f"Got protocol {name!r}: another removal is written NAME/REMOVAL, with NAME one of "
             f"{', '.join(perturbing)} and REMOVAL one of {', '.join(REMOVALS)}."

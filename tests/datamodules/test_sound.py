@@ -86,6 +86,14 @@ def test_unreadable_silent_and_short_clips(tmp_path, caplog):
     assert "1 clips of the test data could not be read" in caplog.text
 
 
+def test_clips_of_which_none_can_be_read_are_refused(tmp_path):
+    root = esc10_folder(tmp_path / "esc")
+    for clip in (root / "audio").iterdir():
+        clip.write_bytes(b"no sound")
+    with pytest.raises(ValueError, match=r"None of \d+ clips in .*esc.* can be read \(audio/"):
+        esc10(root).setup("fit")
+
+
 def test_errors_of_esc10(tmp_path):
     with pytest.raises(ValueError, match=r"folds 1 \.\.\. 5, got fold=6"):
         esc10(tmp_path, fold=6)
@@ -124,6 +132,12 @@ def test_errors_of_annotated_folders(tmp_path):
     (root / "annotations.csv").write_text("file,start\n0.wav,1\n")
     with pytest.raises(ValueError, match="no column end, event"):
         SoundFolder(str(root), "cough", 1.0).setup("fit")
+    whole = (root / "labels.csv").read_text()
+    for labels, missing in (("file,label\n0.wav\n", "label"), ("file,label,split\n0.wav,healthy\n", "split")):
+        (root / "labels.csv").write_text(labels)
+        with pytest.raises(ValueError, match=f"labels.csv line 2 has no {missing}: is it cut off"):
+            SoundFolder(str(root), None, 1.0).setup("fit")
+    (root / "labels.csv").write_text(whole)
     (root / "annotations.csv").unlink()
     with pytest.raises(FileNotFoundError, match="it should have the columns"):
         SoundFolder(str(root), "cough", 1.0).setup("fit")

@@ -77,6 +77,16 @@ def test_weights_where_nothing_can_be_removed():
         draw_kept(1, 3, torch.Generator())
 
 
+def test_copies_that_lose_only_what_is_next_to_the_fill_are_not_all_that_counts():
+    kept = torch.tensor([[1, 1], [0, 1], [1, 0], [0, 0]], dtype=torch.bool)
+    ground, thing = 1e-12, 4.0
+    weights = proximity_weights(kept.repeat(25, 1), torch.tensor([ground, thing]))
+    assert weights.mean() == pytest.approx(1)
+    lost = weights[2] + weights[3]
+    assert weights[0] == weights[1]  # as near as can be
+    assert 0.01 < lost / weights[:4].sum() < 0.5
+
+
 def test_working_size_keeps_the_shape():
     assert working_size((224, 224), 56) == (56, 56)
     assert working_size((16, 16), 56) == (16, 16)

@@ -28,6 +28,17 @@ def test_what_is_kept_gives_the_next_maps():
     assert not SpatialAttention(torch.zeros(12_700, 1), keep=True).keep  # more than 160 MB
 
 
+@pytest.mark.parametrize("longest", [2.0, 7.8])
+def test_what_is_kept_is_right_for_places_of_other_lengths_too(longest):
+    """exp(-23) is nothing in half precision, and yet most of what the short place attends to is the long one."""
+    features = torch.tensor([[1.0], [longest], [0.5]])
+    attention, values = SpatialAttention(features, keep=True), torch.tensor([0.0, 1.0, 0.3])
+    expected = (features @ features.T).softmax(1) @ values
+    for _ in range(2):
+        torch.testing.assert_close(attention(values), expected, atol=1e-3, rtol=0)
+    assert bool(attention._kept) == (longest == 2.0)
+
+
 def test_places_alike_share_their_values():
     features = torch.eye(2).repeat_interleave(torch.tensor([3, 5]), 0) * 20
     values = torch.tensor([1.0, 0.0, 0.5, 0, 0, 0, 0, 1.0])

@@ -128,6 +128,13 @@ def test_a_picture_of_one_colour_and_a_box_without_opinion():
     assert found.isfinite().all()
 
 
+def test_a_picture_of_one_colour_that_is_not_its_fill_is_explained():
+    truth = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    truth[OBJECT] = True
+    found = explainer().attribute(torch.full((1, 3, SIZE, SIZE), 0.5), 0)[0]
+    assert truth.flatten()[found.flatten().argmax()]
+
+
 @pytest.mark.parametrize("window", ["keep", "remove", "both"])
 def test_nothing_to_explain_is_a_constant_map_under_the_attention_too(window):
     """Rounding, of the attention or of a box that scores chunks of other sizes otherwise, is no salient place."""

@@ -377,14 +377,14 @@ def test_nan_scores_end_the_run_and_cost_no_finished_instance(tmp_path):
 
     def breaks(x):
         calls.append(len(x))
-        return score(x) if len(calls) < 5 else score(x) * torch.nan
+        return score(x) if len(calls) != 5 else score(x) * torch.nan
 
     explainer.black_box = CallableBlackBox(breaks, num_classes=3, preprocess=Preprocess(SIZE, SIZE), name="halves")
     with pytest.raises(ValueError, match="NaN or infinite scores"):
         run(DAXModule(explainer, output=str(tmp_path)))
     assert calls == [1, 40, 2, 40, 40]  # by batch: clean predictions, and the samples of each instance
     assert instances(tmp_path) == ["0.jpg.npz", "2.jpg.npz"]
-    run(DAXModule(dax(), output=str(tmp_path)))
+    run(DAXModule(explainer, output=str(tmp_path)))  # another function under that name would be refused
     assert len(instances(tmp_path)) == 5
 
 
@@ -402,6 +402,15 @@ def test_what_a_protocol_needs_is_missed_before_queries_are_spent(tmp_path):
     with pytest.raises(ValueError, match="'dax-iou' compares maps with ground-truth masks; the data has no masks"):
         run(module, Data(None))
     assert module.black_box.queries == 0
+
+
+def test_dax_deletes_by_the_fill_of_the_perturbations(tmp_path):
+    module = DAXModule(dax(), output=str(tmp_path), protocols=["dax", "dax/blur", "dax-iou"])
+    own, named, _ = module.protocols
+    assert own.removal is module.explainer.removal
+    assert (own.name, named.name, named.removal.name) == ("dax", "dax/blur", "blur")
+    with pytest.raises(ValueError, match="'model_randomisation' makes explainers of other black boxes"):
+        DAXModule(dax(), output=str(tmp_path), protocols=["model_randomisation"])
 
 
 def test_protocols_may_ask_the_explainer_again(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,16 @@ def test_annotated_clips_are_explained_and_scored_in_time(method, clips, blstm, 
     rows = {row["metric"]: row for row in json.loads((out / "report.json").read_text())["rows"]}
     assert rows["iou"]["n"] == 5
     assert 0 <= rows["iou"]["value"] <= 1
+
+
+def test_spectrograms_are_read_as_they_were_made(clips, blstm, tmp_path):
+    iassa = IASSA(blstm, None, Silence(), schedule=WindowSchedule(window=8, stride=4, min_window=2), iterations=1)
+    module = IASSAModule(iassa, output=str(tmp_path), sound=replace(MEL, sample_rate=2 * RATE))
+    with pytest.raises(
+        ValueError, match="data makes its spectrograms by LogMel.*the module reads them by sound=LogMel"
+    ):
+        run(module, SoundFolder(str(clips), "cough", 1.0, log_mel=MEL, waveforms=True))
+    assert blstm.queries == 0
 
 
 TONES = (150, 350, 600, 900)  # Hz, half a second each

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 
 import pytest
 from torch.utils.data import DataLoader
@@ -55,3 +56,24 @@ def test_a_signal_costs_only_the_instance_under_way(name, code, tmp_path):
     assert again.black_box.queries == 3 * 41  # 40 samples and the clean prediction of each that was missing
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (out / "gallery.html").is_file()
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_the_signals_are_given_back(stopped, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    module = DAXModule(dax(), output=str(tmp_path))
+    explain = module.explain_rows
+
+    def with_signal(inputs, target):
+        if stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield from explain(inputs, target)
+
+    module.explain_rows = with_signal
+    trainer = FexTrainer(
+        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[GracefulStop()],
+    )  # fmt: skip
+    with pytest.raises(SystemExit, match="143") if stopped else nullcontext():
+        trainer.fit(module, datamodule=OneByOne())
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
