@@ -9,7 +9,8 @@ from typing import Any
 from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
-from fex.image_files import IMAGE_SUFFIXES, UnreadableImageError, decode
+from datamodules.skips import check_readable
+from fex.image_files import IMAGE_SUFFIXES, decode
 from fex.report.instances import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
@@ -179,18 +180,6 @@ class Folder(ImageDataModule):
             raise _no_images(Path(self.root) / part)
         return names
 
-    def _check_readable(self, part: str, names: list[str]) -> None:
-        """Refuses a folder of which no image can be read; stops at the first that can."""
-        reason = ""
-        for name in names:
-            try:
-                decode(Path(self.root) / part / name)
-            except UnreadableImageError as error:
-                reason = reason or f"{name}: {error}"
-            else:
-                return
-        raise ValueError(f"None of the {len(names)} images in {str(Path(self.root) / part)!r} can be read ({reason}).")
-
     def _rows(self, part: str, names: list[str]) -> Rows:
         labels = None
         if self.class_names is not None:
@@ -230,12 +219,12 @@ class Folder(ImageDataModule):
         root = Path(self.root)
         if not (root / "train").is_dir():
             names = self._names("")
-            self._check_readable("", names)
+            check_readable(root, names, decode, "images")
             self.class_names = self.label_names(names)
             self._set_split("", names, self.fractions)
             return
         names = self._names("train")
-        self._check_readable("train", names)
+        check_readable(root / "train", names, decode, "images")
         self.class_names = self.label_names(names)
         val = next((name for name in _VAL_NAMES if (root / name).is_dir()), None)
         self._set_split("train", names, {} if val else {"val": self.fractions["val"]})

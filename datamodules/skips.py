@@ -1,10 +1,12 @@
-"""Counting instances that could not be read."""
+"""Instances that cannot be read: counted, and refused where there are no others."""
 
 import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
-__all__ = ["Skips"]
+__all__ = ["Skips", "check_readable"]
 
 _NAMED = 5
 
@@ -43,3 +45,27 @@ class Skips:
             log.warning("Skipped %s that cannot be read: %s (%s).", self.noun, name, error)
         if count == _NAMED:
             log.warning("Further ones are counted, not named.")
+
+
+def check_readable(folder: Path, names: Sequence[str], read: Callable[[Path], object], noun: str) -> None:
+    """Refuses files of which none can be read; stops at the first that can.
+
+    Args:
+        folder: where they lie.
+        names: their paths below it.
+        read: raises a ValueError of what cannot be read.
+        noun: what they are called.
+
+    Raises:
+        ValueError: none can be read; says why the first cannot.
+    """
+    reason = ""
+    for name in names:
+        try:
+            read(folder / name)
+        except ValueError as error:
+            reason = reason or f"{name}: {error}"
+        else:
+            return
+    if names:
+        raise ValueError(f"None of the {len(names)} {noun} in {str(folder)!r} can be read ({reason}).")

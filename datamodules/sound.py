@@ -4,13 +4,14 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datamodules.base import ImageDataModule
-from datamodules.skips import Skips
+from datamodules.skips import Skips, check_readable
 from fex.audio import LogMel, UnreadableAudioError, interval_mask, pad_with_noise, read_audio, to_length
 
 log = logging.getLogger("datamodules")
@@ -193,18 +194,10 @@ class SoundDataModule(ImageDataModule):
                 f"The spectrograms have {size[0]} bands and {size[1]} frames, the black box takes {wanted.size}: set "
                 "`seconds`, `padding` and `log_mel` as in its training."
             )
-        self._check_readable(clips)
+        check_readable(
+            Path(self.root),
+            [clip.name for clip in clips],
+            partial(read_audio, sample_rate=self.log_mel.sample_rate),
+            "clips",
+        )
         return table
-
-    def _check_readable(self, clips: list[Clip]) -> None:
-        """Refuses clips of which none can be read; stops at the first that can."""
-        reason = ""
-        for clip in clips:
-            try:
-                read_audio(Path(self.root) / clip.name, self.log_mel.sample_rate)
-            except UnreadableAudioError as error:
-                reason = reason or f"{clip.name}: {error}"
-            else:
-                return
-        if clips:
-            raise ValueError(f"None of {len(clips)} clips in {str(self.root)!r} can be read ({reason}).")

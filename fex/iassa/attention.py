@@ -105,11 +105,12 @@ class SpatialAttention:
 
     def _attend(self, values: Tensor) -> Tensor:
         lengths = self.scale * self.features.square().sum(1)
-        if self.scale < 0 or float(lengths.max() - lengths.min()) > _RANGE:
+        spread = float(lengths.max() - lengths.min())
+        if self.scale < 0 or spread > _RANGE:
             logits = (self.scale * rows @ self.features.T for rows in self.features.split(self.chunk))
             return torch.cat([part.softmax(1) @ values for part in logits])
         # In half precision what is below 6e-8 is lost, which a place of a large length may outweigh.
-        self.keep &= float(lengths.max() - lengths.min()) < _KEPT_RANGE
+        self.keep &= spread < _KEPT_RANGE
         share = ((lengths - lengths.max()) / 2).exp()
         both = torch.stack([share * values, share], 1)  # numerator and denominator
         sums = torch.zeros_like(both)

@@ -90,7 +90,7 @@ def test_clips_of_which_none_can_be_read_are_refused(tmp_path):
     root = esc10_folder(tmp_path / "esc")
     for clip in (root / "audio").iterdir():
         clip.write_bytes(b"no sound")
-    with pytest.raises(ValueError, match=r"None of \d+ clips in .*esc.* can be read \(audio/"):
+    with pytest.raises(ValueError, match=r"None of the \d+ clips in .*esc.* can be read \(audio/"):
         esc10(root).setup("fit")
 
 
