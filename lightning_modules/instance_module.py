@@ -5,21 +5,17 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed as dist
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fex.atomic import replacing
 from fex.audio import LogMel
 from fex.benchmark.attribute import attributions
-from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
 from fex.explanation import Explanation
@@ -31,12 +27,14 @@ from fex.preprocess import Preprocess
 from fex.removal import Removal
 from fex.report.curves import draw_course
 from fex.report.instances import InstanceStore
-from fex.report.settings import library_versions, plain_settings
 from fex.report.tables import print_table
 from fex.sampling import incorrect_classes
 from fex.types import Batch
+from lightning_modules.instance_checks import check_classes, check_sound
 from lightning_modules.instance_scores import score_tables
+from lightning_modules.instance_settings import instance_keys, run_settings
 from lightning_modules.instance_sound import keep_sound
+from lightning_modules.processes import patient_group, union_over_processes
 
 __all__ = ["InstanceModule"]
 
@@ -116,52 +114,20 @@ class InstanceModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
-        self._check_sound()
-        (explainer, module), sources = plain_settings([self.explainer, type(self)])
-        settings = {
-            "explainer": explainer,
-            "module": module,
+        check_sound(self.sound, getattr(self._trainer, "datamodule", None))
+        arguments = {
             "explain": self.target_kind,
             "only": self.only,
             "protocols": [protocol.name for protocol in self.protocols],
             "sound": None if self.sound is None else asdict(self.sound),
-            "weights": _weights(self.black_box),
-            "code": code_fingerprint(),
-            "code of lightning_modules": _code(),
-            **{f"source of {name}": found for name, found in sources.items()},
-            **{f"version of {name}": version for name, version in library_versions().items()},
             **self.further_settings(),
         }
-        self.store = InstanceStore(self.output, json.loads(json.dumps(settings)))
-
-    def _check_sound(self) -> None:
-        """A spectrogram read as another one makes a sound of another length, with the mask elsewhere."""
-        made = getattr(getattr(self._trainer, "datamodule", None), "log_mel", self.sound)
-        if self.sound is not None and made != self.sound:
-            raise ValueError(
-                f"The data makes its spectrograms by {made}, the module reads them by sound={self.sound}: give "
-                "`model.init_args.sound` what `data.init_args.log_mel` has."
-            )
+        self.store = InstanceStore(self.output, run_settings(self.explainer, type(self), arguments))
 
     def _names(self, batch: Batch) -> list[str]:
         if "names" in batch:
             return list(batch["names"])
         return [f"{index:06d}" for index in batch["index"].tolist()]
-
-    def _check_classes(self) -> None:
-        """Labels are compared with the box's answers by number: both must count the same classes."""
-        own, data = self.black_box.class_names, getattr(self.trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
-        unnamed = own == [str(number) for number in range(len(own))]
-        if data is not None and not unnamed and list(data) != own:
-            first = next(
-                (i for i, (a, b) in enumerate(zip(data, own, strict=False)) if a != b), min(len(data), len(own))
-            )
-            raise ValueError(
-                f"The labels of the data are {len(data)} classes, those of black box {self.black_box.name!r} "
-                f"{len(own)}, and they differ from class {first} on: {list(data)[first : first + 3]} against "
-                f"{own[first : first + 3]}. Give both the same `class_names`, in the box's order, or explain the "
-                "`predicted` class of `all` instances, which needs no labels."
-            )
 
     def _targets(self, batch: Batch, inputs: Tensor, clean: Tensor, rows: list[int]) -> Tensor:
         if self.target_kind == "predicted":
@@ -183,14 +149,14 @@ class InstanceModule(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
         """Explains what is not finished yet, and keeps each instance as soon as it is; names of the batch."""
         assert self.store is not None
-        names, keys = self._names(batch), _keys(batch)
+        names, keys = self._names(batch), instance_keys(batch)
         valid = [row for row, is_valid in enumerate(batch["valid"].tolist()) if is_valid]
         self._seen.update(names[row] for row in valid)
         rows = [row for row in valid if not self.store.finished(names[row], keys[row])]
         if not rows:
             return names
         if self.target_kind == "label" or self.only != "all":
-            self._check_classes()
+            check_classes(self.black_box, self.trainer.datamodule)  # type: ignore[attr-defined]
         for protocol in self.protocols:
             protocol.check_data(batch)
         clean = self.black_box(batch["inputs"][rows])
@@ -277,9 +243,7 @@ class InstanceModule(pl.LightningModule):
         self._seen = set()
         if self.trainer.world_size == 1:
             return
-        if dist.is_initialized():
-            # Shares of the work take hours and differ: the usual half an hour of patience would end the run.
-            self._group = dist.new_group(timeout=timedelta(days=30), backend="gloo")
+        self._group = patient_group()
         folder = self.trainer.log_dir  # asks all processes
         if not self.trainer.is_global_zero and any(isinstance(each, TensorBoardLogger) for each in self.loggers):
             from torch.utils.tensorboard import SummaryWriter  # takes a second
@@ -297,7 +261,7 @@ class InstanceModule(pl.LightningModule):
         if self._own_writer is not None:
             self._own_writer.close()
             self._own_writer = None
-        self.store.names = self._seen_by_all()
+        self.store.names = union_over_processes(self._seen, self._group)
         if not self.trainer.is_global_zero:
             return
         count = self.store.report(f"{type(self.explainer).__name__} of {self.black_box.name}")
@@ -313,19 +277,6 @@ class InstanceModule(pl.LightningModule):
                 draw_course(course, self.store.folder / "course.png")
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
 
-    def _seen_by_all(self) -> set[str]:
-        """Names of the instances of all processes, each of which waits here for the last."""
-        if self._group is None:
-            return self._seen
-        waiting = dist.barrier(self._group, async_op=True)
-        assert waiting is not None
-        while not waiting.is_completed():  # a collective hears no signal, and the last process may come hours later
-            time.sleep(0.1)
-        waiting.wait()
-        parts: list[set[str]] = [set()] * self.trainer.world_size
-        dist.all_gather_object(parts, self._seen, group=self._group)
-        return set().union(*parts)
-
 
 def _protocol(name: str, removal: Removal) -> Protocol:
     """A protocol by name, as runs over instances use it.
@@ -338,24 +289,3 @@ def _protocol(name: str, removal: Removal) -> Protocol:
         raise ValueError(f"Protocol {name!r} makes explainers of other black boxes: run it by `fex-bench run`.")
     # A name with a fill says which; "dax" is with that of the perturbations (DAX, section IV).
     return replace(protocol, removal=removal) if isinstance(protocol, RegionDeletion) and "/" not in name else protocol
-
-
-def _code() -> str:
-    """Hash of the sources of this package that results may depend on: not of its callbacks."""
-    found = referenced_files(sorted(Path(__file__).parent.glob("*.py")))
-    return fingerprint({Path(path).name: content for path, content in found.items()})
-
-
-def _weights(black_box: BlackBox) -> str | None:
-    """What a box trained anew under its old name differs in; None of a box that can only be queried."""
-    try:
-        module = black_box.module
-    except TypeError:
-        return None
-    return fingerprint(dict(module.state_dict()))
-
-
-def _keys(batch: Batch) -> list[str]:
-    """What the results of each instance depend on."""
-    parts = [batch[key] for key in ("inputs", "labels", "masks") if key in batch]  # type: ignore[literal-required]
-    return [fingerprint([part[row] for part in parts]) for row in range(len(batch["inputs"]))]

@@ -1,9 +1,16 @@
 """What the processes of one run tell each other; a single one (or a module without a trainer) needs nobody."""
 
+import time
+from datetime import timedelta
+
 import lightning.pytorch as pl
+import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather_rows", "mean_over_processes", "rank_of", "valid_weight", "world_size_of"]
+__all__ = [
+    "gather_rows", "mean_over_processes", "patient_group", "rank_of", "union_over_processes", "valid_weight",
+    "world_size_of",
+]  # fmt: skip
 
 
 def world_size_of(module: pl.LightningModule) -> int:
@@ -39,3 +46,25 @@ def valid_weight(module: pl.LightningModule, valid: Tensor) -> Tensor:
     """
     count = mean_over_processes(module, valid.sum().float())
     return valid.float() / count.clamp_min(1 / world_size_of(module))
+
+
+def patient_group() -> dist.ProcessGroup | None:
+    """A group of all processes, for shares of work that take hours and differ; None where there is one process.
+
+    The usual half an hour of patience would end such a run.
+    """
+    return dist.new_group(timeout=timedelta(days=30), backend="gloo") if dist.is_initialized() else None
+
+
+def union_over_processes(names: set[str], group: dist.ProcessGroup | None) -> set[str]:
+    """Names of all processes of a group, each of which waits here for the last; without a group these."""
+    if group is None:
+        return names
+    waiting = dist.barrier(group, async_op=True)
+    assert waiting is not None
+    while not waiting.is_completed():  # a collective hears no signal, and the last process may come hours later
+        time.sleep(0.1)
+    waiting.wait()
+    parts: list[set[str]] = [set()] * dist.get_world_size(group)
+    dist.all_gather_object(parts, names, group=group)
+    return set().union(*parts)

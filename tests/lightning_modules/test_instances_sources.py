@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fex.dax import DAX, FitSettings
-from lightning_modules import DAXModule, instance_module
+from lightning_modules import DAXModule, instance_settings
 from tests.lightning_modules.test_instances import dax, run
 
 BASE = """
@@ -96,8 +96,8 @@ def test_another_version_of_a_package_is_refused_by_its_name(tmp_path, monkeypat
 def test_another_version_of_the_modules_is_refused(tmp_path, monkeypatch):
     run(DAXModule(dax(), output=str(tmp_path / "out")))
     copy = tmp_path / "lightning_modules"
-    shutil.copytree(Path(instance_module.__file__).parent, copy)
-    monkeypatch.setattr(instance_module, "__file__", str(copy / "instance_module.py"))
+    shutil.copytree(Path(instance_settings.__file__).parent, copy)
+    monkeypatch.setattr(instance_settings, "__file__", str(copy / "instance_settings.py"))
     run(DAXModule(dax(), output=str(tmp_path / "out")))  # elsewhere, but the same
     (copy / "instance_scores.py").write_text("# other scores\n")
     with pytest.raises(ValueError, match=r"\(code of lightning_modules differ\)"):
