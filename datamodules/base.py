@@ -85,13 +85,23 @@ class DataModule(pl.LightningDataModule):
         """
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed if self.trainer is not None else 0
 
+    def _lacks(self, stage: str) -> str:
+        """What to do where there is no such data."""
+        shares = {f"{part}_fraction": share for part, share in getattr(self, "fractions", {}).items()}
+        own = f"{stage}_fraction"
+        if own in shares:
+            advice = f"`{own}` ({shares[own]:g}) of so few instances is none, set a larger one"
+        elif stage == "train" and shares:
+            advice = f"{' and '.join(f'`{name}`' for name in shares)} hold back everything, set smaller ones"
+        else:
+            advice = "give it some (val_split, test_split, rows of that split)"
+        if stage == "val":
+            advice += "; to train without validating, set --trainer.limit_val_batches 0"
+        return f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: {advice}."
+
     def _loader(self, stage: str) -> BatchLoader:
         if stage not in self.datasets:
-            raise ValueError(
-                f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: give it some "
-                "(val_split, test_split, rows of that split), or hold back more where it is split by shares; to train "
-                "without validating, set --trainer.limit_val_batches 0."
-            )
+            raise ValueError(self._lacks(stage))
         data, trainer = self.datasets[stage], self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if hasattr(data, "deal"):

@@ -1,5 +1,6 @@
 """Any folder of images."""
 
+import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from fex.report.instances import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 
+log = logging.getLogger("datamodules")
 _VAL_NAMES = ("val", "valid", "validation")
 
 
@@ -133,7 +135,8 @@ class Folder(ImageDataModule):
     Args:
         root: the folder.
         val_fraction: share of the images held back for validation.
-        test_fraction: share held back for the test; only without ``train/``.
+        test_fraction: share held back for the test; only without ``train/``. With 1, and `val_fraction` 0, all images
+            are test data.
         labels: whether folders are classes; by default if all images are in folders and there are at least two folders.
         split_seed: seed of the split.
         **options: see `ImageDataModule`.
@@ -222,6 +225,13 @@ class Folder(ImageDataModule):
             check_readable(root, names, decode, "images")
             self.class_names = self.label_names(names)
             self._set_split("", names, self.fractions)
+            if stage == "test" and "test" in self.datasets and len(self.datasets["test"]) < len(names):
+                # Whoever scores an explainer on photographs of their own trains nothing on the others.
+                log.warning(
+                    "%s of the %s images in %s are the test data (test_fraction: %g); for all of them set "
+                    "test_fraction to 1 and val_fraction to 0.",
+                    f"{len(self.datasets['test']):,}", f"{len(names):,}", root, self.fractions["test"],
+                )  # fmt: skip
             return
         names = self._names("train")
         check_readable(root / "train", names, decode, "images")

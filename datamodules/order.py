@@ -123,14 +123,20 @@ class ShardedBatchSampler(Sampler[list[tuple[int, bool]]]):
 def held_back(count: int, fractions: dict[str, float], seed: int = 0) -> dict[str, list[int]]:
     """Splits 0 ... count - 1 by one permutation seeded by `seed`: {"train": [...], **one list a fraction}, each sorted.
 
+    Fractions that sum to 1 leave nothing to train on: all instances are scored.
+
     Raises:
-        ValueError: a fraction is negative, or they leave nothing to train on.
+        ValueError: a fraction is negative, they sum to more than 1, or rounding alone leaves nothing to train on.
     """
     sizes = {name: round(count * fraction) for name, fraction in fractions.items()}
-    if min(fractions.values(), default=0) < 0 or sum(sizes.values()) >= count:
+    total = round(sum(fractions.values()), 9)
+    if total == 1:
+        last = next(name for name in reversed(sizes) if fractions[name] > 0)
+        sizes[last] += count - sum(sizes.values())
+    if min(fractions.values(), default=0) < 0 or total > 1 or (total < 1 and sum(sizes.values()) >= count):
         raise ValueError(
             f"Holding back {fractions} of {count} instances leaves {count - sum(sizes.values())} to train on: the "
-            "fractions must not be negative and must sum to less than 1."
+            "fractions must not be negative and must sum to at most 1."
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     parts, first = {}, 0

@@ -151,11 +151,7 @@ class Segmentation(ImageDataModule):
             if unknown:
                 raise FileNotFoundError(f"{self.top.table} names {unknown[0]!r}, which is not in {self.images!r}.")
         pairs = [(root / self.images / images[stem], root / self.masks / masks[stem]) for stem in stems]
-        if self.fractions == {"val": 0.0, "test": 1.0}:
-            parts = {"test": list(range(len(pairs)))}
-        else:
-            parts = held_back(len(pairs), self.fractions, self.split_seed)
-        for part, rows in parts.items():
+        for part, rows in held_back(len(pairs), self.fractions, self.split_seed).items():
             if rows:
                 names = [images[stems[row]] for row in rows]
                 self.datasets[part] = _Pairs([pairs[row] for row in rows], names, self.preprocess)

@@ -170,7 +170,7 @@ class AmortizedExplainer:
         chosen = None if target is None else torch.tensor(self.target_index(target)).expand(len(inputs), 1)
         start, answer = time.perf_counter(), None
         if black_box is not None:
-            self._check_box(black_box)
+            self.check_box(black_box)
             answer = black_box(inputs)
             if chosen is None:
                 chosen = answer.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
@@ -198,7 +198,7 @@ class AmortizedExplainer:
             for rank, index in enumerate(indices)
         ]
 
-    def _check_box(self, black_box: BlackBox) -> None:
+    def check_box(self, black_box: BlackBox) -> None:
         """The box must answer for the same inputs and classes."""
         if black_box.preprocess.size != self.preprocess.size or black_box.num_classes != len(self.class_names):
             raise ValueError(

@@ -121,7 +121,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
         check_choice(target, top_k, len(self.class_names))
         texts = [text] if isinstance(text, str | tuple) else list(text)
         if black_box is not None:
-            self._check_box(black_box)
+            self.check_box(black_box)
         start = time.perf_counter()
         if window is None:
             pieces = [[row] for row in self.preprocess.many(texts)]
@@ -201,7 +201,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
             found.append([(c, probability, _merged(rows, values[here], c)) for c in ranked])
         return found
 
-    def _check_box(self, black_box: BlackBox) -> None:
+    def check_box(self, black_box: BlackBox) -> None:
         """The box must read the same tokens and have the same classes."""
         other: Any = black_box.preprocess
         if not isinstance(other, TextPreprocess) or other.vocabulary != self.preprocess.vocabulary:

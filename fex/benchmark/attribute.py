@@ -1,5 +1,6 @@
 """One run of an explainer, as protocols need it: scores of the features and maps of the pixels."""
 
+import torch
 from torch import Tensor
 
 from fex.features import Features
@@ -18,7 +19,8 @@ def attributions(
     coarser than the features (`features_and_maps`). One of pixels gives its map; its scores are means over patches.
 
     Raises:
-        ValueError: a result of another shape, or NaN: some protocols would drop such an instance, others rank it.
+        ValueError: a result that is no tensor or of another shape, or NaN: some protocols would drop such an instance,
+            others rank it.
     """
     scores, maps = _run(explainer, inputs, target, features)
     nan = scores.isnan().flatten(1).any(1) | maps.isnan().flatten(1).any(1)
@@ -39,7 +41,13 @@ def _run(
         values = explainer.attribute_features(inputs, target).detach().float()
         scores = values if own == features else features.pool(own.on_inputs(values, inputs))
         return scores, own.maps(values, inputs)
-    maps = explainer.attribute(inputs, target).detach().float()
+    found = explainer.attribute(inputs, target)
+    if not isinstance(found, torch.Tensor):
+        raise ValueError(
+            f"{type(explainer).__name__}.attribute returned {type(found).__name__}, expected a tensor: of an array, "
+            "torch.from_numpy(array)."
+        )
+    maps = found.detach().float()
     texts = features.modality == "text"
     size = inputs.shape[1:] if texts else inputs.shape[-2:]
     if maps.shape != (len(inputs), *size):

@@ -3,7 +3,8 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -29,27 +30,80 @@ def build_method(class_path: str, init_args: Mapping[str, Any], injected: Mappin
         ValueError: no such class, or arguments it does not take.
     """
     factory = _factory(class_path)
-    known = inspect.signature(factory).parameters
+    known, anything = _parameters(factory)
     unknown = sorted(set(init_args) - set(known))
-    if unknown:
+    if unknown and not anything:
         raise ValueError(f"{class_path} does not take {unknown}; it takes {sorted(known)}.")
-    arguments = {key: value for key, value in injected.items() if key in known and _admits(factory, key, value)}
-    nested = {
-        key: build_method(value["class_path"], value.get("init_args") or {}, injected)
-        if isinstance(value, dict) and "class_path" in value
-        else value
-        for key, value in init_args.items()
+    arguments = {
+        key: value
+        for key, value in injected.items()
+        # What is asked for without a default is given whatever its annotation: without it there is no method.
+        if key in known and (known[key].default is known[key].empty or _admits(known[key].annotation, value))
     }
+    nested = {key: _nested(value, known.get(key), injected) for key, value in init_args.items()}
     return factory(**{**arguments, **nested})
 
 
-def _admits(factory: Any, name: str, value: Any) -> bool:
-    """Whether a parameter is annotated for such a value, or not at all: IASSA's `features` are a backbone."""
+def _nested(value: Any, parameter: inspect.Parameter | None, injected: Mapping[str, Any]) -> Any:
+    """An argument: as it is, or built where it names a class, by `class_path` or as the word for one."""
+    if isinstance(value, dict) and "class_path" in value:
+        if unknown := sorted(set(value) - {"class_path", "init_args"}):
+            raise ValueError(f"{value['class_path']} has {unknown} beside class_path and init_args.")
+        return build_method(value["class_path"], value.get("init_args") or {}, injected)
+    kinds = [] if parameter is None else _kinds(parameter.annotation)
+    if isinstance(value, str) and "." in value and kinds and not isinstance(value, (*kinds,)):
+        return build_method(value, {}, injected)  # such as fex.removal.Blur
+    return value
+
+
+def _parameters(factory: Any) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters by name with resolved annotations, and whether any others are taken too.
+
+    Of a class that hands its `**kwargs` on, its base's are among them.
+    """
+    if not inspect.isclass(factory):
+        return _own_parameters(factory)
+    found: dict[str, inspect.Parameter] = {}
+    for kind in inspect.getmro(factory):
+        if "__init__" not in vars(kind):
+            continue
+        own, more = _own_parameters(kind.__init__, skip=1)
+        found = {**own, **found}
+        if not more:
+            return found, False
+    return found, True
+
+
+def _own_parameters(function: Any, skip: int = 0) -> tuple[dict[str, inspect.Parameter], bool]:
     try:
-        hint = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory).get(name, Any)
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+    except ValueError:  # compiled code that does not say
+        return {}, True
+    try:
+        hints = get_type_hints(function)
     except (NameError, TypeError, AttributeError):
-        return True
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
+        hints = {}
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {
+        each.name: each.replace(annotation=hints.get(each.name, Any))
+        for each in parameters
+        if each.kind not in variable
+    }
+    return named, any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+
+
+def _kinds(hint: Any) -> list[type]:
+    """Classes that an annotation admits; none where it says nothing that can be checked."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return [kind for part in get_args(hint) for kind in _kinds(part)]
+    kind = origin or hint
+    return [kind] if isinstance(kind, type) and kind is not type(None) else []
+
+
+def _admits(hint: Any, value: Any) -> bool:
+    """Whether a parameter is annotated for such a value, or not at all: IASSA's `features` are a backbone."""
+    kinds = _kinds(hint)
     try:
         return not kinds or isinstance(value, (*kinds,))
     except TypeError:  # a protocol that says nothing at run time
@@ -58,7 +112,7 @@ def _admits(factory: Any, name: str, value: Any) -> bool:
 
 def _asks_for_box(spec: Mapping[str, Any]) -> bool:
     """Whether the method, or one inside it, is built around a black box."""
-    if "black_box" in inspect.signature(_factory(spec["class_path"])).parameters:
+    if "black_box" in _parameters(_factory(spec["class_path"]))[0]:
         return True
     inner = (spec.get("init_args") or {}).values()
     return any(_asks_for_box(each) for each in inner if isinstance(each, dict) and "class_path" in each)
@@ -84,10 +138,13 @@ def build_candidate(name: str, spec: Mapping[str, Any], injected: Mapping[str, A
         box: key of the black box.
 
     Raises:
-        ValueError: see `build_method`; and whatever the method raises.
+        ValueError: see `build_method`; an explainer trained for a box of other inputs or classes; and whatever the
+            method raises.
     """
     path, arguments = spec["class_path"], dict(spec.get("init_args") or {})
     explainer = build_method(path, arguments, injected)
+    if hasattr(explainer, "check_box"):  # a trained one, whose inputs and classes are those of its own box
+        explainer.check_box(injected["black_box"])
 
     def rebuild(black_box: BlackBox) -> Any:
         made = build_method(path, arguments, {**injected, "black_box": black_box})

@@ -133,9 +133,7 @@ class MethodRun:
     def __post_init__(self) -> None:
         self.scores = {key: ProtocolScores(protocol) for key, protocol in self.setting.protocols.items()}
         if self.setting.store is not None:
-            note = self.setting.store.results.load_note(self.candidate.key)
-            peak = note.get("peak_mb")
-            self.cost.peak_mb = float(peak) if isinstance(peak, (int, float)) else None
+            self.cost.peak_mb = _noted_peak(self.setting.store, self.candidate.key)
 
     def take(self, rows: Rows) -> Taken:
         """Explains and scores a batch, or takes what is stored; leaves it out where nothing more can be scored."""
@@ -161,6 +159,7 @@ class MethodRun:
         """Leaves out the protocols that lack something, before anything is spent on them."""
         for key, scores in list(self.scores.items()):
             try:
+                scores.protocol.check_features(self.setting.features)
                 scores.protocol.check_data(rows.tensors)
             except ValueError as error:
                 self.errors[scores.protocol.name] = error
@@ -176,12 +175,11 @@ class MethodRun:
         if cold:
             box.prepare(rows.inputs)  # the first method to ask a full chunk would pay for the compiler
         scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
-        if cold:
+        if cold and seconds < LONGEST_WARM_UP:
             # The first batch costs more than the next ones, which would be held against whoever comes first.
-            if seconds < LONGEST_WARM_UP:
-                scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
-                cold = False
-            self._profile(rows.inputs[:1], target[:1], seconds / len(rows.inputs), randomness)
+            scores, maps, seconds, queries = self._explained(rows.inputs, target, randomness)
+            cold = False
+        self._profile(rows.inputs[:1], target[:1], seconds / len(rows.inputs), randomness)
         if record is None:  # otherwise the first measurement stands
             record = Record(len(rows.inputs), queries, seconds, cold=cold)
         if rows.shown:
@@ -205,10 +203,11 @@ class MethodRun:
     ) -> tuple[Tensor, Tensor, float, int]:
         """Scores, maps, seconds and queries."""
         box = self.setting.black_box
+        own, classes = _own(inputs, target)
         with randomness():
             wait(inputs.device)
             before, start = box.queries, time.perf_counter()
-            scores, maps = attributions(self.candidate.explainer, inputs, target, self.setting.features)
+            scores, maps = attributions(self.candidate.explainer, own, classes, self.setting.features)
             wait(inputs.device)
             return scores, maps, time.perf_counter() - start, box.queries - before
 
@@ -219,15 +218,20 @@ class MethodRun:
         seconds: float,
         randomness: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """The peak memory of one explanation, which takes so many seconds, by another one."""
+        """The peak memory of one explanation, which takes so many seconds, by another one; once.
+
+        A method's first batch may be slow for what is made at first use; then it is the next one that is short enough.
+        """
         short = inputs.device.type == "cuda" or seconds < LONGEST_PROFILE
-        if self.setting.memory and self.cost.peak_mb is None and short:
-            # What a compiler's runtime holds is not seen; measured would be the ragged chunk that it leaves to torch.
-            with randomness(), self.setting.black_box.uncompiled():
-                peak = peak_bytes(
-                    lambda: attributions(self.candidate.explainer, inputs, target, self.setting.features), inputs.device
-                )
-            self.cost.peak_mb = peak / 1e6
+        if not (self.setting.memory and self.cost.peak_mb is None and short):
+            return
+        # What a compiler's runtime holds is not seen; measured would be the ragged chunk that it leaves to torch.
+        own = _own(inputs, target)
+        with randomness(), self.setting.black_box.uncompiled():
+            peak = peak_bytes(
+                lambda: attributions(self.candidate.explainer, *own, self.setting.features), inputs.device
+            )
+        self.cost.peak_mb = peak / 1e6
         if self.setting.store is not None:
             note = {"method": self.candidate.name, "key": self.candidate.key, "peak_mb": self.cost.peak_mb}
             self.setting.store.results.save_note(self.candidate.key, note)
@@ -242,7 +246,7 @@ class MethodRun:
         )  # fmt: skip
 
     def _explain(self, explainer: Explainer) -> Explain:
-        return lambda inputs, target: attributions(explainer, inputs, target, self.setting.features)
+        return lambda inputs, target: attributions(explainer, *_own(inputs, target), self.setting.features)
 
     def _explain_box(self, black_box: BlackBox) -> Explain:
         if black_box not in self.rebuilt:
@@ -269,9 +273,11 @@ class MethodRun:
 
     def finish(self, resamples: int) -> Evaluation:
         """Rows, or nothing but what went wrong."""
-        name = self.candidate.name
+        name, store = self.candidate.name, self.setting.store
         if "" in self.errors:
             return Evaluation(name, [], {}, self.errors)
+        if self.cost.peak_mb is None and store is not None:
+            self.cost.peak_mb = _noted_peak(store, self.candidate.key)  # by one of the same settings and another name
         scores = {each.protocol.name: each for each in self.scores.values()}
         rows = make_rows(name, scores, self.cost, self.setting.features, resamples=resamples, seed=self.setting.seed)
         if not self.maps:
@@ -279,3 +285,13 @@ class MethodRun:
         longest = max(each.shape[-1] for each in self.maps)  # batches of texts differ in length
         maps = [pad(each, (0, longest - each.shape[-1])) for each in self.maps]
         return Evaluation(name, rows, scores, self.errors, torch.cat(maps), torch.cat(self.clean))
+
+
+def _noted_peak(store: Store, key: str) -> float | None:
+    peak = store.results.load_note(key).get("peak_mb")
+    return float(peak) if isinstance(peak, (int, float)) else None
+
+
+def _own(inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Copies for one method alone: what it writes into them, or asks gradients of, no other one sees."""
+    return inputs.clone(), target.clone()

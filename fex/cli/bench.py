@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 
 from fex.black_box import BlackBox
 from fex.cli.benchmark import plain, run_benchmark
+from fex.cli.benchmark_checks import check_selected
 from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.cli.method_overrides import overridden, take_overrides
 from fex.features import PatchGrid
@@ -73,7 +74,10 @@ def _parser() -> ArgumentParser:
         "--reference", type=str | None, default=None, help="method that training must pay against; the first RISE."
     )
     run.add_argument(
-        "--show", type=list[str] | None, default=None, help="metrics in the printed table; the report has all."
+        "--show",
+        type=list[str] | None,
+        default=None,
+        help="metrics in the printed table; the report has all.",
     )
     run.add_argument("--limit", type=PositiveInt | None, default=None, help="score so many test instances.")
     run.add_argument("--output", type=str, default="runs/benchmark", help="folder of the report and results.")
@@ -107,6 +111,7 @@ def run(argv: list[str]) -> dict[str, Any]:
         raise ValueError(f"--methods.{overrides[0][0]} is a setting of `fex-bench run`.")
     if overrides:
         settings.methods = overridden({name: plain(entry) for name, entry in settings.methods.items()}, overrides)
+        check_selected(settings.only, [key for key, _ in overrides], settings.methods)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if config.subcommand == "speed":

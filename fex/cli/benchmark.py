@@ -4,14 +4,13 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
 
-from fex.atomic import replacing
 from fex.benchmark.build import box_key, build_candidate
 from fex.benchmark.cost import training_cost
 from fex.benchmark.fingerprint import package_versions
@@ -19,38 +18,16 @@ from fex.benchmark.method_run import Taken
 from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explainers
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
-from fex.black_box import BlackBox, CachedBlackBox
-from fex.cli.first_inputs import explained_texts, first_inputs
+from fex.black_box import CachedBlackBox
+from fex.cli.benchmark_checks import bring_to, check_shown, check_writable, chosen_methods, strangers
+from fex.cli.benchmark_files import write_report
+from fex.cli.method_overrides import check_entries
 from fex.cli.progress import progress
-from fex.metrics.protocols import get_protocol
-from fex.report.benchmark_markdown import failures, markdown_report
-from fex.report.benchmark_page import write_benchmark_page
-from fex.report.curves import draw_curves
-from fex.report.hparams import write_hparams
-from fex.report.picture_grid import write_picture_grid
-from fex.report.tables import print_table
 
 __all__ = ["plain", "run_benchmark"]
 
 _SAMPLERS = re.compile(r"(^|\.)(Smooth)?RISE$")
 _BLIND = re.compile(r"(^|\.)Random$")
-
-
-def _chosen(methods: Mapping[str, Any], only: list[str] | None) -> dict[str, Any]:
-    return {name: methods[name] for name in (methods if only is None else _rejoined(only, methods))}
-
-
-def _rejoined(parts: Sequence[str], methods: Mapping[str, Any]) -> list[str]:
-    """Names from a list that YAML has split at commas, of which a name may have some: "IG (20 steps, white box)"."""
-    names, start = [], 0
-    while start < len(parts):
-        ends = range(len(parts), start, -1)
-        end = next((end for end in ends if ", ".join(parts[start:end]) in methods), None)
-        if end is None:
-            raise ValueError(f"The config has no method {parts[start]}; it has {', '.join(methods)}.")
-        names.append(", ".join(parts[start:end]))
-        start = end
-    return names
 
 
 def _candidates(
@@ -101,18 +78,20 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         objects: its `black_box`, `data` and `features`, built.
 
     Raises:
-        ValueError: a method of `only` that the config has not, an unknown protocol, or no method that could be scored;
-            in the last case says why for each, and the report is written all the same.
+        ValueError: a method of `only` that the config has not, an entry with unknown keys, an unknown protocol or
+            metric, a device that is not there, or no method that could be scored; in the last case says why for each,
+            and the report is written all the same.
         FileNotFoundError: the data.
+        OSError: an output that cannot be written.
     """
-    methods = _chosen({name: plain(spec) for name, spec in config.methods.items()}, config.only)
-    for protocol in config.protocols:
-        get_protocol(protocol)
+    methods = chosen_methods({name: plain(spec) for name, spec in config.methods.items()}, config.only)
+    check_entries(methods)
+    check_shown(config.show, config.protocols)
     black_box, data = objects.black_box, objects.data
     data._preprocess = data._preprocess or black_box.preprocess
     data.setup("test")
     if config.device != "cpu":
-        black_box.to(config.device)
+        bring_to(black_box, config.device)
     key = box_key(plain(config.black_box), config.device)
     features = objects.features if objects.features is not None else black_box.features
     injected = {"black_box": black_box, "features": features, "seed": config.seed}
@@ -120,6 +99,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     if config.reference is not None and config.reference not in methods:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
     output = Path(config.output)
+    check_writable(output)
     evaluations: list[Evaluation] = []
     found = 0
     if candidates:
@@ -162,6 +142,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
             "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
             "less time. Do not compare the seconds; queries are counted in full."
         )
+    report["warnings"] += strangers(candidates, black_box)
     report |= {
         "black_box": black_box.name,
         "data": config.data.class_path,
@@ -175,23 +156,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **package_versions()},
         "methods": methods,
     }
-    _tell_replaced(output, methods)
-    _write(output, report, config, data, evaluations, black_box)
+    write_report(output, report, config, data, evaluations, black_box)
     return report
-
-
-def _tell_replaced(output: Path, methods: Mapping[str, Any]) -> None:
-    """A report of fewer methods takes the place of one of more, whose results are kept."""
-    try:
-        before = json.loads((output / "report.json").read_text())["methods"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if gone := [name for name in before if name not in methods]:
-        print(
-            f"The report in {output} is written anew, without {', '.join(gone)}: results are kept, a run that names "
-            "these methods too has them again.",
-            file=sys.stderr,
-        )
 
 
 def _removal(explainer: Any) -> str | None:
@@ -199,47 +165,3 @@ def _removal(explainer: Any) -> str | None:
     masker = getattr(explainer, "masker", None)
     removal = getattr(explainer, "removal", getattr(masker, "removal", None))
     return removal if isinstance(removal, str) else getattr(removal, "name", None)
-
-
-def _write(
-    output: Path,
-    report: dict[str, Any],
-    config: Namespace,
-    data: Any,
-    evaluations: Sequence[Evaluation],
-    black_box: BlackBox,
-) -> None:
-    with replacing(output / "report.json") as part:
-        part.write_text(json.dumps(report, indent=1, allow_nan=False))
-    with replacing(output / "report.md") as part:
-        part.write_text(markdown_report(report, config.show), encoding="utf-8")
-    draw_curves({each.method: each.scores for each in evaluations}, output)
-    first = first_inputs(data, config.limit)
-    mapped = [e for e in evaluations if e.maps is not None and len(e.maps) >= len(first)]
-    images = [each.inputs for each in first if each.is_picture]
-    shown = {e.method: e.maps[: len(images)].numpy() for e in mapped if e.maps is not None}
-    write_benchmark_page(
-        output / "report.html",
-        report,
-        images=images,
-        titles=[each.title for each in first if each.is_picture],
-        maps=shown if images else {},
-        texts=explained_texts(first, mapped, black_box, data._preprocess),
-    )
-    if images and shown:
-        write_picture_grid(output / "pictures.png", images, shown)
-    write_hparams(output / "tensorboard", report)
-
-    scored = [
-        row for row in report["rows"] if row["metric"] is None or config.show is None or row["metric"] in config.show
-    ]
-    if scored:
-        print_table(scored, title=f"{report['black_box']}, seed {report['seed']}")
-    for warning in report["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-    for name, why in failures(report):
-        print(f"without scores: {name}: {why}", file=sys.stderr)
-    print(f"report: {output / 'report.html'} (.json and .md beside it; tensorboard --logdir {output / 'tensorboard'})")
-    if all(row["value"] is None for row in report["rows"]):
-        reasons = "; ".join(f"{name}: {why}" for name, why in failures(report)) or "no metric had an instance"
-        raise ValueError(f"No method could be scored ({reasons}).")

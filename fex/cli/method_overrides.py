@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["overridden", "take_overrides"]
+__all__ = ["check_entries", "overridden", "take_overrides"]
 
 _PREFIX = "--methods."
 _FIELDS = ("class_path", "init_args", "training")
@@ -60,6 +60,19 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]
                 f"{_PREFIX}{key} got {given!r}, which is no YAML ({' '.join(str(error).split())})."
             ) from error
     return kept, found
+
+
+def check_entries(methods: Mapping[str, Any]) -> None:
+    """Entries of a config before anything is spent on them: a mistyped key would run a method by its defaults.
+
+    Raises:
+        ValueError: an entry without a class, or with a key that it cannot have.
+    """
+    for name, entry in methods.items():
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("class_path"), str):
+            raise ValueError(f"Method {name} has no class_path: give it as {{class_path: ..., init_args: {{...}}}}.")
+        if unknown := sorted(set(entry) - set(_FIELDS)):
+            raise ValueError(f"Method {name} has {', '.join(unknown)}, expected only {', '.join(_FIELDS)}.")
 
 
 def overridden(methods: Mapping[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ __all__ = ["ClassDiscrimination"]
 class ClassDiscrimination(Protocol):
     """Rank correlation of the attributions of the box's first two classes; 1 ignores the class, lower is better."""
 
+    modality: ClassVar[str | None] = "image"
     components: ClassVar[Mapping[str, int]] = {"correlation": 1}  # type: ignore[misc]
     summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
         "class_correlation": Summary("correlation", mean_value)
@@ -24,7 +25,7 @@ class ClassDiscrimination(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Correlation (B,), NaN where one of the maps is constant; asks the explainer once an instance."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         if data.clean.shape[1] < 2:
             raise ValueError(f"Protocol {self.name!r} compares two classes; the black box has one.")
         second = data.clean.topk(2, dim=1).indices

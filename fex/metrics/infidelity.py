@@ -31,6 +31,7 @@ class Infidelity(Protocol):
         removal: fill.
     """
 
+    modality: ClassVar[str | None] = "image"
     num_masks: int = 50
     keep_rate: float = 0.5
     removal: Removal = field(default_factory=Mean)
@@ -40,7 +41,7 @@ class Infidelity(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Infidelity (B,) for the explained class; spends K queries an instance. Masks depend on pixels and `seed`."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         features = data.scores.shape[1]
         # Of its own kind: methods draw by the same pixels and seed, and a mask that one of them drew tells of no other.
         seeds = data.features.seeds(data.inputs, seed ^ SALT)

@@ -26,6 +26,7 @@ class ModelRandomisation(Protocol):
         shuffle_seed: of the weights.
     """
 
+    modality: ClassVar[str | None] = "image"
     shuffle_seed: int = 0
 
     components: ClassVar[Mapping[str, int]] = {"correlation": 1}  # type: ignore[misc]
@@ -39,7 +40,7 @@ class ModelRandomisation(Protocol):
         Raises:
             TypeError: a box that can only be queried has no weights to shuffle.
         """
-        data.check_images(self.name)
+        self.check_features(data.features)
         if data.explain_box is None:
             return {"correlation": torch.full((len(data.inputs),), torch.nan)}
         shuffled = shuffled_box(black_box, self.shuffle_seed)

@@ -61,6 +61,7 @@ class DeletionInsertion(Protocol):
         inserted_into: fill that the insertion starts from.
     """
 
+    modality: ClassVar[str | None] = "image"
     steps: int = 224
     deleted: Removal = field(default_factory=Mean)
     inserted_into: Removal = field(default_factory=partial(Blur, sigma=5.0, kernel=11))
@@ -94,7 +95,7 @@ class DeletionInsertion(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance and step."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         curve = {"fractions": self.fractions, "seed": seed}
         common = (data.inputs, data.maps, data.explained, data.clean)
         return {
@@ -116,6 +117,7 @@ class RegionDeletion(Protocol):
         levels: shares of the salient region (mean + one standard deviation) that are removed.
     """
 
+    modality: ClassVar[str | None] = "image"
     removal: Removal = field(default_factory=Mean)
     levels: tuple[float, ...] = _steps(10)
 
@@ -135,7 +137,7 @@ class RegionDeletion(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """The curve (B, S); spends a query an instance and level."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         return {
             "deletion_curve": region_deletion_curve(
                 black_box, self.removal, data.inputs, data.maps, data.explained, levels=self.levels, seed=seed
@@ -156,6 +158,7 @@ class RegionIoU(Protocol):
     covers). An image whose mask is empty, a clip without the event, has nothing to be found and no score.
     """
 
+    modality: ClassVar[str | None] = "image"
     components: ClassVar[Mapping[str, int]] = {"iou_moments": 2, "precision": 1, "recall": 1}  # type: ignore[misc]
     summaries: ClassVar[Mapping[str, Summary]] = {  # type: ignore[misc]
         "iou": Summary("iou_moments", _first),
@@ -174,7 +177,7 @@ class RegionIoU(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """First and second moment of the IoU, (B, 2), precision and recall, (B,); no queries."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         maps, masks = self._pair(data)
         counts = confusion(salient_region(maps), masks)
         there = masks.flatten(1).any(1)
@@ -201,7 +204,7 @@ class IncorrectRegionIoU(RegionIoU):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """As `RegionIoU`, of that explanation; asks the explainer once an instance."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         self.check_data(data.known)
         other = incorrect_classes(data.inputs, data.clean, seed + 1)
         scores, maps = data.explainer_for(self.name)(data.inputs, other)
@@ -231,6 +234,7 @@ class RegionScores(Protocol):
         perturbed: deletion and insertion.
     """
 
+    modality: ClassVar[str | None] = "image"
     threshold: float = 0.3
     perturbed: DeletionInsertion = field(default_factory=partial(DeletionInsertion, "", steps=28))
     values: ClassVar[tuple[str, ...]] = ("f1", "iou", "pointing_game", "deletion", "insertion")
@@ -252,7 +256,7 @@ class RegionScores(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Scores (B,); spends 2 queries an instance and step of the curves."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         masks = _masks(self, data)
         counts = confusion(activated_region(data.maps, self.threshold), masks)
         found = self.perturbed.evaluate(black_box, data, seed=seed)

@@ -9,7 +9,7 @@ NaN where an instance has no such value; it is left out of that summary and of i
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -70,15 +70,6 @@ class Attributed:
         """The explained classes (B,)."""
         return self.clean.argmax(1) if self.target is None else self.target
 
-    def check_images(self, protocol: str) -> None:
-        """For protocols of images.
-
-        Raises:
-            ValueError: these are texts; names the protocol.
-        """
-        if self.features.modality != "image":
-            raise ValueError(f"Protocol {protocol!r} is one of images: use text-insertion, faithfulness or eraser.")
-
     def explainer_for(self, protocol: str) -> Explain:
         """`explain`, where there must be one.
 
@@ -106,8 +97,10 @@ class Protocol(ABC):
 
     Attributes:
         name: the word by which tables name it.
+        modality: "image" or "text", of a class that cannot score the other.
     """
 
+    modality: ClassVar[str | None] = None
     name: str
 
     @property
@@ -124,6 +117,18 @@ class Protocol(ABC):
     def needs(self) -> tuple[str, ...]:
         """What of "labels", "masks" and "words" it cannot do without."""
         return ()
+
+    def check_features(self, features: Features) -> None:
+        """For runs that spend queries before they score.
+
+        Raises:
+            ValueError: features of the other modality.
+        """
+        if self.modality not in (None, features.modality):
+            others = {"image": "fex, rise or seg", "text": "text-insertion, faithfulness or eraser"}
+            raise ValueError(
+                f"Protocol {self.name!r} is one of {self.modality}s: use {others.get(features.modality, 'another')}."
+            )
 
     def check_data(self, known: Container[str]) -> None:
         """For runs that spend queries before they score.

@@ -50,6 +50,7 @@ class Perturbation(Protocol):
         area: "mean" of the points or "trapezoid" over the shares.
     """
 
+    modality: ClassVar[str | None] = "image"
     removal: Removal
     unit: Literal["features", "pixels"]
     fractions: tuple[float, ...]
@@ -86,7 +87,7 @@ class Perturbation(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Both curves (B, S); spends 2 queries an instance for each share above 0. Ties are broken by `seed`."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         self.check_data(data.known)
         target = data.labels if self.scored == "label" else data.clean.argmax(1)
         pixels = PatchGrid(data.inputs.shape[-2], data.inputs.shape[-1])
@@ -122,6 +123,7 @@ class Segmentation(Protocol):
         tolerance: pixels by which the pointing game may miss.
     """
 
+    modality: ClassVar[str | None] = "image"
     tolerance: int = 0
 
     components: ClassVar[Mapping[str, int]] = {  # type: ignore[misc]
@@ -145,7 +147,7 @@ class Segmentation(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, 4) and scores (B,); no queries."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         self.check_data(data.known)
         assert data.masks is not None
         return {

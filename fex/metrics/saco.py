@@ -26,6 +26,7 @@ class SaCo(Protocol):
         removal: fill.
     """
 
+    modality: ClassVar[str | None] = "image"
     groups: int = 10
     removal: Removal = field(default_factory=Mean)
 
@@ -34,7 +35,7 @@ class SaCo(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Coefficient (B,) of the explained class; spends G queries an instance. Ties are broken by `seed`."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         count = min(self.groups, data.scores.shape[1])
         ranks = rank_features(data.scores, data.features.seeds(data.inputs, seed))
         target = data.explained

@@ -25,6 +25,7 @@ class Sensitivity(Protocol):
         draws: K inputs near each; the method runs K more times.
     """
 
+    modality: ClassVar[str | None] = "image"
     radius: float = 0.02
     draws: int = 10
 
@@ -33,7 +34,7 @@ class Sensitivity(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Largest change (B,) for the explained class; asks the explainer K times an instance."""
-        data.check_images(self.name)
+        self.check_features(data.features)
         explain = data.explainer_for(self.name)
         target = data.explained
         seeds = data.features.seeds(data.inputs, seed)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -30,11 +31,11 @@ ERASER_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 MOST_CLASSES = 64  # the counts of each instance have one entry for each class and step
 
 
-def _ranks(data: Attributed, name: str, seed: int) -> tuple[Tensor, Tensor]:
+def _ranks(data: Attributed, seed: int) -> tuple[Tensor, Tensor]:
     """Ranks (B, N) and which entries are tokens (B, N)."""
     valid = data.features.valid(data.inputs)
     if valid is None:
-        raise ValueError(f"Protocol {name!r} is one of texts: its features must be tokens, got {data.features}.")
+        raise ValueError(f"Got {data.features}, expected features that say which of them are tokens (`valid`).")
     return rank_features(data.scores, data.features.seeds(data.inputs, seed), valid), valid
 
 
@@ -50,6 +51,7 @@ class TextInsertion(Protocol):
         removal: fill.
     """
 
+    modality: ClassVar[str | None] = "text"
     counts: tuple[int, ...]
     removal: Removal
 
@@ -70,9 +72,10 @@ class TextInsertion(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Counts (B, S * 3 * C), one query an instance and step."""
+        self.check_features(data.features)
         if black_box.num_classes > MOST_CLASSES:
             raise ValueError(f"Protocol {self.name!r} counts classes one by one: at most {MOST_CLASSES} are supported.")
-        ranks, _ = _ranks(data, self.name, seed)
+        ranks, _ = _ranks(data, seed)
         masker = masker_for(black_box, data.features, self.removal)
         found = masked_probabilities(black_box, masker, data.inputs, top_masks(ranks, self.counts))
         return {"agreement": agreement_counts(found.argmax(2), data.clean.argmax(1), black_box.num_classes)}
@@ -94,6 +97,7 @@ class Faithfulness(Protocol):
         removal: fill.
     """
 
+    modality: ClassVar[str | None] = "text"
     shares: tuple[float, ...]
     removal: Removal
 
@@ -109,7 +113,8 @@ class Faithfulness(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:
         """Differences of probability (B, S), two queries an instance and share."""
-        ranks, valid = _ranks(data, self.name, seed)
+        self.check_features(data.features)
+        ranks, valid = _ranks(data, seed)
         masker, target = masker_for(black_box, data.features, self.removal), data.clean.argmax(1)
         clean = data.clean.gather(1, target.unsqueeze(1))
         top = share_masks(ranks, valid.sum(1), self.shares)
@@ -136,6 +141,7 @@ class Rationale(Protocol):
         counts: k, of each step.
     """
 
+    modality: ClassVar[str | None] = "text"
     counts: tuple[int, ...]
 
     @property
@@ -158,9 +164,10 @@ class Rationale(Protocol):
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, S * 3) and F1 (B, S); no queries."""
+        self.check_features(data.features)
         if data.masks is None or data.words is None:
             raise ValueError(f"Protocol {self.name!r} compares with human rationales; the data has none.")
-        ranks, valid = _ranks(data, self.name, seed)
+        ranks, valid = _ranks(data, seed)
         counts = rationale_counts(ranks, data.words.masked_fill(~valid, -1), data.masks, self.counts)
         hits, chosen, marked = counts.unflatten(1, (len(self.counts), 3)).unbind(2)
         return {"overlap": counts, "set_f1": 2 * hits / (chosen + marked)}

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from fex.atomic import replacing
-from fex.report.benchmark_markdown import cost_lines, failures, matrix_lines
+from fex.report.benchmark_lines import failures, headline, legend, tables
 from fex.report.page import PAGE_START, data_uri
 from fex.report.picture_grid import picture_rows
 from fex.report.svg import DASHES, PALETTE, line_chart
-from fex.report.tables import LEGEND, Cell, cells
+from fex.report.tables import Cell, cells
 from fex.report.text_grid import TEXT_GRID_STYLE, TextRow, text_grid
 
 __all__ = ["benchmark_page", "write_benchmark_page"]
@@ -77,8 +77,9 @@ def _plain(lines: Sequence[Sequence[str]]) -> list[list[Cell]]:
 
 
 def _number(text: str) -> float | None:
+    """What a cell is sorted by: the number, or that before an interval; the best differs by 0 from itself."""
     try:
-        return float(text.replace(",", ""))
+        return 0.0 if text == "best" else float(text.partition(" [")[0].replace(",", ""))
     except ValueError:
         return None
 
@@ -151,25 +152,19 @@ def benchmark_page(
     if len(images) != len(titles) or any(len(values) != len(images) for values in maps.values()):
         counts = {name: len(values) for name, values in maps.items()}
         raise ValueError(f"Got {len(images)} images, {len(titles)} titles and maps {counts}, expected as many of each.")
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     title = escape(f"Explainers of {report['black_box']}")
     parts = [_HEAD.format(title=title, texts=TEXT_GRID_STYLE if texts else "")]
-    parts.append(f"<p>Data: {escape(report['data'])}; seed {report['seed']}; {escape(versions)}.</p>\n")
+    parts.append(f"<p>{escape(headline(report))}</p>\n")
     parts += [f'<p class="warning">{escape(warning)}</p>\n' for warning in report["warnings"]]
     if report["rows"]:
-        parts += [_table(*cells(report["rows"])), f"<p>Value [95 % interval]; {LEGEND}. Click a heading to sort.</p>\n"]
+        parts += [_table(*cells(report["rows"])), f"<p>{escape(legend(report))} Click a heading to sort.</p>\n"]
     if errors := failures(report):
         items = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in errors)
         parts.append(f"<h2>Without scores</h2><ul>{items}</ul>\n")
-    if lines := cost_lines(report):
-        header = ["method", "training queries", "training seconds", "pays after (queries)", "pays after (seconds)"]
-        parts += ["<h2>What training cost</h2>", _table(header, _plain(lines))]
-        if report["break_even_against"] is not None:
-            against = escape(report["break_even_against"])
-            parts.append(f"<p>Pays after: explanations until training and explaining cost no more than {against}.</p>")
-    for (protocol, metric), (header, lines) in matrix_lines(report).items():
-        name = escape(f"{protocol} {metric.replace('_', ' ')}")
-        parts += [f"<h2>Removal of training × of evaluation: {name}</h2>", _table(header, _plain(lines))]
+    parts += [
+        f"<h2>{escape(title)}</h2>{_table(header, _plain(lines))}<p>{escape(note)}</p>\n"
+        for title, header, lines, note in tables(report)
+    ]
     methods = list(dict.fromkeys(row["method"] for row in report["rows"] if row["value"] is not None))
     parts += [_charts(report["curves"], methods), _pictures(images, titles, maps), text_grid(texts), _SCRIPT]
     return "".join(parts)

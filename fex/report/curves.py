@@ -9,9 +9,14 @@ from fex.atomic import replacing
 if TYPE_CHECKING:
     from fex.metrics.protocol_scores import ProtocolScores
 
-__all__ = ["draw_course", "draw_curves"]
+__all__ = ["curve_file", "draw_course", "draw_curves"]
 
 _STYLES = ("-", "--", ":", "-.")
+
+
+def curve_file(protocol: str, curve: str) -> str:
+    """Name of the picture of a curve."""
+    return f"{protocol}_{curve}.png".replace("/", "-")
 
 
 def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: str | Path) -> list[Path]:
@@ -34,7 +39,8 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
                 found.setdefault((protocol, name), {})[method] = curve
     written = []
     for (protocol, name), curves in found.items():
-        figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
+        # As high as the names of the methods beside it need.
+        figure = Figure(figsize=(8, max(4, 0.5 + 0.22 * len(curves))), dpi=150, layout="constrained")
         axes = figure.add_subplot()
         for number, (method, curve) in enumerate(curves.items()):
             # Ten colours; and no names as formulas, or hidden by an underscore.
@@ -45,7 +51,7 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
         axes.set_title(f"{protocol}: {name.replace('_', ' ')}")
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper")  # beside the lines, not over them
-        path = Path(folder) / f"{protocol}_{name}.png".replace("/", "-")
+        path = Path(folder) / curve_file(protocol, name)
         with replacing(path) as part:
             FigureCanvasAgg(figure).print_png(part)
         written.append(path)

@@ -7,7 +7,7 @@ __all__ = ["PALETTE", "line_chart"]
 
 # Of Okabe and Ito (2008), told apart by the colour-blind too; used again with other dashes.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
-DASHES = ("", "6 3", "2 2")
+DASHES = ("", "6 3", "2 2", "10 3 2 3", "1 4")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 460, 280, 44, 34, 26, 10
 
 

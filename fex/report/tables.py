@@ -158,7 +158,7 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Cell]
         for key in costs:
             # Protocols score the same explanations, so a method has one cost; were they run apart, the largest is told.
             values = _common(own, key)
-            line.append(Cell(_cost(key, max(values)), float(max(values))) if values else Cell(""))
+            line.append(Cell(_cost(key, max(values)), float(max(values))) if values else Cell("–" if own else ""))
         failed = [row for row in rows if row["method"] == method and row.get("error") is not None]
         if failed and not own:
             line[1:2] = [Cell(f"failed: {_short(failed[0]['error'])}")]

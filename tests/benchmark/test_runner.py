@@ -296,6 +296,40 @@ def test_what_cannot_be_scored_is_neither_explained_nor_called_stored():
     assert isinstance(found.errors[""], ArithmeticError)
 
 
+def test_a_protocol_of_texts_is_refused_before_anything_is_explained():
+    asked = []
+
+    class Asked(Oracle):
+        def attribute_features(self, inputs, target=None):
+            asked.append(len(inputs))
+            return super().attribute_features(inputs, target)
+
+    candidate = Candidate("oracle", Asked())
+    (found,) = evaluate_explainers([candidate], batches(), box(), GRID, ["text-insertion", "eraser"], resamples=10)
+    assert "Protocol 'text-insertion' is one of texts: use fex, rise or seg" in str(found.errors["text-insertion"])
+    assert "Protocol 'eraser' is one of texts" in str(found.errors["eraser"])
+    assert asked == []
+
+
+def test_memory_is_measured_in_a_later_batch_where_the_first_one_was_slow(tmp_path, monkeypatch):
+    monkeypatch.setattr("fex.benchmark.method_run.LONGEST_PROFILE", 0.2)
+
+    class SlowAtFirst(Oracle):
+        calls = 0
+
+        def attribute_features(self, inputs, target=None):
+            if type(self).calls == 0:
+                time.sleep(0.3 * len(inputs))
+            type(self).calls += 1
+            return super().attribute_features(inputs, target)
+
+    store = Store(ResultStore(tmp_path), "box")
+    monkeypatch.setattr("fex.benchmark.method_run.LONGEST_WARM_UP", 0.1)
+    same = [Candidate(name, SlowAtFirst(), key="same") for name in ("one", "two")]
+    for found in evaluate_explainers(same, batches(), box(), GRID, ["fex"], resamples=10, memory=True, store=store):
+        assert found.rows[0]["peak_mb"] > 0
+
+
 def test_one_protocol_without_its_data_leaves_the_others():
     blank = [{key: value for key, value in batch.items() if key != "masks"} for batch in batches()]
     (found,) = evaluate_explainers([Candidate("Oracle", Oracle())], blank, box(), GRID, ["seg", "fex"], resamples=20)

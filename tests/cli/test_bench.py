@@ -106,7 +106,7 @@ def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran, capsys):
     # Another protocol explains again, but for what is new; the old numbers stay.
     capsys.readouterr()
     more = bench.run([*argv, "--protocols", "[fex, saco]", "--methods", "RISE"])
-    assert "is written anew, without Random, Broken: results are kept" in capsys.readouterr().err
+    assert "is written anew, without methods Random, Broken; protocol fex/black: results" in capsys.readouterr().err
     assert {key: value for key, value in scores(more).items() if key[1] == "fex"} == {
         key: value for key, value in scores(report).items() if key[:2] == ("RISE", "fex")
     }
@@ -133,6 +133,110 @@ def test_the_seconds_of_a_box_that_remembers_come_with_a_warning(tmp_path):
     (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     report = bench.run([*argv, "--methods=[Random]", "--protocols", "[fex]", "--limit", "2"])
     assert "Do not compare the seconds" in report["warnings"][-1]
+
+
+def test_a_smaller_report_says_what_it_lacks_and_leaves_no_picture_of_the_larger(tmp_path, capsys):
+    argv = [*config(tmp_path, protocols=["fex", "fex/black"]), "--methods=[Random]"]
+    bench.run(argv)
+    out = tmp_path / "out"
+    assert (out / "fex-black_positive_curve.png").is_file()
+    (out / "mine.png").write_bytes(b"kept")
+    capsys.readouterr()
+    bench.run([*argv, "--limit", "2", "--protocols", "[fex]"])
+    assert "without protocol fex/black; 6 of its 8 instances: results are kept" in capsys.readouterr().err
+    assert sorted(each.name for each in out.glob("*.png")) == [
+        "fex_negative_curve.png", "fex_positive_curve.png", "mine.png", "pictures.png",
+    ]  # fmt: skip
+    bench.run([*argv, "--protocols", "[fex]"])
+    assert "written anew" not in capsys.readouterr().err
+
+
+class Clobber:
+    """Writes into what it is given, and asks gradients of it."""
+
+    def __init__(self, strength: float = 1.0) -> None:
+        self.strength = strength
+
+    def attribute(self, inputs, target=None):
+        inputs[:] = 0
+        target[:] = 0
+        inputs.requires_grad_(True)
+        return torch.rand(len(inputs), *inputs.shape[-2:])
+
+
+def test_what_a_method_writes_into_its_inputs_reaches_no_other_one(ran, tmp_path):
+    _, _, report = ran
+    methods = {
+        "Clobber": {"class_path": f"{__name__}.Clobber"},
+        "Again": {"class_path": f"{__name__}.Clobber", "init_args": {"strength": 2.0}},
+        "RISE": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 20}},
+    }
+    protocols = ["fex", "fex/black", "sensitivity", "class_discrimination"]
+    beside = scores(bench.run(config(tmp_path, methods=methods, protocols=protocols)))
+    alone = {key: value for key, value in scores(report).items() if key[0] == "RISE"}
+    assert {key: beside[key] for key in alone} == alone
+    assert beside["Again", "fex", "positive_auc"][2] == 8
+
+
+class Mine:
+    """Asks for what is handed over in the ways that people annotate it."""
+
+    def __init__(self, black_box: "torch.nn.Module", strength: int = 1) -> None:
+        self.black_box, self.strength = black_box, strength
+
+    def attribute(self, inputs, target=None):
+        rows = self.black_box(inputs).gather(1, target.unsqueeze(1))
+        return rows.unsqueeze(2) * self.strength * torch.ones(inputs.shape[0], *inputs.shape[-2:])
+
+
+class MineToo(Mine):
+    """Hands on what it does not know."""
+
+    def __init__(self, *, more: int = 0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.more = more
+
+    def attribute(self, inputs, target=None):
+        return super().attribute(inputs, target).numpy() if self.more else super().attribute(inputs, target)
+
+
+def test_own_methods_are_handed_what_they_ask_for(tmp_path):
+    methods = {
+        "Mine": {"class_path": f"{__name__}.Mine", "init_args": {"strength": 3}},
+        "Mine too": {"class_path": f"{__name__}.MineToo", "init_args": {"strength": 3}},
+        "Arrays": {"class_path": f"{__name__}.MineToo", "init_args": {"more": 1}},
+        "Unknown": {"class_path": f"{__name__}.MineToo", "init_args": {"less": 1}},
+        "Blur": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 4, "removal": "fex.removal.Blur"}},
+    }
+    report = bench.run(config(tmp_path, methods=methods, protocols=["fex"]))
+    rows = {row["method"]: row for row in report["rows"]}
+    assert rows["Mine"]["n"] == rows["Mine too"]["n"] == 8
+    assert "returned ndarray, expected a tensor: of an array, torch.from_numpy(array)" in rows["Arrays"]["error"]
+    assert "does not take ['less']; it takes ['black_box', 'more', 'strength']" in rows["Unknown"]["error"]
+    assert rows["Blur"]["explainer_removal"] == "blur"
+
+
+def ten(inputs):
+    return torch.softmax(inputs.mean((2, 3)) @ torch.linspace(-1, 1, 30).view(3, 10), 1)
+
+
+def test_an_explainer_of_another_box_is_told_or_refused(tmp_path):
+    other = write_checkpoint(tmp_path / "other.ckpt")
+    methods = {
+        name: {"class_path": "fex.load_explainer", "init_args": {"name_or_path": str(path)}}
+        for name, path in (("CIFAR-10", "fex_vit_cifar10"), ("Small", other))
+    }
+    box = {
+        "class_path": "fex.black_box.CallableBlackBox",
+        "init_args": {"function": f"{__name__}:ten", "num_classes": 10, "preprocess": {"height": 32, "width": 32}},
+    }
+    report = bench.run([*config(tmp_path, methods=methods, black_box=box, protocols=["fex"]), "--limit", "2"])
+    told = [warning for warning in report["warnings"] if "was trained to explain" in warning]
+    assert len(told) == 1
+    assert told[0].startswith("CIFAR-10 was trained to explain vit_cifar10 and here explains ")
+    rows = {row["method"]: row for row in report["rows"]}
+    assert rows["CIFAR-10"]["n"] == 2
+    assert "this explainer, of 'toy', (16, 16) and 5: give the box that it was trained on" in rows["Small"]["error"]
 
 
 def test_methods_are_selected_by_name(ran, tmp_path):
@@ -264,6 +368,14 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
          r"'\{class_path: \.\.\., init_args: \{sigma: 5\}\}'"),
         ({}, ["--methods.RISE.init_args.seed"], "has no value"),
         ({}, ["--methods.RISE.init_args.seed", "[1"], "which is no YAML"),
+        ({}, ["--methods", "Random", "--methods.RISE.init_args.num_masks", "5"],
+         "num_masks sets something of RISE, which is not among those that run"),
+        ({"methods": {"RISE": {"class_path": "fex.baselines.RISE", "init_arg": {}}}}, [],
+         "Method RISE has init_arg, expected only class_path, init_args, training"),
+        ({"methods": {"RISE": {"init_args": {}}}}, [], "Method RISE has no class_path"),
+        ({}, ["--show", "[positiv_auc]"], "--show names positiv_auc; the protocols of this run have positive_auc"),
+        ({}, ["--show", "[iou]"], "--show names iou; the protocols of this run have positive_auc, negative_auc"),
+        ({}, ["--device", "cuda:99"], "--device cuda:99 cannot be used"),
         (None, ["--methods.RISE.init_args.seed", "1"], "is a setting of `fex-bench run`"),
         (None, ["--only", "[one_pas]"], "knows no one_pas; it measures step_overhead"),
         (None, ["--images", "50"], "at least 100 pictures"),

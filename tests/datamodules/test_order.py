@@ -45,9 +45,19 @@ def test_held_back_is_a_partition_and_fixed():
     assert parts["test"] != held_back(1000, {"test": 0.1}, seed=1)["test"]
 
 
+def test_shares_of_everything_leave_nothing_to_train_on():
+    assert held_back(3, {"val": 0.0, "test": 1.0}) == {"train": [], "val": [], "test": [0, 1, 2]}
+    parts = held_back(3, {"val": 0.5, "test": 0.5})
+    assert parts["train"] == []
+    assert sorted(parts["val"] + parts["test"]) == [0, 1, 2]
+    assert held_back(10, {"test": 1.0, "val": 0.0}) == {"train": [], "test": list(range(10)), "val": []}
+
+
 def test_refused():
     with pytest.raises(ValueError, match="leaves 0 to train on"):
-        held_back(10, {"val": 0.5, "test": 0.5})
+        held_back(10, {"val": 0.49, "test": 0.5})
+    with pytest.raises(ValueError, match="leaves -1 to train on"):
+        held_back(10, {"val": 0.5, "test": 0.6})
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         ShardedBatchSampler(10, 0, shuffle=True)
     with pytest.raises(ValueError, match="rank must be in"):

@@ -64,7 +64,26 @@ def test_markdown_says_it_all():
     assert "| A & <b> | 5,000 | – | never | – |" in markdown_report(never)
     assert "| B | mean | 0.300 | 0.400 |" in text
     assert "**Warning.** the grid is biased" in text
-    assert "positive auc" not in markdown_report(report(removal_matrix=[]), show=["negative_auc"])
+
+
+def test_what_was_scored_and_the_differences_to_the_best_are_in_both_forms():
+    rows = [
+        row("A", 0.2, best="A", to_best=0.0, to_best_ci95=[0.0, 0.0], unit="8x8 patches", evaluation_queries=19.0),
+        row("B", 0.3, best="A", to_best=0.1, to_best_ci95=[0.05, 0.15], differs=True, unit="8x8 patches",
+            evaluation_queries=19.0, peak_mb=None, training={"queries": 10.0}),
+    ]  # fmt: skip
+    full = report(rows=rows, device="cpu", threads=2, break_even_against=None)
+    text, page = markdown_report(full), benchmark_page(full)
+    assert "seed 0; device cpu, 2 threads, torch 2." in text
+    assert "| fex | mean | 8x8 patches | 19 |" in text
+    assert "| B | +0.100 [+0.050, +0.150] |" in text
+    assert "| B | 0.300 [0.200, 0.400] | 100 | 10 ms | – |" in text
+    assert "Peak MB –: not measured" in text
+    assert "Pays after: unknown, as no RISE was scored" in text
+    assert '<td data-v="0.0">best</td>' in page
+    assert '<td data-v="0.1">+0.100 [+0.050, +0.150]</td>' in page
+    assert "<h2>Paired differences</h2>" in page
+    assert "Peak MB –: not measured" not in markdown_report(report())
 
 
 def test_page_is_sortable_self_contained_and_escaped():
