@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fex.benchmark.method_run import Candidate
 from fex.black_box import BlackBox
 from fex.metrics.protocols import PROTOCOLS, get_protocol
@@ -85,6 +87,7 @@ def bring_to(black_box: BlackBox, device: str) -> None:
         ValueError: there is no such device.
     """
     try:
+        torch.empty(0, device=device)  # some boxes only note where they are asked
         black_box.to(device)
     except (RuntimeError, AssertionError) as error:  # as torch says it of what is not there
         raise ValueError(f"--device {device} cannot be used: {error}") from error
