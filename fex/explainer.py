@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.classes import misplaced
 from fex.checkpoint import export_explainer, read_checkpoint
 from fex.checks import as_targets, check_choice, check_inputs
 from fex.class_names import class_index
@@ -199,12 +200,21 @@ class AmortizedExplainer:
         ]
 
     def check_box(self, black_box: BlackBox) -> None:
-        """The box must answer for the same inputs and classes."""
+        """The box must answer for the same inputs and classes.
+
+        Raises:
+            ValueError: it does not.
+        """
         if black_box.preprocess.size != self.preprocess.size or black_box.num_classes != len(self.class_names):
             raise ValueError(
                 f"Black box {black_box.name!r} takes {black_box.preprocess.size} pixels and has "
                 f"{black_box.num_classes} classes; this explainer, of {self.black_box!r}, {self.preprocess.size} and "
                 f"{len(self.class_names)}: give the box that it was trained on."
+            )
+        if (name := misplaced(black_box.class_names, self.class_names)) is not None:
+            raise ValueError(
+                f"Black box {black_box.name!r} has class {name!r} in another place than this explainer, of "
+                f"{self.black_box!r}: give the box that it was trained on."
             )
 
     def open(self, image: Picture) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.classes import misplaced
 from fex.checks import check_choice, check_tokens
 from fex.explainer import AmortizedExplainer
 from fex.nets import rebuild
@@ -202,7 +203,11 @@ class AmortizedTextExplainer(AmortizedExplainer):
         return found
 
     def check_box(self, black_box: BlackBox) -> None:
-        """The box must read the same tokens and have the same classes."""
+        """The box must read the same tokens and have the same classes.
+
+        Raises:
+            ValueError: it does not.
+        """
         other: Any = black_box.preprocess
         if not isinstance(other, TextPreprocess) or other.vocabulary != self.preprocess.vocabulary:
             raise ValueError(
@@ -213,6 +218,11 @@ class AmortizedTextExplainer(AmortizedExplainer):
             raise ValueError(
                 f"Black box {black_box.name!r} has {black_box.num_classes} classes, this explainer, of "
                 f"{self.black_box!r}, {len(self.class_names)}: give the box that it was trained on."
+            )
+        if (name := misplaced(black_box.class_names, self.class_names)) is not None:
+            raise ValueError(
+                f"Black box {black_box.name!r} has class {name!r} in another place than this explainer, of "
+                f"{self.black_box!r}: give the box that it was trained on."
             )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fex.audio import LogMel
 from fex.black_box import BlackBox
+from fex.black_box.classes import are_named
 
 __all__ = ["check_classes", "check_sound"]
 
@@ -37,7 +38,7 @@ def check_classes(black_box: BlackBox, data: Any) -> None:
         ValueError: both have names, and they differ.
     """
     own, names = black_box.class_names, getattr(data, "class_names", None)
-    if names is None or own == [str(number) for number in range(len(own))] or list(names) == own:
+    if names is None or not are_named(own) or list(names) == own:
         return
     pairs = enumerate(zip(names, own, strict=False))
     first = next((number for number, (a, b) in pairs if a != b), min(len(names), len(own)))

@@ -199,6 +199,16 @@ def test_wrong_use_is_told(tmp_path, explainer, inputs):
         explainer.explain(tmp_path / "bad.png")
 
 
+def test_a_box_that_counts_its_classes_otherwise_is_refused():
+    explainer = tiny_explainer()
+    image = torch.rand(3, 16, 16)
+    explainer.explain(image, black_box=tiny_box())
+    explainer.explain(image, black_box=tiny_box(classes=[str(number) for number in range(5)]))  # without names
+    explainer.explain(image, black_box=tiny_box(classes=[name.upper() for name in CLASSES]))
+    with pytest.raises(ValueError, match="has class 'crane' in another place than this explainer, of 'toy'"):
+        explainer.explain(image, black_box=tiny_box(classes=[CLASSES[2], *CLASSES[:2], *CLASSES[3:]]))
+
+
 def test_public_names(tmp_path, explainer, inputs):
     path = write_checkpoint(tmp_path / "x.ckpt", explainer)
     result = fex.explain(inputs[0], path, target=1)[0]

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import fex
+from fex.benchmark.sources import own_sources
 from fex.resources import manifest
 
 __all__ = ["code_fingerprint", "fingerprint", "package_versions", "referenced_files"]
@@ -33,25 +34,36 @@ _PACKAGES = (
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, (float, Path)):
+        return repr(value) if isinstance(value, float) else str(value)
     if isinstance(value, Tensor):
-        content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        return ["tensor", str(value.dtype), list(value.shape), hashlib.blake2b(content.data).hexdigest()]
+        return _by_content(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
+    if isinstance(value, partial):
+        return ["partial", _plain([value.func, value.args, value.keywords])]
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return [kind, {each.name: _plain(getattr(value, each.name)) for each in fields(value)}]
-    if hasattr(value, "__qualname__"):  # a function or a class
-        return [value.__module__, value.__qualname__]
+    if hasattr(value, "__qualname__"):
+        return _by_name(value)
     if hasattr(value, "__dict__"):
         return [kind, _plain(vars(value))]
     raise TypeError(f"Got {kind}, of which no fingerprint is known: give plain data, tensors or dataclasses.")
+
+
+def _by_content(value: Tensor) -> list[Any]:
+    content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return ["tensor", str(value.dtype), list(value.shape), hashlib.blake2b(content.data).hexdigest()]
+
+
+def _by_name(value: Any) -> list[str]:
+    """A function or a class."""
+    if "<" in value.__qualname__:  # two such functions may have one name
+        raise TypeError(f"Got {value.__qualname__}, of which no fingerprint is known: give a function of a module.")
+    return [value.__module__, value.__qualname__]
 
 
 def fingerprint(value: Any) -> str:
@@ -105,7 +117,7 @@ def referenced_files(config: Any) -> dict[str, str]:
     """Hashes of the files that the strings of a config name.
 
     That is: shipped weights, files, folders (of weights and their config.json), and the modules of class paths and
-    functions outside this package.
+    functions outside this package, with those of one's own that they import.
 
     Args:
         config: plain data.
@@ -145,13 +157,14 @@ def _of_name(name: str) -> dict[str, str]:
         except (ImportError, ValueError):
             return {}
         if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
-            return {module: _hash(Path(spec.origin)), **_defined_in(module, name)}
+            files = {**own_sources(module, Path(spec.origin)), **_defined_in(module, name)}
+            return {name: _hash(path) for name, path in files.items()}
     return {}
 
 
-def _defined_in(module: str, name: str) -> dict[str, str]:
+def _defined_in(module: str, name: str) -> dict[str, Path]:
     """The file that a class or function really comes from, where `module` has it from another, if it is imported."""
     found = getattr(sys.modules.get(module), re.split(r"[.:]", name)[-1], None)
     origin = sys.modules.get(getattr(found, "__module__", None) or "")
     path = getattr(origin, "__file__", None)
-    return {origin.__name__: _hash(Path(path))} if origin is not None and path and Path(path).is_file() else {}
+    return {origin.__name__: Path(path)} if origin is not None and path and Path(path).is_file() else {}

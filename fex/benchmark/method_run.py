@@ -225,9 +225,10 @@ class MethodRun:
         short = inputs.device.type == "cuda" or seconds < LONGEST_PROFILE
         if not (self.setting.memory and self.cost.peak_mb is None and short):
             return
-        # What a compiler's runtime holds is not seen; measured would be the ragged chunk that it leaves to torch.
+        # What a compiler's runtime holds is not seen; measured would be the ragged chunk that it leaves to torch. And a
+        # box that remembers would answer what it was asked a moment ago.
         own = _own(inputs, target)
-        with randomness(), self.setting.black_box.uncompiled():
+        with randomness(), self.setting.black_box.bare():
             peak = peak_bytes(
                 lambda: attributions(self.candidate.explainer, *own, self.setting.features), inputs.device
             )

@@ -179,8 +179,8 @@ class BlackBox(ABC):
         """Makes what is otherwise made at first use, for inputs like these; nothing by default."""
 
     @contextmanager
-    def uncompiled(self) -> Iterator[None]:
-        """Inside, nothing compiled answers: for what is measured inside torch, such as memory. Most have nothing."""
+    def bare(self) -> Iterator[None]:
+        """Inside, the network itself answers, nothing compiled or remembered: for what is measured, such as memory."""
         yield
 
     def _moved(self, part: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ class TorchBlackBox(BlackBox):
             self(inputs[:1].expand(self.chunk, *inputs.shape[1:]))
 
     @contextmanager
-    def uncompiled(self) -> Iterator[None]:
+    def bare(self) -> Iterator[None]:
         """See `BlackBox`."""
         before, self.compile = self.compile, False
         try:

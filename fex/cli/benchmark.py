@@ -19,7 +19,7 @@ from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explaine
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.black_box import CachedBlackBox
-from fex.cli.benchmark_checks import bring_to, check_shown, check_writable, chosen_methods, strangers
+from fex.cli.benchmark_checks import bring_to, check_labels, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.benchmark_files import write_report
 from fex.cli.method_overrides import check_entries
 from fex.cli.progress import progress
@@ -92,6 +92,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     data.setup("test")
     if config.device != "cpu":
         bring_to(black_box, config.device)
+    warnings = check_labels(black_box, data, config.protocols)
     key = box_key(plain(config.black_box), config.device)
     features = objects.features if objects.features is not None else black_box.features
     injected = {"black_box": black_box, "features": features, "seed": config.seed}
@@ -142,7 +143,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
             "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
             "less time. Do not compare the seconds; queries are counted in full."
         )
-    report["warnings"] += strangers(candidates, black_box)
+    report["warnings"] += [*warnings, *strangers(candidates, black_box)]
     report |= {
         "black_box": black_box.name,
         "data": config.data.class_path,

@@ -19,7 +19,10 @@ __all__ = ["SaCo"]
 
 @dataclass(frozen=True)
 class SaCo(Protocol):
-    """Faithfulness of the sizes of attributions, in [-1, 1]; 1 is best, 0 what random sizes get.
+    """Faithfulness of the sizes of attributions, in [-1, 1]; 1 is best.
+
+    Random sizes get 0 where all effects differ. Ties count as agreement, as in the paper, so where many effects are
+    equal (a box that answers 0 or 1) they get more: read it beside Random.
 
     Attributes:
         groups: G, of equal numbers of features; the authors' 10, or the number of features where that is smaller.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fex.report.tables import DIRECTIONS, LEGEND, with_interval
+from fex.report.tables import DIRECTIONS, FEW, LEGEND, with_interval
 
 __all__ = ["Lines", "failures", "headline", "legend", "tables"]
 
@@ -69,6 +69,10 @@ def _interval(value: float | None, ci95: Sequence[float | None]) -> str:
     return with_interval(value, ci95, sign="+")  # type: ignore[arg-type]
 
 
+def _mark(difference: Mapping[str, Any]) -> str:
+    return f" {FEW}" if difference.get("differs", False) is None else ""
+
+
 def _scored(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for row in report["rows"] if row["metric"] is not None]
 
@@ -113,7 +117,7 @@ def _to_best(report: Mapping[str, Any]) -> Lines:
 def _differences(report: Mapping[str, Any]) -> Lines:
     """The first method against each other one."""
     lines = [
-        [f"{d['a']} − {d['b']}", _metric(d), _interval(d["difference"], d["ci95"]), f"{d['n']:,}"]
+        [f"{d['a']} − {d['b']}", _metric(d), _interval(d["difference"], d["ci95"]) + _mark(d), f"{d['n']:,}"]
         for d in report["differences"]
     ]
     return Lines("Paired differences", ["paired difference", "metric", "value [95 % interval]", "n"], lines)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fex.benchmark.fingerprint import fingerprint, package_versions, referenced_files
+from fex.benchmark.sources import own_sources
 from fex.black_box import BlackBox
 
 __all__ = ["library_versions", "plain_settings"]
@@ -30,8 +31,8 @@ def plain_settings(value: Any) -> tuple[Any, dict[str, str]]:
 
     Returns:
         The data, and by module the hashes of the files that define its classes and functions (of a network those of
-        its layers, of a class those of its bases too), but for those of this project and of PyTorch's world. What
-        these files import is not followed.
+        its layers, of a class those of its bases too) and of what these import of one's own, but for those of this
+        project and of PyTorch's world.
 
     Example:
         >>> from fex.dax import SLIC
@@ -150,5 +151,6 @@ def _sources(kinds: Iterable[Any]) -> dict[str, str]:
             module = getattr(each, "__module__", None) or ""
             path = getattr(sys.modules.get(module), "__file__", None)
             if path and Path(path).is_file() and module.split(".")[0] not in _COUNTED:
-                found[module] = referenced_files([path])[path]
+                for name, file in own_sources(module, Path(path)).items():
+                    found[name] = referenced_files([str(file)])[str(file)]
     return dict(sorted(found.items()))

@@ -244,6 +244,18 @@ def test_memory_is_measured_without_the_compiler(cached, monkeypatch):
     assert inner.compile is True
 
 
+def test_memory_is_that_of_the_network_where_answers_are_remembered():
+    peaks = []
+    for cached in (False, True):
+        black_box = CachedBlackBox(network(cnn())) if cached else network(cnn())
+        rise = Candidate("RISE", RISE(black_box, PatchGrid(4, 4), num_masks=60))
+        found = evaluate_explainers([rise], batches(size=5), black_box, PatchGrid(4, 4), ["fex"], limit=5, memory=True)
+        peaks.append(found[0].rows[0]["peak_mb"])
+        if cached:
+            assert black_box.hits
+    assert peaks[1] > 0.5 * peaks[0]
+
+
 class SlowAtFirst(Oracle):
     """As methods are that make something at first use."""
 

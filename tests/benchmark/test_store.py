@@ -3,6 +3,7 @@
 import importlib
 import logging
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from fex.benchmark.store import Record, ResultStore
 from fex.features import PatchGrid
 from fex.metrics import get_protocol
 from fex.removal import Blur
-from tests.benchmark.test_runner import GRID, batches, box
+from tests.benchmark.test_runner import GRID, PATCH, batches, box
+from tests.toys import PatchBox
 
 
 def run(store, candidates, black_box, protocols=("fex",), **options):
@@ -75,8 +77,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     told = []
     resumed = run(store, [Candidate("Random", Random(GRID), key="key")], black_box, progress=lambda *a: told.append(a))
     assert told == [(5, "stored"), (5, "stored"), (2, "explained")]
-    # Whether it is the same box, and the curves of the last batch, whose clean scores were there already.
-    assert black_box.queries == 4 + 2 * 18
+    # Whether it is the same box, by whole and by masked inputs, and the curves of the last batch, whose clean scores
+    # were there already.
+    assert black_box.queries == 4 + 4 + 2 * 18
     whole = run(None, [Candidate("Random", Random(GRID))], box())
     assert values(resumed) == values(whole)
     assert resumed[0].rows[0]["evaluation_queries"] == whole[0].rows[0]["evaluation_queries"] == 19
@@ -106,9 +109,53 @@ def test_a_box_that_answers_otherwise_is_not_taken_for_the_same(tmp_path):
     run(store, [Candidate("Random", Random(GRID), key="one")], box())
     asked = box()
     run(store, [Candidate("Random", Random(GRID), key="one")], asked)
-    assert asked.queries == 4
+    assert asked.queries == 4 + 4  # whole and masked
     with pytest.raises(ValueError, match=r"does not answer as it did when .* \(probabilities differ by 0.200\)"):
         run(store, [Candidate("Random", Random(GRID), key="one")], box(high=0.75))
+
+
+class Wavers(PatchBox):
+    """As the box about whole pictures, which are bright, and undecided where something is removed."""
+
+    def brightness_to_probability(self, brightness):
+        found = super().brightness_to_probability(brightness)
+        return torch.where((brightness < 0.55).any(1), 0.5, found)
+
+
+def test_a_box_that_answers_otherwise_about_masked_inputs_is_not_either(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    inputs = next(iter(batches()))["inputs"]
+    other = Wavers(GRID, PATCH, size=16)
+    torch.testing.assert_close(other(inputs), box()(inputs))
+    with pytest.raises(ValueError, match="does not answer as it did"):
+        run(store, [Candidate("Random", Random(GRID), key="one")], other)
+
+
+def test_modules_that_a_method_imports_are_part_of_its_key(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "mine_16"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "method.py").write_text("import numpy\nimport torch.nn\nfrom . import near\nfrom mine_16_far import K\n")
+    (package / "near.py").write_text("from .deep import L\n")
+    (package / "deep.py").write_text("L = 1\n")
+    (tmp_path / "mine_16_far.py").write_text("K = 1\n")
+    (tmp_path / "mine_16_other.py").write_text("M = 1\n")
+    before = referenced_files(["mine_16.method.M"])
+    assert set(before) == {"mine_16", "mine_16.method", "mine_16.near", "mine_16.deep", "mine_16_far"}
+    for name in (package / "deep.py", tmp_path / "mine_16_far.py"):
+        name.write_text(name.read_text().replace("1", "100"))
+        changed = referenced_files(["mine_16.method.M"])
+        assert len(set(changed.items()) - set(before.items())) == 1
+        before = changed
+
+
+def test_functions_without_a_name_of_their_own_have_no_fingerprint():
+    assert fingerprint(partial(pow, 1)) != fingerprint(partial(pow, 2))
+    assert fingerprint(partial(pow, 1)) == fingerprint(partial(pow, 1))
+    with pytest.raises(TypeError, match="give a function of a module"):
+        fingerprint(lambda x: x)
 
 
 def test_keys_follow_the_config_and_the_files_it_names(tmp_path):

@@ -10,9 +10,9 @@ import torch
 from fex.baselines import RISE, Random
 from fex.benchmark.cost import break_even, training_cost
 from fex.benchmark.runner import Candidate, compare, evaluate_explainers
-from fex.benchmark.significance import against_best, grid_bias
+from fex.benchmark.significance import _differs, against_best, grid_bias
 from fex.benchmark.summary import summarise
-from fex.metrics.functional.bootstrap import Interval
+from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocols import PROTOCOLS, get_protocol
 from fex.report.tables import DIRECTIONS
 from tests.benchmark.test_runner import GRID, Oracle, batches, box
@@ -56,6 +56,24 @@ def test_a_few_easy_instances_make_no_best(evaluations):
             row["n"], row["value"] = 1, -1.0
     found = against_best([evaluations[0], few], resamples=20)
     assert found["Few", "class_discrimination", "class_correlation"]["best"] == "Worse"
+
+
+def test_one_missing_value_unmakes_no_best(evaluations):
+    nearly = replace(copy.deepcopy(evaluations[1]), method="Nearly")
+    for row in nearly.rows:
+        row["method"], row["n"] = "Nearly", row["n"] - 1
+    found = against_best([evaluations[0], nearly], resamples=20)
+    assert found["Worse", "fex", "positive_auc"]["best"] == "Nearly"
+
+
+@pytest.mark.parametrize(("unequal", "expected"), [(3, False), (4, None), (5, None), (6, True), (60, True)])
+def test_a_few_unequal_pairs_make_no_difference(unequal, expected):
+    """Of 200 hits and misses all but these are equal; a sign test of five says p = 0.06."""
+    a, b = torch.zeros(200), torch.zeros(200)
+    b[:unequal] = 1
+    interval = paired_difference(a, b, resamples=4000, seed=0)
+    assert _differs(interval, a, b) is expected
+    assert _differs(interval, a[:5], b[:5]) is None
 
 
 def test_without_an_instance_in_common_nothing_is_said(evaluations, monkeypatch):

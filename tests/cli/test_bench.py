@@ -8,6 +8,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from datamodules.cifar10 import CIFAR10_CLASSES
 from fex.cli import bench
 from tests.explainers import tiny_explainer, write_checkpoint
 from tests.shrink import box_weights, cifar_folder
@@ -101,7 +102,7 @@ def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran, capsys):
     _, argv, report = ran
     ASKED.clear()
     again = bench.run(argv)
-    assert ASKED == [3]  # whether it is still the same box
+    assert ASKED == [3, 3]  # whether it is still the same box, about whole and masked inputs
     assert scores(again) == scores(report)
     # Another protocol explains again, but for what is new; the old numbers stay.
     capsys.readouterr()
@@ -237,6 +238,31 @@ def test_an_explainer_of_another_box_is_told_or_refused(tmp_path):
     rows = {row["method"]: row for row in report["rows"]}
     assert rows["CIFAR-10"]["n"] == 2
     assert "this explainer, of 'toy', (16, 16) and 5: give the box that it was trained on" in rows["Small"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["left", "right"], "the data has 10 classes and the black box 2"),
+        (["Automobile", "airplane", *CIFAR10_CLASSES[2:]], "class 'Automobile' in another place than the black box"),
+    ],
+)
+def test_labels_of_other_classes_are_refused(tmp_path, names, message):
+    box = {"class_path": "fex.black_box.CallableBlackBox",
+           "init_args": {"function": f"{__name__}:ten", "num_classes": len(names), "class_names": names,
+                         "preprocess": {"height": 32, "width": 32}}}  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        bench.run(config(tmp_path, black_box=box, protocols=["fex", "chefer"]))
+
+
+def test_labels_of_other_words_come_with_a_warning(tmp_path):
+    box = {"class_path": "fex.black_box.CallableBlackBox",
+           "init_args": {"function": f"{__name__}:ten", "num_classes": 10, "preprocess": {"height": 32, "width": 32},
+                         "class_names": ["plane", *map(str.upper, CIFAR10_CLASSES[1:])]}}  # fmt: skip
+    argv = [*config(tmp_path, black_box=box, protocols=["chefer"]), "--methods=[Random]", "--limit", "2"]
+    assert any("class 0 is 'plane' to the black box and 'airplane' to" in each for each in bench.run(argv)["warnings"])
+    argv[argv.index("--limit") :] = ["--limit", "2", "--protocols", "[fex]"]
+    assert not any("plane" in each for each in bench.run(argv)["warnings"])
 
 
 def test_methods_are_selected_by_name(ran, tmp_path):
