@@ -66,11 +66,16 @@ def check_entries(methods: Mapping[str, Any]) -> None:
     """Entries of a config before anything is spent on them: a mistyped key would run a method by its defaults.
 
     Raises:
-        ValueError: an entry without a class, or with a key that it cannot have.
+        ValueError: no entries; one without a class, with a key that it cannot have, or with no settings under one.
     """
+    if not methods:
+        raise ValueError("There is no method to run: name some under `methods`, or leave --methods out.")
     for name, entry in methods.items():
         if not isinstance(entry, Mapping) or not isinstance(entry.get("class_path"), str):
             raise ValueError(f"Method {name} has no class_path: give it as {{class_path: ..., init_args: {{...}}}}.")
+        wrong = [key for key in ("init_args", "training") if not isinstance(entry.get(key) or {}, Mapping)]
+        if wrong:
+            raise ValueError(f"Method {name} has {wrong[0]}: {entry[wrong[0]]!r}, expected settings by their names.")
         if unknown := sorted(set(entry) - set(_FIELDS)):
             raise ValueError(f"Method {name} has {', '.join(unknown)}, expected only {', '.join(_FIELDS)}.")
 

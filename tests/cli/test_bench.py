@@ -399,6 +399,8 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
         ({"methods": {"RISE": {"class_path": "fex.baselines.RISE", "init_arg": {}}}}, [],
          "Method RISE has init_arg, expected only class_path, init_args, training"),
         ({"methods": {"RISE": {"init_args": {}}}}, [], "Method RISE has no class_path"),
+        ({}, ["--methods", "[]"], "There is no method to run"),
+        ({}, ["--methods.RISE.init_args", "3"], "Method RISE has init_args: 3, expected settings by their names"),
         ({}, ["--show", "[positiv_auc]"], "--show names positiv_auc; the protocols of this run have positive_auc"),
         ({}, ["--show", "[iou]"], "--show names iou; the protocols of this run have positive_auc, negative_auc"),
         ({}, ["--device", "cuda:99"], "--device cuda:99 cannot be used"),
