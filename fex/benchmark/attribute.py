@@ -19,14 +19,14 @@ def attributions(
     coarser than the features (`features_and_maps`). One of pixels gives its map; its scores are means over patches.
 
     Raises:
-        ValueError: a result that is no tensor or of another shape, or NaN: some protocols would drop such an instance,
-            others rank it.
+        ValueError: a result that is no tensor, of another shape, or not finite: some protocols would drop such an
+            instance, others rank it.
     """
     scores, maps = _run(explainer, inputs, target, features)
-    nan = scores.isnan().flatten(1).any(1) | maps.isnan().flatten(1).any(1)
-    if bool(nan.any()):
+    bad = ~(scores.isfinite().flatten(1).all(1) & maps.isfinite().flatten(1).all(1))
+    if bool(bad.any()):
         name = type(explainer).__name__
-        raise ValueError(f"Attributions of {name} are NaN in {int(nan.sum())} of {len(nan)} instances.")
+        raise ValueError(f"Attributions of {name} are NaN or infinite in {int(bad.sum())} of {len(bad)} instances.")
     return scores, maps
 
 

@@ -40,6 +40,10 @@ def build_method(class_path: str, init_args: Mapping[str, Any], injected: Mappin
         # What is asked for without a default is given whatever its annotation: without it there is no method.
         if key in known and (known[key].default is known[key].empty or _admits(known[key].annotation, value))
     }
+    for key, value in init_args.items():
+        kinds = _kinds(known[key].annotation) if key in known else []
+        if isinstance(value, str) and kinds and set(kinds) <= {bool, int, float}:
+            raise ValueError(f"{class_path} got {key}={value!r}, expected {' or '.join(k.__name__ for k in kinds)}.")
     nested = {key: _nested(value, known.get(key), injected) for key, value in init_args.items()}
     return factory(**{**arguments, **nested})
 

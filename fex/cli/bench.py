@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from fex.black_box import BlackBox
 from fex.cli.benchmark import plain, run_benchmark
 from fex.cli.benchmark_checks import check_selected
-from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
+from fex.cli.config import PackagedConfig, ShortErrors, help_with, instantiated, told
 from fex.cli.method_overrides import overridden, take_overrides
 from fex.features import PatchGrid
 
@@ -120,7 +120,7 @@ def run(argv: list[str]) -> dict[str, Any]:
         return run_speed(
             settings.json, repeats=settings.repeats, images=settings.images, data=settings.data, only=settings.only
         )
-    return run_benchmark(settings, parser.instantiate_classes(config).run)
+    return run_benchmark(settings, instantiated(parser, config).run)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def _rejoined(parts: Sequence[str], methods: Mapping[str, Any]) -> list[str]:
         ends = range(len(parts), start, -1)
         end = next((end for end in ends if ", ".join(parts[start:end]) in methods), None)
         if end is None:
-            raise ValueError(f"The config has no method {parts[start]}; it has {', '.join(methods)}.")
+            raise ValueError(f"The config has no method {parts[start]!r}; it has {', '.join(map(repr, methods))}.")
         names.append(", ".join(parts[start:end]))
         start = end
     return names
@@ -61,6 +61,8 @@ def check_shown(show: Sequence[str] | None, protocols: Sequence[str]) -> None:
     Raises:
         ValueError: they are not, or there is no such protocol.
     """
+    if not protocols:
+        raise ValueError("There is no protocol to score by: name some under `protocols`.")
     own = dict.fromkeys(metric for name in protocols for metric in get_protocol(name).summaries)
     if show is None:
         return
@@ -76,6 +78,8 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it cannot.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--output {folder} is a file: give the folder of the report.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -90,7 +94,7 @@ def bring_to(black_box: BlackBox, device: str) -> None:
     try:
         torch.empty(0, device=device)  # some boxes only note where they are asked
         black_box.to(device)
-    except (RuntimeError, AssertionError) as error:  # as torch says it of what is not there
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch says it of what is not there
         raise ValueError(f"--device {device} cannot be used: {error}") from error
 
 
@@ -110,7 +114,7 @@ def check_labels(black_box: BlackBox, data: Any, protocols: Sequence[str]) -> li
     name = misplaced(own, names)
     if len(names) != len(own) or name is not None:
         counts = f"{len(names)} classes and the black box {len(own)}"
-        why = counts if name is None else f"class {name!r} in another place than the black box"
+        why = counts if name is None else f"class {name!r} in another place than the black box ({counts})"
         raise ValueError(
             f"Protocol {asking[0]} compares labels with answers by number, but the data has {why}: give both the same "
             "`class_names` in one order, or score predictions (fex, chefer_predicted)."

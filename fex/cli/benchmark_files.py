@@ -44,7 +44,11 @@ def write_report(
     Raises:
         ValueError: no method could be scored; the report is written all the same.
     """
-    _replace(output, report)
+    before = _earlier(output)
+    if _scored(before) and not _scored(report):
+        raise ValueError(f"{_nothing(report)} The earlier report in {output} is left as it is.")
+    if before is not None:
+        _replace(output, before, report)
     with replacing(output / "report.json") as part:
         part.write_text(json.dumps(report, indent=1, allow_nan=False))
     with replacing(output / "report.md") as part:
@@ -76,24 +80,36 @@ def write_report(
     for name, why in failures(report):
         print(f"without scores: {name}: {why}", file=sys.stderr)
     print(f"report: {output / 'report.html'} (.json and .md beside it; tensorboard --logdir {output / 'tensorboard'})")
-    if all(row["value"] is None for row in report["rows"]):
-        reasons = "; ".join(f"{name}: {why}" for name, why in failures(report)) or "no metric had an instance"
-        raise ValueError(f"No method could be scored ({reasons}).")
+    if not _scored(report):
+        raise ValueError(_nothing(report))
 
 
-def _replace(output: Path, report: Mapping[str, Any]) -> None:
-    """Tells what of an earlier report the new one has not, and takes away its pictures."""
+def _nothing(report: Mapping[str, Any]) -> str:
+    reasons = "; ".join(f"{name}: {why}" for name, why in failures(report)) or "no metric had an instance"
+    return f"No method could be scored ({reasons})."
+
+
+def _earlier(output: Path) -> dict[str, Any] | None:
+    """An earlier report of the folder, where there is one that can be read."""
     try:
-        before = json.loads((output / "report.json").read_text())
-        missing = _missing(before, report)
-        curves = [(curve["protocol"], curve["curve"]) for curve in before["curves"]]
+        found = json.loads((output / "report.json").read_text())
+        _ = found["rows"], found["curves"], found["black_box"], found["data"]
     except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in ("pictures.png", *(curve_file(*curve) for curve in curves)):
+        return None
+    return found
+
+
+def _scored(report: Mapping[str, Any] | None) -> bool:
+    return report is not None and any(row["value"] is not None for row in report["rows"])
+
+
+def _replace(output: Path, before: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """Tells what of an earlier report the new one has not, and takes away its pictures."""
+    for name in ("pictures.png", *(curve_file(each["protocol"], each["curve"]) for each in before["curves"])):
         (output / name).unlink(missing_ok=True)
-    if missing:
+    if missing := _missing(before, report):
         print(
-            f"The report in {output} is written anew, without {'; '.join(missing)}: results are kept, a run that asks "
+            f"The report in {output}, which had {'; '.join(missing)}, is replaced: results are kept, a run that asks "
             "for these too has them again.",
             file=sys.stderr,
         )
@@ -109,10 +125,8 @@ def _missing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             found.append(f"{what}{'s' * (len(gone) > 1)} {', '.join(gone)}")
     most = [max((row["n"] for row in report["rows"]), default=0) for report in (before, now)]
     if most[0] > most[1]:
-        found.append(f"{most[0] - most[1]:,} of its {most[0]:,} instances")
+        found.append(f"{most[0]:,} instances (now {most[1]:,})")
     found += [
-        f"what it said of {what.replace('_', ' ')} {before[what]}"
-        for what in ("black_box", "data")
-        if before[what] != now[what]
+        f"the {what.replace('_', ' ')} {before[what]}" for what in ("black_box", "data") if before[what] != now[what]
     ]
     return found

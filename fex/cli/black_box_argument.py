@@ -6,6 +6,7 @@ import yaml
 
 from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, load_black_box
 from fex.black_box.loading import loader_of
+from fex.cli.config import instantiated
 from fex.resources import config_path
 
 __all__ = ["chosen_black_box", "is_config"]
@@ -70,6 +71,6 @@ def chosen_black_box(name: str) -> BlackBox:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(BlackBox, "black_box", required=True)
     try:
-        return parser.instantiate_classes(parser.parse_object({"black_box": found[0]})).black_box
+        return instantiated(parser, parser.parse_object({"black_box": found[0]})).black_box
     except ArgumentError as error:
         raise ValueError(f"The black box of {path} cannot be built: {error}") from error

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from fex.errors import BlackBoxError
 from fex.resources import config_path, look_beside
 
-__all__ = ["PackagedConfig", "ShortErrors", "help_with", "told"]
+__all__ = ["PackagedConfig", "ShortErrors", "help_with", "instantiated", "told"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -63,6 +63,12 @@ class ShortErrors:
         message = "\n".join(line for line in message.splitlines() if not _NOISE.match(line))
         program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
         own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
+
+
+def instantiated(parser: Any, config: Any) -> Any:
+    """What a parsed config names, built; the parser's method has had this name since jsonargparse 4.49."""
+    build = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    return build(config)
 
 
 def told(program: str, work: Callable[[], Any]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from fex.benchmark.cost import training_cost
+
 __all__ = ["check_entries", "overridden", "take_overrides"]
 
 _PREFIX = "--methods."
@@ -76,6 +78,7 @@ def check_entries(methods: Mapping[str, Any]) -> None:
         wrong = [key for key in ("init_args", "training") if not isinstance(entry.get(key) or {}, Mapping)]
         if wrong:
             raise ValueError(f"Method {name} has {wrong[0]}: {entry[wrong[0]]!r}, expected settings by their names.")
+        training_cost(None, entry.get("training"))
         if unknown := sorted(set(entry) - set(_FIELDS)):
             raise ValueError(f"Method {name} has {', '.join(unknown)}, expected only {', '.join(_FIELDS)}.")
 

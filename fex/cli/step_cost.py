@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from fex.benchmark.memory import peak_bytes
 from fex.benchmark.speed import Figure, ratio, wait, weights_or_random
+from fex.cli.config import instantiated
 from fex.resources import config_path
 
 __all__ = ["step_memory", "step_overhead"]
@@ -39,7 +40,7 @@ def _build(config: str, folder: Path, num_masks: int | None = None) -> tuple[Any
         options["num_masks"] = num_masks
     parser = ArgumentParser()
     parser.add_subclass_arguments(pl.LightningModule, "model")
-    built = parser.instantiate_classes(parser.parse_object({"model": settings["model"]}))
+    built = instantiated(parser, parser.parse_object({"model": settings["model"]}))
     return built.model, settings
 
 

@@ -125,7 +125,7 @@ class Protocol(ABC):
             ValueError: features of the other modality.
         """
         if self.modality not in (None, features.modality):
-            others = {"image": "fex, rise or seg", "text": "text-insertion, faithfulness or eraser"}
+            others = {"image": "fex, rise or dax", "text": "text-insertion, faithfulness or eraser"}
             raise ValueError(
                 f"Protocol {self.name!r} is one of {self.modality}s: use {others.get(features.modality, 'another')}."
             )
@@ -140,6 +140,10 @@ class Protocol(ABC):
             ValueError: something that the protocol needs is missing.
         """
         for name in self.needs:
+            if name not in known and self.modality == "text":
+                raise ValueError(
+                    f"Protocol {self.name!r} compares words with human rationales; the data has no {name}."
+                )
             if name not in known:
                 raise ValueError(f"Protocol {self.name!r} {_NEEDS[name]}; the data has no {name}.")
 

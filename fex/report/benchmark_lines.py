@@ -8,6 +8,9 @@ from fex.report.tables import DIRECTIONS, FEW, LEGEND, with_interval
 __all__ = ["Lines", "failures", "headline", "legend", "tables"]
 
 
+_FEW = f"{FEW} too few instances to tell"
+
+
 class Lines(NamedTuple):
     """A table.
 
@@ -99,7 +102,7 @@ def _to_best(report: Mapping[str, Any]) -> Lines:
     cells = {
         (row["method"], row["protocol"], row["metric"]): "best"
         if row["best"] == row["method"]
-        else _interval(row["to_best"], row["to_best_ci95"])
+        else _interval(row["to_best"], row["to_best_ci95"]) + _mark(row)
         for row in rows
     }
     header = [
@@ -110,7 +113,9 @@ def _to_best(report: Mapping[str, Any]) -> Lines:
         [method, *(cells.get((method, *column), "") for column in columns)]
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
-    note = "Value minus the best's [95 % interval of the paired difference]: different only where it excludes 0."
+    note = (
+        f"Value minus the best's [95 % interval of the paired difference]: different only where it excludes 0; {_FEW}."
+    )
     return Lines("Difference to the best", header, lines, note)
 
 
@@ -120,7 +125,8 @@ def _differences(report: Mapping[str, Any]) -> Lines:
         [f"{d['a']} − {d['b']}", _metric(d), _interval(d["difference"], d["ci95"]) + _mark(d), f"{d['n']:,}"]
         for d in report["differences"]
     ]
-    return Lines("Paired differences", ["paired difference", "metric", "value [95 % interval]", "n"], lines)
+    header = ["paired difference", "metric", "value [95 % interval]", "n"]
+    return Lines("Paired differences", header, lines, f"{_FEW}." if any(FEW in line[2] for line in lines) else "")
 
 
 def _costs(report: Mapping[str, Any]) -> Lines:

@@ -107,7 +107,7 @@ def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran, capsys):
     # Another protocol explains again, but for what is new; the old numbers stay.
     capsys.readouterr()
     more = bench.run([*argv, "--protocols", "[fex, saco]", "--methods", "RISE"])
-    assert "is written anew, without methods Random, Broken; protocol fex/black: results" in capsys.readouterr().err
+    assert "which had methods Random, Broken; protocol fex/black, is replaced: results" in capsys.readouterr().err
     assert {key: value for key, value in scores(more).items() if key[1] == "fex"} == {
         key: value for key, value in scores(report).items() if key[:2] == ("RISE", "fex")
     }
@@ -144,12 +144,19 @@ def test_a_smaller_report_says_what_it_lacks_and_leaves_no_picture_of_the_larger
     (out / "mine.png").write_bytes(b"kept")
     capsys.readouterr()
     bench.run([*argv, "--limit", "2", "--protocols", "[fex]"])
-    assert "without protocol fex/black; 6 of its 8 instances: results are kept" in capsys.readouterr().err
+    assert "which had protocol fex/black; 8 instances (now 2), is replaced: results are" in capsys.readouterr().err
     assert sorted(each.name for each in out.glob("*.png")) == [
         "fex_negative_curve.png", "fex_positive_curve.png", "mine.png", "pictures.png",
     ]  # fmt: skip
     bench.run([*argv, "--protocols", "[fex]"])
-    assert "written anew" not in capsys.readouterr().err
+    assert "replaced" not in capsys.readouterr().err
+    before = (out / "report.json").read_text()
+    with pytest.raises(
+        ValueError, match=r"No method could be scored .*seg.* The earlier report in .* is left as it is"
+    ):
+        bench.run([*argv, "--protocols", "[seg]"])
+    assert (out / "report.json").read_text() == before
+    assert (out / "pictures.png").is_file()
 
 
 class Clobber:
@@ -383,7 +390,7 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
         ({}, ["--limit", "-5"], "limit"),
         ({}, ["--limit", "0"], "limit"),
         ({}, ["--threads", "0"], "threads"),
-        ({}, ["--methods", "FX"], "has no method FX; it has .*RISE"),
+        ({}, ["--methods", "FX"], "has no method 'FX'; it has 'RISE'"),
         ({}, ["--protocols", "[fix]"], "Got protocol 'fix', expected one of"),
         ({}, ["--data.init_args.root", "nowhere"], "nowhere"),
         ({}, ["--methods.RISES.init_args.num_masks", "5"],
@@ -400,6 +407,8 @@ def test_a_checkpoint_knows_what_it_cost(tmp_path):
          "Method RISE has init_arg, expected only class_path, init_args, training"),
         ({"methods": {"RISE": {"init_args": {}}}}, [], "Method RISE has no class_path"),
         ({}, ["--methods", "[]"], "There is no method to run"),
+        ({}, ["--protocols", "[]"], "There is no protocol to score by"),
+        ({}, ["--methods.RISE.training.querys", "3"], "Got training cost {'querys': 3}"),
         ({}, ["--methods.RISE.init_args", "3"], "Method RISE has init_args: 3, expected settings by their names"),
         ({}, ["--show", "[positiv_auc]"], "--show names positiv_auc; the protocols of this run have positive_auc"),
         ({}, ["--show", "[iou]"], "--show names iou; the protocols of this run have positive_auc, negative_auc"),
