@@ -277,7 +277,7 @@ def test_methods_are_selected_by_name(ran, tmp_path):
     report = bench.run([*argv, "--methods=[Random]", "--limit", "2", "--output", str(tmp_path), "--protocols", "[fex]"])
     assert {row["method"] for row in report["rows"]} == {"Random"}
     assert report["rows"][0]["n"] == 2
-    with pytest.raises(ValueError, match="has no method FX; it has RISE, Random, Broken"):
+    with pytest.raises(ValueError, match="has no method 'FX'; it has 'RISE', 'Random', 'Broken'"):
         bench.run([*argv, "--methods", "FX"])
 
 
@@ -310,7 +310,7 @@ def test_names_with_commas_and_equals_signs(tmp_path):
         "IG (20 steps, white box)": 10,
         "V2 Q=6 area=2.5": 7,
     }
-    with pytest.raises(ValueError, match="has no method IG; it has IG"):
+    with pytest.raises(ValueError, match="has no method 'IG'; it has 'IG"):
         bench.run([*argv, "--methods", "[IG, Other]"])
     with pytest.raises(ValueError, match="The reference RISE is no method of this run"):
         bench.run([*argv, "--reference", "RISE"])

@@ -117,7 +117,7 @@ def test_protocols_name_what_they_miss():
     with pytest.raises(ValueError, match="compares with human rationales"):
         get_protocol("eraser").evaluate(box, attributed(box))
     # Before anything is explained, too.
-    with pytest.raises(ValueError, match="compares maps with ground-truth masks; the data has no masks"):
+    with pytest.raises(ValueError, match="compares words with human rationales; the data has no masks"):
         get_protocol("eraser").check_data({"inputs"})
     with pytest.raises(ValueError, match="is one of images: use text-insertion"):
         get_protocol("fex").evaluate(box, attributed(box))
