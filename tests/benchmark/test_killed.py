@@ -48,6 +48,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     for folder in (killed, whole):
         assert finish(start(bench, *arguments, str(folder), log=log), log) == 0, log.read_text()
     after = records(killed)
-    assert len(after) == len(records(whole)) == 3 * 6  # batches of both methods and of the clean predictions
+    assert (
+        len(after) == len(records(whole)) == 3 * 6 + 1
+    )  # batches of both methods and of the clean predictions, and the probe of the box
     assert {path: after[path] for path in before} == before
     assert rows(killed) == rows(whole)
