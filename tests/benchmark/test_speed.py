@@ -99,8 +99,8 @@ def test_harness_is_compared_with_direct_calls(explainer_and_box, tmp_path):
     # And the same with the explainer alone, which asks nothing.
     # Each time the harness also asks about the first three, whole and masked, to know the box again.
     assert box.queries - before == 2 * (2 * (5 + 5 * 4) + 3 * 4) + 2 * 2 * 5 + 4 * 2 * 3
-    # Runs x batches x (methods and the clean scores).
-    assert len(list(tmp_path.rglob("*.npz"))) == 2 * 2 * 3 + 2 * 2 * 2
+    # Runs x batches x (methods and the clean scores), and the probes.
+    assert len(list(tmp_path.rglob("*.npz"))) == 2 * 2 * 3 + 2 * 2 * 2 + 4
 
 
 def test_peak_is_of_what_is_held_at_a_time():
