@@ -55,9 +55,18 @@ def _nested(value: Any, parameter: inspect.Parameter | None, injected: Mapping[s
             raise ValueError(f"{value['class_path']} has {unknown} beside class_path and init_args.")
         return build_method(value["class_path"], value.get("init_args") or {}, injected)
     kinds = [] if parameter is None else _kinds(parameter.annotation)
-    if isinstance(value, str) and "." in value and kinds and not isinstance(value, (*kinds,)):
+    if isinstance(value, str) and "." in value and _names_one_of(value, kinds):
         return build_method(value, {}, injected)  # such as fex.removal.Blur
     return value
+
+
+def _names_one_of(class_path: str, kinds: list[type]) -> bool:
+    """Whether a string is the path of a class of one of these kinds; the path of a file is none."""
+    try:
+        found = _factory(class_path)
+    except ValueError:
+        return False
+    return inspect.isclass(found) and any(issubclass(found, kind) for kind in kinds)
 
 
 def _parameters(factory: Any) -> tuple[dict[str, inspect.Parameter], bool]:

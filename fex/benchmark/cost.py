@@ -6,7 +6,7 @@ from collections.abc import Mapping
 __all__ = ["break_even", "training_cost"]
 
 
-def training_cost(explainer: object | None, stated: Mapping[str, float] | None = None) -> dict[str, float] | None:
+def training_cost(explainer: object, stated: Mapping[str, float] | None = None) -> dict[str, float] | None:
     """Queries and seconds that training took, or None where there was none or nobody noted it.
 
     Args:

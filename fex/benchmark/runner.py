@@ -171,14 +171,12 @@ def _check_box(black_box: BlackBox, answers: Tensor, kept: Tensor, folder: str) 
         )
 
 
-def _probe(setting: Setting, inputs: Tensor) -> Tensor:
-    """Answers about a few inputs, whole and with every second feature removed: two boxes may agree on whole ones."""
-    few = inputs[:CHECKED]
+def _probe(setting: Setting, few: Tensor) -> Tensor:
+    """Answers (b, C) about inputs with every second feature removed: two boxes may agree on whole ones."""
     features = setting.features
     count = few.shape[1] if features.modality == "text" else features.num_features
     half = (torch.arange(count, device=few.device) % 2 == 0).expand(len(few), 1, count)
-    masked = masked_probabilities(setting.black_box, masker_for(setting.black_box, features, None), few, half)
-    return torch.cat([setting.black_box(few), masked[:, 0]])
+    return masked_probabilities(setting.black_box, masker_for(setting.black_box, features), few, half)[:, 0]
 
 
 def _clean(setting: Setting, inputs: Tensor, key: str, *, check: bool) -> Tensor:
@@ -186,14 +184,17 @@ def _clean(setting: Setting, inputs: Tensor, key: str, *, check: bool) -> Tensor
     store = setting.store
     if store is None:
         return setting.black_box(inputs)
-    found = store.results.load_clean(store.black_box, key)
+    box, results, few = setting.black_box, store.results, inputs[:CHECKED]
+    found = results.load_clean(store.black_box, key)
+    if check and found is not None:
+        _check_box(box, box(few), found[:CHECKED], str(results.folder))
     if check:
-        answers, kept = _probe(setting, inputs), store.results.load_clean(store.black_box, f"probe{key}")
+        answers, kept = _probe(setting, few), results.load_clean(store.black_box, f"probe{key}")
         if found is not None and kept is not None:
-            _check_box(setting.black_box, answers, kept, str(store.results.folder))
+            _check_box(box, answers, kept, str(results.folder))
         else:
-            store.results.save_clean(store.black_box, f"probe{key}", answers)
+            results.save_clean(store.black_box, f"probe{key}", answers)
     if found is None:
-        found = setting.black_box(inputs)
-        store.results.save_clean(store.black_box, key, found)
+        found = box(inputs)
+        results.save_clean(store.black_box, key, found)
     return found.to(inputs.device)

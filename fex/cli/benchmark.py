@@ -80,7 +80,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     Raises:
         ValueError: a method of `only` that the config has not, an entry with unknown keys, an unknown protocol or
             metric, a device that is not there, or no method that could be scored; in the last case says why for each,
-            and the report is written all the same.
+            and the report is written all the same, but not in place of one with scores.
         FileNotFoundError: the data.
         OSError: an output that cannot be written.
     """

@@ -42,7 +42,7 @@ def write_report(
         black_box: what is explained.
 
     Raises:
-        ValueError: no method could be scored; the report is written all the same.
+        ValueError: no method could be scored; the report is written all the same, but not in place of one with scores.
     """
     before = _earlier(output)
     if _scored(before) and not _scored(report):

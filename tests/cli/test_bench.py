@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,8 +190,8 @@ def test_what_a_method_writes_into_its_inputs_reaches_no_other_one(ran, tmp_path
 class Mine:
     """Asks for what is handed over in the ways that people annotate it."""
 
-    def __init__(self, black_box: "torch.nn.Module", strength: int = 1) -> None:
-        self.black_box, self.strength = black_box, strength
+    def __init__(self, black_box: "torch.nn.Module", strength: int = 1, weights: Path = Path("none")) -> None:
+        self.black_box, self.strength, self.weights = black_box, strength, weights
 
     def attribute(self, inputs, target=None):
         rows = self.black_box(inputs).gather(1, target.unsqueeze(1))
@@ -210,7 +211,7 @@ class MineToo(Mine):
 
 def test_own_methods_are_handed_what_they_ask_for(tmp_path):
     methods = {
-        "Mine": {"class_path": f"{__name__}.Mine", "init_args": {"strength": 3}},
+        "Mine": {"class_path": f"{__name__}.Mine", "init_args": {"strength": 3, "weights": "mine.pt"}},
         "Mine too": {"class_path": f"{__name__}.MineToo", "init_args": {"strength": 3}},
         "Arrays": {"class_path": f"{__name__}.MineToo", "init_args": {"more": 1}},
         "Unknown": {"class_path": f"{__name__}.MineToo", "init_args": {"less": 1}},
@@ -220,7 +221,7 @@ def test_own_methods_are_handed_what_they_ask_for(tmp_path):
     rows = {row["method"]: row for row in report["rows"]}
     assert rows["Mine"]["n"] == rows["Mine too"]["n"] == 8
     assert "returned ndarray, expected a tensor: of an array, torch.from_numpy(array)" in rows["Arrays"]["error"]
-    assert "does not take ['less']; it takes ['black_box', 'more', 'strength']" in rows["Unknown"]["error"]
+    assert "does not take ['less']; it takes ['black_box', 'more', 'strength', 'weights']" in rows["Unknown"]["error"]
     assert rows["Blur"]["explainer_removal"] == "blur"
 
 
