@@ -32,10 +32,10 @@ _PACKAGES = (
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (float, Path)):
-        return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, Tensor):
         return _by_content(value)
     if isinstance(value, Mapping):

@@ -165,8 +165,9 @@ class Rationale(Protocol):
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Counts (B, S * 3) and F1 (B, S); no queries."""
         self.check_features(data.features)
-        if data.masks is None or data.words is None:
-            raise ValueError(f"Protocol {self.name!r} compares with human rationales; the data has none.")
+        self.check_data(data.known)
+        assert data.masks is not None
+        assert data.words is not None
         ranks, valid = _ranks(data, seed)
         counts = rationale_counts(ranks, data.words.masked_fill(~valid, -1), data.masks, self.counts)
         hits, chosen, marked = counts.unflatten(1, (len(self.counts), 3)).unbind(2)

@@ -114,7 +114,7 @@ def test_ranks_do_not_depend_on_padding_and_break_ties_at_random():
 
 def test_protocols_name_what_they_miss():
     box = WordBox()
-    with pytest.raises(ValueError, match="compares with human rationales"):
+    with pytest.raises(ValueError, match="compares words with human rationales"):
         get_protocol("eraser").evaluate(box, attributed(box))
     # Before anything is explained, too.
     with pytest.raises(ValueError, match="compares words with human rationales; the data has no masks"):
