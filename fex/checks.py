@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from fex.class_names import Target, class_indices
 from fex.tokenizer import Text, TokenizedText
 
 __all__ = ["as_targets", "check_choice", "check_inputs", "check_tokens", "differences"]
@@ -44,13 +44,13 @@ def check_choice(target: str | int | None, top_k: int, num_classes: int) -> None
         raise ValueError(f"top_k must lie in 1 ... {num_classes}, the number of classes; got {top_k}.")
 
 
-def as_targets(target: Tensor | int, rows: int, num_classes: int) -> Tensor:
-    """One class for all, one each (B,), or K each (B, K) -> (B, K), int64.
+def as_targets(target: Target, rows: int, class_names: Sequence[str]) -> Tensor:
+    """One class for all, one each (B,), or K each (B, K), by index or name -> (B, K), int64.
 
     Raises:
         ValueError: another number of them, or a class that does not exist.
     """
-    chosen = torch.as_tensor(target, dtype=torch.int64)
+    num_classes, chosen = len(class_names), class_indices(target, class_names)
     if chosen.ndim < 2:
         chosen = chosen.reshape(-1, 1)
         chosen = chosen.expand(rows, 1) if len(chosen) == 1 else chosen

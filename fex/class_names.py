@@ -2,8 +2,48 @@
 
 import difflib
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
-__all__ = ["class_index"]
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Target", "class_index", "class_indices"]
+
+Target = Tensor | int | str | Sequence[int] | Sequence[str]
+
+_UNKNOWN = "Got target {}, expected the index of a class, a whole number, or its name."
+
+
+def class_indices(target: Any, names: Sequence[str] = ()) -> Tensor:
+    """Classes given by name or index, one or several, as int64 of the same shape.
+
+    Indices are not checked against the number of classes: only the caller knows it where classes have no names.
+
+    Raises:
+        ValueError: an unknown name; names where there are none to compare with; True, 3.7, or a tensor of such.
+
+    Example:
+        >>> class_indices(["Cat", "dog"], ["dog", "cat"]).tolist(), class_indices(3).tolist()
+        ([1, 0], 3)
+    """
+    if isinstance(target, str):
+        return torch.tensor(class_index(target, names))
+    if isinstance(target, list | tuple) and any(isinstance(one, str) for one in target):
+        return torch.tensor([class_index(one, names) for one in target])
+    if isinstance(target, Tensor):
+        whole = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+    else:
+        whole = np.asarray(target).dtype.kind in "iu" and not _has_bool(target)
+    if not whole:
+        raise ValueError(_UNKNOWN.format(repr(target)))
+    return torch.as_tensor(np.asarray(target) if not isinstance(target, Tensor) else target).to(torch.int64)
+
+
+def _has_bool(target: Any) -> bool:
+    """Whether a list holds True or False, which numpy takes for 1 and 0 beside numbers."""
+    return isinstance(target, bool) or (isinstance(target, list | tuple) and any(map(_has_bool, target)))
 
 
 def class_index(target: str | int, names: Sequence[str]) -> int:
@@ -13,14 +53,17 @@ def class_index(target: str | int, names: Sequence[str]) -> int:
 
     Raises:
         ValueError: no such class; names the closest, or the range. Several classes of that name; gives their indices.
+            Neither a name nor a whole number.
 
     Example:
         >>> class_index("Cat", ["dog", "cat"]), class_index("0", ["dog", "cat"])
         (1, 0)
     """
+    if isinstance(target, bool) or not isinstance(target, str | Integral):
+        raise ValueError(_UNKNOWN.format(repr(target)))
     wanted = str(target).strip().lower()
     known = [name.lower() for name in names]
-    if not isinstance(target, int) and wanted in known:
+    if not isinstance(target, Integral) and wanted in known:
         if known.count(wanted) > 1:
             indices = [str(index) for index, name in enumerate(known) if name == wanted]
             raise ValueError(f"Classes {' and '.join(indices)} are both named {target!r}: give the index.")

@@ -12,7 +12,7 @@ from fex.black_box.base import BlackBox
 from fex.black_box.classes import misplaced
 from fex.checkpoint import export_explainer, read_checkpoint
 from fex.checks import as_targets, check_choice, check_inputs
-from fex.class_names import class_index
+from fex.class_names import Target, class_index
 from fex.explanation import Explanation
 from fex.features import Features, PatchGrid
 from fex.image_files import Picture, as_inputs, as_picture
@@ -93,18 +93,18 @@ class AmortizedExplainer:
 
     @torch.inference_mode()
     def explain_classes(
-        self, inputs: Tensor, target: Tensor | int | None = None, top_k: int = 1
+        self, inputs: Tensor, target: Target | None = None, top_k: int = 1
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One pass for K classes of each input: attribution (B, K, N), classes (B, K), probabilities (B, C).
 
         Args:
             inputs: images as `.preprocess` gives them, stacked.
-            target: class, classes (B,), or K classes each (B, K); by default the `top_k` ones of the largest
+            target: class, classes (B,), or K classes each (B, K), by index or name; by default the `top_k` ones of the largest
                 estimated probability, the largest first.
             top_k: K, without `target`.
         """
         inputs = self._check(inputs)
-        chosen = None if target is None else as_targets(target, len(inputs), len(self.class_names)).to(self.device)
+        chosen = None if target is None else as_targets(target, len(inputs), self.class_names).to(self.device)
         encoded = self.net.encode(inputs)
         rates = self.net.class_logits(encoded)
         if chosen is None:  # a stable order: among equals the first class, as argmax
@@ -112,24 +112,24 @@ class AmortizedExplainer:
         maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
         return torch.stack(maps, 1), chosen, rates.softmax(1)
 
-    def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
         values, chosen, probabilities = self.explain_classes(inputs, target)
         return values[:, 0], chosen[:, 0], probabilities
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Inputs (B, 3, H, W) in [0, 1] -> attribution of each feature, (B, N), float32.
 
         FEX gives the probability of keeping it, in [0, 1]; FastSHAP its Shapley value, signed.
         """
         return self.explain_batch(inputs, target)[0]
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Inputs (B, 3, H, W) in [0, 1] -> attribution of each pixel, (B, H, W); values as above.
 
         Args:
             inputs: images as `.preprocess` gives them, stacked.
-            target: class or classes (B,); by default the one the explainer itself predicts.
+            target: class or classes (B,), by index or name; by default the one the explainer itself predicts.
         """
         return self.features.expand(self.attribute_features(inputs, target), self.preprocess.size)
 

@@ -1,7 +1,7 @@
 """From a picture file to the tensor the black box expects; plain data, so that a checkpoint can carry it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -28,9 +28,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+
+
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize the shorter side, crop the centre, scale to [0, 1].
+    """Resize, crop the centre, scale to [0, 1].
 
     Normalisation is not part of it: the black box and the explainer each apply their own mean and std, so that
     removals and pictures share one pixel space.
@@ -38,20 +41,37 @@ class Preprocess:
     Args:
         height: height of the result in pixels.
         width: width of the result in pixels.
-        resize: length of the shorter side before the crop in pixels; by default the larger of height and width.
-        interpolation: "bicubic", "bilinear" or "nearest".
-        squash: resize to height x width without keeping the aspect ratio, and without a crop.
+        resize: length of the shorter side before the crop in pixels, by default the larger of height and width; or
+            (height, width) that the picture is to cover with its aspect ratio kept; 0 leaves its size as it is. What is
+            smaller than the crop gets a black border.
+        interpolation: "bicubic", "bilinear", "nearest", "lanczos", "box" or "hamming".
+        squash: resize without keeping the aspect ratio, to the (height, width) in `resize`, by default those of the
+            result.
+        corner: where a crop begins whose margin is odd: "nearest" pixel (halves to the even one), as torchvision's and
+            timm's, or "floor", as that of transformers.
+
+    Raises:
+        ValueError: a size that is not positive, or an unknown interpolation or corner.
     """
 
     height: int = 224
     width: int = 224
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     interpolation: str = "bicubic"
     squash: bool = False
+    corner: Literal["nearest", "floor"] = "nearest"
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1 or (self.resize is not None and self.resize < 1):
+        if isinstance(self.resize, list | tuple):
+            object.__setattr__(self, "resize", tuple(self.resize))  # JSON and YAML have lists
+        sides = self.resize if isinstance(self.resize, tuple) else (1, 1)
+        shorter = self.resize if isinstance(self.resize, int) else 0
+        if min(self.height, self.width, *sides) < 1 or len(sides) != 2 or shorter < 0:
             raise ValueError(f"Preprocess sizes must be positive, got {self}. Give the model's input size in pixels.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"Got interpolation {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}.")
+        if self.corner not in ("nearest", "floor"):
+            raise ValueError(f"Got corner {self.corner!r}, expected 'nearest' or 'floor'.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,8 +80,15 @@ class Preprocess:
 
     def _resized(self, image: Image.Image, mode: InterpolationMode) -> Image.Image:
         if self.squash:
-            return TF.resize(image, [self.height, self.width], mode)
-        short = max(self.resize or 0, self.height, self.width)
+            sides = self.resize if isinstance(self.resize, tuple) else self.size
+            return TF.resize(image, list(sides), mode)
+        if self.resize == 0:
+            return image
+        if isinstance(self.resize, tuple):
+            width, height = image.size
+            share = min(height / self.resize[0], width / self.resize[1])
+            return TF.resize(image, [round(height / share), round(width / share)], mode)
+        short = max(self.size) if self.resize is None else self.resize
         if min(image.size) != short:
             # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, centrally like the crop.
             width, height = image.size
@@ -71,10 +98,15 @@ class Preprocess:
             image = TF.resize(image, short, mode)
         return image
 
+    def _cropped(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if self.corner == "floor" and width >= self.width and height >= self.height:
+            return TF.crop(image, (height - self.height) // 2, (width - self.width) // 2, self.height, self.width)
+        return TF.center_crop(image, [self.height, self.width])
+
     def crop(self, image: Image.Image) -> Image.Image:
         """The RGB picture the model sees, as PIL, (width, height) pixels."""
-        image = self._resized(to_rgb(image), InterpolationMode(self.interpolation))
-        return image if self.squash else TF.center_crop(image, [self.height, self.width])
+        return self._cropped(self._resized(to_rgb(image), InterpolationMode(self.interpolation)))
 
     def __call__(self, image: Image.Image) -> Tensor:
         """PIL image of any mode and size -> float32 (3, H, W) in [0, 1]."""
@@ -82,9 +114,7 @@ class Preprocess:
 
     def mask(self, image: Image.Image) -> Tensor:
         """A ground-truth mask under the same geometry -> bool (H, W); foreground is anything above half."""
-        grey = self._resized(image.convert("L"), InterpolationMode.NEAREST)
-        if not self.squash:
-            grey = TF.center_crop(grey, [self.height, self.width])
+        grey = self._cropped(self._resized(image.convert("L"), InterpolationMode.NEAREST))
         return TF.pil_to_tensor(grey)[0] > 127
 
     def to_dict(self) -> dict[str, Any]:

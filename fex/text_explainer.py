@@ -11,6 +11,7 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.black_box.classes import misplaced
 from fex.checks import check_choice, check_tokens
+from fex.class_names import Target
 from fex.explainer import AmortizedExplainer
 from fex.nets import rebuild
 from fex.nets.text import TextEncoder
@@ -84,7 +85,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
             raise ValueError(f"Got ids up to {int(inputs.max())}, the vocabulary has {vocabulary}: use `.tokenize`.")
         return inputs.to(self.device)
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Ids (B, L) -> attribution of each token, (B, L), in [0, 1]."""
         return self.attribute_features(inputs, target)
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
+from fex.class_names import Target
 from fex.tokenizer import Text
 
 __all__ = ["Batch", "Explainer"]
@@ -45,6 +46,6 @@ class Batch(TypedDict, total=False):
 class Explainer(Protocol):
     """The one call that every explainer answers; the signature of captum's ``Attribution.attribute``."""
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Attribution of each pixel (B, H, W) or token (B, L) for `target` (by default the predicted class)."""
         ...

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.text import TextInputs
+from fex.class_names import Target
 from fex.features import Features
 
 __all__ = ["FeatureExplainer", "backward_batch", "check_images", "differentiating", "in_parts", "target_probability"]
@@ -41,15 +42,15 @@ class FeatureExplainer(ABC):
         self.features = features
 
     @abstractmethod
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Scores (B, N), float32, of the features of `inputs`, as the black box takes them, for the target class.
 
         Args:
             inputs: images (B, 3, H, W) in [0, 1], or token ids (B, L).
-            target: class, one for all or (B,); by default the predicted ones.
+            target: class, one for all or (B,), by index or name; by default the predicted ones.
         """
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """The same scores on the pixels (B, H, W) or tokens (B, L) they cover, float32, on the inputs' device."""
         return self.features.on_inputs(self.attribute_features(inputs, target), inputs)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fex.baselines.base import backward_batch, check_images, differentiating, in_parts, target_probability
 from fex.black_box.base import BlackBox, resolve_target
+from fex.class_names import Target
 from fex.removal import Mean, Removal
 from fex.seeding import seeded
 
@@ -42,15 +43,15 @@ class PixelGradient(ABC):
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Attributions (b, 3, H, W) of a few instances that fit into one pass, or of one that does not."""
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Attribution of each pixel, (B, H, W), float32, on the inputs' device.
 
         Args:
             inputs: (B, 3, H, W), float, RGB in [0, 1].
-            target: class, one for all or (B,); by default the predicted ones.
+            target: class, one for all or (B,), by index or name; by default the predicted ones.
         """
         clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
-        classes = resolve_target(target, clean)
+        classes = resolve_target(target, clean, self.black_box.class_names)
         if len(inputs) == 0:
             return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
         with differentiating(self.module):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from fex.baselines.base import FeatureExplainer, backward_batch, differentiating, in_parts
 from fex.baselines.queried import target_classes
 from fex.black_box.base import BlackBox
+from fex.class_names import Target
 from fex.features import Features
 
 __all__ = ["MapExplainer", "upsample"]
@@ -39,14 +40,14 @@ class MapExplainer(FeatureExplainer):
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Maps (b, h, w) on the network's own grid, or scores of tokens (b, L), of at least one instance."""
 
-    def _maps(self, inputs: Tensor, target: Tensor | int | None) -> Tensor:
+    def _maps(self, inputs: Tensor, target: Target | None) -> Tensor:
         classes = target_classes(self.black_box, inputs, target)
         if len(inputs) == 0:
             return torch.zeros(0, *(self.features.grid or inputs.shape[1:]), device=inputs.device)
         with differentiating(self.module):
             return in_parts(self._native, inputs, classes, self.internal_batch_size)
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Scores (B, N): the network's own where its grid is the explained one, else pooled from the pixels.
 
         Those of texts are the network's own, 0 where there is no feature.
@@ -61,11 +62,11 @@ class MapExplainer(FeatureExplainer):
             return maps.flatten(1)
         return self.features.pool(upsample(maps, inputs))
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """The map, bilinear on the pixels: (B, H, W), float32; of texts, scores of the tokens (B, L)."""
         return self.features_and_maps(inputs, target)[1]
 
-    def features_and_maps(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor]:
+    def features_and_maps(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor]:
         """`attribute_features` and `attribute` by one run: the map is the network's own, whatever grid is explained."""
         maps = self._maps(inputs, target)
         scores = self._scores(maps, inputs)

@@ -11,6 +11,7 @@ from torch import Tensor
 from fex.baselines.base import check_images
 from fex.baselines.queried import LinearInScores, masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
+from fex.class_names import Target
 from fex.features import Features, PatchGrid
 from fex.masking import Masker
 from fex.removal import Mean, Removal
@@ -60,7 +61,7 @@ class SlidingWindow:
         self.black_box, self.removal = black_box, removal or Mean()
         self.window, self.stride = window, stride
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Mean fall of the target's probability, (B, H, W), float32, signed."""
         size = (inputs.shape[-2], inputs.shape[-1])
         if self.window > min(size):

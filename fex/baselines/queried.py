@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
 from fex.black_box.base import BlackBox, resolve_target
+from fex.class_names import Target
 from fex.features import Features
 from fex.masking import Masker, masked_probabilities, masker_for
 from fex.removal import Removal
@@ -15,11 +16,11 @@ from fex.removal import Removal
 __all__ = ["LinearInScores", "masks_at_once", "target_classes", "weighted_scores"]
 
 
-def target_classes(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
+def target_classes(black_box: BlackBox, inputs: Tensor, target: Target | None) -> Tensor:
     """Classes (B,), int64; only an unnamed target costs a query of the clean input."""
     known = target is not None
     clean = torch.zeros(len(inputs), black_box.num_classes, device=inputs.device) if known else black_box(inputs)
-    return resolve_target(target, clean)
+    return resolve_target(target, clean, black_box.class_names)
 
 
 def masks_at_once(black_box: BlackBox, inputs: Tensor) -> int:
@@ -79,7 +80,7 @@ class LinearInScores(FeatureExplainer):
     def _design(self, count: int) -> tuple[Tensor, Tensor]:
         """Masks (K, n), 1 = kept, and S (K, n) of an input with n = `count` >= 1 features, float32."""
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Scores (B, N), float32, signed, in units of probability; 0 where there is no feature.
 
         Spends a query a mask, and one more an instance without a target.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
+from fex.class_names import Target
 from fex.features import Features, PatchGrid
 
 __all__ = ["CentreGaussian", "Random"]
@@ -25,7 +26,7 @@ class Random(FeatureExplainer):
         super().__init__(features)
         self.seed = seed
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:  # noqa: ARG002
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:  # noqa: ARG002
         """Scores (B, N) in [0, 1)."""
         valid = self.features.valid(inputs)
         scores = torch.zeros(len(inputs), self.features.count(inputs))
@@ -53,7 +54,7 @@ class CentreGaussian(FeatureExplainer):
             raise ValueError(f"CentreGaussian needs sigma > 0, got {sigma}.")
         self.sigma = sigma
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:  # noqa: ARG002
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:  # noqa: ARG002
         """Scores (B, N) in (0, 1], the same for every image."""
         centres = [(2 * torch.arange(n) + 1) / n - 1 for n in (self.features.height, self.features.width)]
         distance = centres[0].square()[:, None] + centres[1].square()

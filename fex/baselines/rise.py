@@ -12,6 +12,7 @@ from torch import Tensor
 from fex.baselines.base import FeatureExplainer, check_images
 from fex.baselines.queried import masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
+from fex.class_names import Target
 from fex.features import Features, PatchGrid
 from fex.masking import Masker, masker_for
 from fex.removal import Mean, Removal
@@ -70,7 +71,7 @@ class RISE(FeatureExplainer):
         generator = torch.Generator().manual_seed(seed)
         self.masks = hard_masks(num_masks, features.num_features, generator, keep_rate=keep_rate)
 
-    def attribute_features(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Mean probability of the target over the masks that keep each feature: (B, N), in [0, 1].
 
         0 where there is no feature; of masks of more features than the inputs have, the first ones count.
@@ -112,7 +113,7 @@ class SmoothRISE:
         generator = torch.Generator().manual_seed(seed)
         self.cells, self.shifts = smooth_cells(num_masks, generator, cells=cells, keep_rate=keep_rate)
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Mean probability of the target over the masks, weighted by how far each keeps a pixel: (B, H, W)."""
         size = (inputs.shape[-2], inputs.shape[-1])
         classes = target_classes(self.black_box, inputs, target)

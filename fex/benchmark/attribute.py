@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fex.class_names import Target
 from fex.features import Features
 from fex.types import Explainer
 
@@ -10,7 +11,7 @@ __all__ = ["attributions"]
 
 
 def attributions(
-    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: Features
+    explainer: Explainer, inputs: Tensor, target: Target | None, features: Features
 ) -> tuple[Tensor, Tensor]:
     """Scores (B, N) of `features` and maps (B, H, W) of pixels or (B, L) of tokens, by one run of the explainer.
 
@@ -30,9 +31,7 @@ def attributions(
     return scores, maps
 
 
-def _run(
-    explainer: Explainer, inputs: Tensor, target: Tensor | int | None, features: Features
-) -> tuple[Tensor, Tensor]:
+def _run(explainer: Explainer, inputs: Tensor, target: Target | None, features: Features) -> tuple[Tensor, Tensor]:
     own = getattr(explainer, "features", None)
     if own is not None and hasattr(explainer, "features_and_maps"):
         values, maps = (each.detach().float() for each in explainer.features_and_maps(inputs, target))

@@ -12,14 +12,24 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fex.black_box.classes import as_names, both_names
 from fex.black_box.openvino import compile_openvino
-from fex.black_box.scores import check_probabilities, resolve_target
+from fex.black_box.scores import (
+    both_logits,
+    both_probabilities,
+    check_probabilities,
+    columns,
+    find_scores,
+    resolve_target,
+    to_probabilities,
+)
 from fex.features import Features
 from fex.preprocess import Preprocess
 
 __all__ = ["BlackBox", "Compile", "TorchBlackBox", "check_probabilities", "resolve_target"]
 
 Compile = bool | Literal["openvino"]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's grey pictures
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -29,15 +39,35 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
+Colour = float | Sequence[float]
+
+
+def as_colour(value: Colour, name: str = "colour") -> tuple[float, float, float]:
+    """A colour given by three numbers, or by one for all channels, as a float or a list of one.
+
+    Raises:
+        ValueError: another number of them.
+    """
+    values = [float(value)] * 3 if isinstance(value, int | float) else [float(one) for one in value]
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3:
+        raise ValueError(f"{name} needs three values (RGB) or one for all channels; got {value}.")
+    return values[0], values[1], values[2]
+
+
 class BlackBox(ABC):
     """A classifier that can be queried.
 
+    One that gives a single score (`num_classes=1`, or one name) has two exclusive classes, [negative, positive]: the
+    probabilities are (1 - p, p), and p is the sigmoid of a logit. Without names they are "0" and "1", and a single name
+    is the positive's.
+
     Args:
         class_names: one name a class, in the order of the scores; "0", "1", ... when only `num_classes` is given.
-        num_classes: C; needed only without `class_names`.
+        num_classes: C, the number of scores; needed only without `class_names`.
         preprocess: geometry of its inputs.
-        mean: mean colour of its normalisation, RGB in [0, 1]; also what `removal.Mean` fills in.
-        std: standard deviation of its normalisation.
+        mean: mean colour of its normalisation, RGB in [0, 1], or one grey; also what `removal.Mean` fills in.
+        std: standard deviation of its normalisation, of each colour or of all.
         chunk: largest number of inputs scored at once; halved by itself when the device's memory runs out.
         multi_label: classes are not exclusive, rows need not sum to 1.
         name: how errors and reports call it.
@@ -52,8 +82,8 @@ class BlackBox(ABC):
         class_names: Sequence[str] | None = None,
         num_classes: int | None = None,
         preprocess: Preprocess | None = None,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
+        mean: Colour = (0.485, 0.456, 0.406),
+        std: Colour = (0.229, 0.224, 0.225),
         chunk: int = 256,
         multi_label: bool = False,
         name: str | None = None,
@@ -62,16 +92,18 @@ class BlackBox(ABC):
             raise ValueError(f"{type(self).__name__} needs class_names or num_classes; got neither.")
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"Got num_classes={num_classes}, expected at least 1.")
-        self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes or 0)]
+        names = as_names(class_names) if class_names is not None else [str(i) for i in range(num_classes or 0)]
+        if (len(names) if num_classes is None else num_classes) == 1:
+            names, num_classes, multi_label = both_names(names if class_names is not None else []), None, False
+        self.class_names = names
         if num_classes is not None and num_classes != len(self.class_names):
             raise ValueError(f"Got {len(self.class_names)} class_names and num_classes={num_classes}: they must agree.")
         if len(self.class_names) < 1 or chunk < 1:
             raise ValueError(f"Got {len(self.class_names)} classes and chunk={chunk}, expected at least 1 of each.")
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(f"mean and std need three values, std > 0; got {mean} and {std}.")
         self.preprocess = preprocess or Preprocess()
-        self.mean = (float(mean[0]), float(mean[1]), float(mean[2]))
-        self.std = (float(std[0]), float(std[1]), float(std[2]))
+        self.mean, self.std = as_colour(mean, "mean"), as_colour(std, "std")
+        if min(self.std) <= 0:
+            raise ValueError(f"std needs values, std > 0; got {std}.")
         self.chunk, self.multi_label, self.name = chunk, multi_label, name or type(self).__name__
         self.device = torch.device("cpu")
         self.queries = 0
@@ -168,6 +200,8 @@ class BlackBox(ABC):
             if raw is None:
                 continue
             self.queries += len(part)  # spent, even if what came back is refused
+            if self.num_classes == 2 and not self.multi_label:
+                raw = both_probabilities(columns(raw, len(part)))
             checked = check_probabilities(
                 raw, rows=len(part), num_classes=self.num_classes, name=self.name, multi_label=self.multi_label
             )
@@ -204,8 +238,14 @@ class BlackBox(ABC):
 class TorchBlackBox(BlackBox):
     """A black box around an ``nn.Module`` that maps normalised images (B, 3, H, W) to logits (B, C).
 
+    One logit z is that of the positive of two classes: `num_classes=1`, see `BlackBox`. Of an answer that is a tuple, a
+    list, a dict or an object the logits are taken (`fex.black_box.scores.find_scores`).
+
     Args:
-        module: the network; neither its mode nor its `requires_grad` is changed beyond each call.
+        module: the network; neither its mode nor its `requires_grad` is changed beyond each call. It computes in the
+            dtype that its weights have.
+        channels: 3, or 1 of a network that takes grey pictures (B, 1, H, W): it gets the luma of the RGB, normalised by
+            the mean and std of the first colour.
         precision: "fp32", or "bf16" / "fp16" by autocast.
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
         compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
@@ -218,6 +258,7 @@ class TorchBlackBox(BlackBox):
         self,
         module: nn.Module,
         *,
+        channels: int = 3,
         precision: str = "fp32",
         channels_last: bool = False,
         compile: Compile = False,  # noqa: A002 torch's own word
@@ -228,9 +269,16 @@ class TorchBlackBox(BlackBox):
             raise ValueError(f"Got precision {precision!r}, expected one of {sorted(PRECISIONS)}.")
         if compile not in (True, False, "openvino"):
             raise ValueError(f"Got compile={compile!r}, expected True, False or 'openvino'.")
-        self._module = module
+        if channels not in (1, 3):
+            raise ValueError(f"Got channels={channels}, expected 3 (RGB) or 1 (grey).")
+        self._module, self.channels = module, channels
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
+        if channels == 1 and len({*self.mean}) + len({*self.std}) > 2:
+            raise ValueError(
+                f"Black box {self.name!r} takes one channel, got mean {self.mean} and std {self.std}: set `mean` and "
+                "`std` to the one number that it was trained with."
+            )
         self.precision, self.channels_last, self.compile = precision, channels_last, compile
         self._compiled: tuple[int, Callable[[Tensor], Any]] | None = None  # for chunks of this size
         if channels_last:
@@ -298,23 +346,36 @@ class TorchBlackBox(BlackBox):
                 m.training = True
 
     def _logits(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
-        output = (self._module if network is None else network)(inputs)
-        return output if isinstance(output, Tensor) else output.logits
+        answer = (self._module if network is None else network)(inputs)
+        found = find_scores(answer, rows=len(inputs), num_classes=self.num_classes, name=self.name)
+        if not isinstance(found, Tensor):
+            raise ValueError(
+                f"Black box {self.name!r} returned a {type(answer).__name__} without a tensor of logits, expected "
+                f"({len(inputs)}, {self.num_classes}). Wrap it in a function that returns them: CallableBlackBox."
+            )
+        return columns(found, len(inputs))
+
+    def _prepared(self, inputs: Tensor) -> Tensor:
+        """Inputs (B, 3, H, W) in [0, 1] as the network takes them."""
+        if self.channels == 1:
+            inputs = (inputs * inputs.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        mean, std = (values[:, : self.channels] for values in self._normalisation(inputs))
+        weights = (value.dtype for value in self._module.parameters() if value.is_floating_point())
+        return ((inputs - mean) / std).to(next(weights, inputs.dtype))
 
     def differentiable(self, inputs: Tensor) -> Tensor:
-        """Logits (B, C) with gradients to `inputs`; evaluation mode, full precision."""
-        mean, std = self._normalisation(inputs)
+        """Logits (B, C), float32, with gradients to `inputs`; evaluation mode, without autocast."""
         with self._evaluating():
-            return self._logits((inputs - mean) / std)
+            logits = self._logits(self._prepared(inputs))
+        return both_logits(logits.float()) if self.num_classes == 2 and not self.multi_label else logits.float()
 
     def _score(self, inputs: Tensor) -> Tensor:
-        mean, std = self._normalisation(inputs)
-        inputs = (inputs - mean) / std
+        inputs = self._prepared(inputs)
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         dtype = PRECISIONS[self.precision]
         autocast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
         with self._evaluating(), torch.inference_mode(), autocast:
             logits = self._logits(inputs, self._network(len(inputs))).float()
-        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(1)
+        probabilities = to_probabilities(logits, outputs="logits", multi_label=self.multi_label, name=self.name)
         return probabilities.clone()  # a plain tensor: inference tensors cannot enter autograd later

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.scores import Outputs, check_outputs, to_probabilities
+from fex.black_box.scores import Outputs, check_outputs, columns, find_scores, to_probabilities
 from fex.errors import BlackBoxError
 from fex.preprocess import Preprocess
 from fex.resources import look_beside
@@ -63,7 +63,9 @@ class CallableBlackBox(BlackBox):
     """A function of images as a black box.
 
     The function gets a tensor (R, 3, H, W), float32, RGB in [0, 1], R <= `chunk`, on the device of the box, which it
-    may change, and returns scores (R, C) as a tensor, an array or nested lists. It normalises by itself.
+    may change, and returns scores (R, C) as a tensor, an array or nested lists; of a tuple, a dict or an object with
+    `logits`, those. One score an input, (R, 1) or (R,), is the positive's of two classes: `num_classes=1`, see
+    `BlackBox`. It normalises by itself.
 
     Args:
         function: the function, or "package.module:function". Importing runs that module's code: name only code that
@@ -122,7 +124,8 @@ class CallableBlackBox(BlackBox):
                 f"Black box {self.name!r} raised {type(error).__name__}: {error}, on inputs of shape {shape}, float32."
             ) from error
         try:
-            scores = torch.as_tensor(answer, device=inputs.device).detach().float()
+            found = find_scores(answer, rows=len(inputs), num_classes=self.num_classes, name=self.name)
+            scores = columns(torch.as_tensor(found, device=inputs.device).detach().float(), len(inputs))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"Black box {self.name!r} returned a {type(answer).__name__} that is no table of numbers ({error}), "

@@ -1,13 +1,81 @@
-"""What a black box answers: checks that it is probabilities, and picks the class to explain."""
+"""What a black box answers: finds the scores, checks that they are probabilities, picks the class to explain."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Outputs", "check_probabilities", "class_shares", "resolve_target", "to_probabilities"]
+from fex.class_names import Target, class_indices
+
+__all__ = [
+    "Outputs",
+    "both_logits",
+    "both_probabilities",
+    "check_probabilities",
+    "class_shares",
+    "columns",
+    "find_scores",
+    "resolve_target",
+    "to_probabilities",
+]
 
 Outputs = Literal["probabilities", "logits"]
+
+
+def find_scores(answer: Any, *, rows: int, num_classes: int, name: str) -> Any:
+    """The scores in what a network or a function returned.
+
+    `answer.logits` or `answer["logits"]`, the only entry of a dict, the first array of a tuple or list that is as large
+    as scores are; anything else is returned as it is.
+
+    Args:
+        answer: what was returned.
+        rows: number of inputs.
+        num_classes: C.
+        name: the black box, for the error.
+
+    Raises:
+        ValueError: a dict of several entries, none of which is called "logits".
+    """
+    if isinstance(answer, Mapping):
+        if "logits" not in answer and len(answer) != 1:
+            raise ValueError(
+                f"Black box {name!r} returned a dict with the keys {list(answer)}, expected one of them to be 'logits'. "
+                "Wrap the model in a function that returns the scores alone: CallableBlackBox."
+            )
+        return answer["logits"] if "logits" in answer else next(iter(answer.values()))
+    if not isinstance(answer, Tensor) and isinstance(getattr(answer, "logits", None), Tensor):
+        return answer.logits
+    if not isinstance(answer, tuple | list):
+        return answer
+    arrays = [part for part in answer if isinstance(part, Tensor | np.ndarray) and part.ndim]
+    if not arrays:
+        return answer
+    if len(arrays) == rows and all(part.shape == (num_classes,) for part in arrays) and isinstance(answer, list):
+        return torch.stack([torch.as_tensor(part) for part in arrays])  # a list of rows
+    one = ((rows, 1), (rows,)) if num_classes == 2 else ()
+    fitting = [part for shape in ((rows, num_classes), *one) for part in arrays if tuple(part.shape) == shape]
+    return (fitting or arrays)[0]
+
+
+def columns(scores: Tensor, rows: int) -> Tensor:
+    """Scores of one number an input (R,) as (R, 1), of all-convolutional networks (R, C, 1, 1) as (R, C)."""
+    if scores.ndim == 1 and len(scores) == rows:
+        return scores[:, None]
+    return scores.flatten(1) if scores.ndim > 2 and scores.shape[2:].numel() == 1 else scores
+
+
+def both_logits(logits: Tensor) -> Tensor:
+    """One logit z of two classes, (R, 1), as those of both, (0, z); others as they are."""
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.ndim == 2 and logits.shape[1] == 1 else logits
+
+
+def both_probabilities(positive: Tensor) -> Tensor:
+    """The second class's probability p, (R, 1), as those of both, (1 - p, p); others as they are."""
+    one = positive.ndim == 2 and positive.shape[1] == 1
+    return torch.cat([1 - positive, positive], 1) if one else positive
 
 
 def check_probabilities(
@@ -52,6 +120,8 @@ def check_probabilities(
 def to_probabilities(scores: Tensor, *, outputs: Outputs, multi_label: bool, name: str) -> Tensor:
     """Scores (R, C), as a foreign classifier gives them, as probabilities (R, C), float32.
 
+    One logit of two classes (R, 1) becomes the probability of the second, (R, 1).
+
     Args:
         scores: what it returned.
         outputs: what it says they are; logits go through softmax, or sigmoid where `multi_label`.
@@ -64,9 +134,9 @@ def to_probabilities(scores: Tensor, *, outputs: Outputs, multi_label: bool, nam
     if outputs == "probabilities" or scores.ndim != 2:  # another rank is refused by `check_probabilities`
         return scores.float()
     logits = scores.float()
-    if multi_label:
+    if multi_label or logits.shape[1] == 1:
         return logits.sigmoid()
-    if len(logits) and logits.shape[1] > 1 and bool((logits >= 0).all() & ((logits.sum(1) - 1).abs() < 1e-3).all()):
+    if len(logits) and bool((logits >= 0).all() & ((logits.sum(1) - 1).abs() < 1e-3).all()):
         raise ValueError(
             f"Black box {name!r} was said to return logits, but its rows are in [0, 1] and sum to 1: they are "
             "probabilities already. Set `outputs: probabilities`."
@@ -80,16 +150,21 @@ def check_outputs(outputs: str) -> None:
         raise ValueError(f"Got outputs={outputs!r}, expected 'probabilities' or 'logits'.")
 
 
-def resolve_target(target: Tensor | int | None, probabilities: Tensor) -> Tensor:
+def resolve_target(target: Target | None, probabilities: Tensor, class_names: Sequence[str] = ()) -> Tensor:
     """Target classes as (B,) int64: given, one for all, or the predicted ones.
 
+    Args:
+        target: index or name of a class, or one each.
+        probabilities: (B, C); only their shape counts where a target is given.
+        class_names: of the C classes, where names are to be understood.
+
     Raises:
-        ValueError: a class outside [0, C), or a count that is not B.
+        ValueError: a class outside [0, C), an unknown name, no whole number, or a count that is not B.
     """
     batch, classes = probabilities.shape
     if target is None:
         return probabilities.argmax(1)
-    chosen = torch.as_tensor(target, dtype=torch.int64, device=probabilities.device).reshape(-1)
+    chosen = class_indices(target, class_names).to(probabilities.device).reshape(-1)
     chosen = chosen.expand(batch) if chosen.numel() == 1 else chosen
     if len(chosen) != batch:
         raise ValueError(f"Got {len(chosen)} targets for {batch} inputs, expected one class each or one for all.")

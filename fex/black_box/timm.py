@@ -1,13 +1,16 @@
 """A timm classifier as a black box: by name (hub or local weights), or a classifier trained here."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
+from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
 from fex.backbones.timm import build_timm, in_order, read_timm_weights
-from fex.black_box.base import Compile, TorchBlackBox
+from fex.black_box.base import Colour, Compile, TorchBlackBox
 from fex.preprocess import Preprocess
 from fex.weights import load_state
 
@@ -17,17 +20,20 @@ __all__ = ["TimmBlackBox"]
 class TimmBlackBox(TorchBlackBox):
     """A timm classifier.
 
-    Input size, crop, mean and std come from the model's own metadata unless given.
+    Input size, crop, mean and std come from the model's own metadata unless given; so do class names, where timm's own
+    weights are taken. A head with one logit makes two classes, see `BlackBox`.
 
     Args:
         model: timm name; may be left out when `weights` were written by this project.
         weights: local file or shipped name; None with `pretrained` takes timm's hub weights.
         pretrained: download the hub weights.
         model_args: keyword arguments of the model, plain data; without `num_classes`, the head is as large as that of
-            the `weights`, or else as there are `class_names`.
+            the `weights`, or else as there are `class_names`; `in_chans: 1` gives a network of grey pictures.
         precision: "fp32", "bf16" or "fp16".
         channels_last: memory format.
         compile: see `TorchBlackBox`.
+        class_names: see `BlackBox`; or "imagenet-1k", "imagenet-21k" ..., whose names timm knows, for `weights` that
+            were trained on it.
         **options: see `BlackBox`.
 
     Raises:
@@ -44,10 +50,10 @@ class TimmBlackBox(TorchBlackBox):
         precision: str = "fp32",
         channels_last: bool = False,
         compile: Compile = False,  # noqa: A002 torch's own word
-        class_names: list[str] | None = None,
+        class_names: Sequence[str] | str | None = None,
         preprocess: Preprocess | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: Colour | None = None,
+        std: Colour | None = None,
         chunk: int = 256,
         multi_label: bool = False,
         name: str | None = None,
@@ -59,6 +65,8 @@ class TimmBlackBox(TorchBlackBox):
         if model is None:
             raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
+        if isinstance(class_names, str):
+            class_names = _subset_names(class_names)
         net = build_timm(model, arguments, pretrained=pretrained and weights is None)
         if weights is not None and "num_classes" not in arguments:
             count = _head_size(net, tensors) or len(class_names or ())
@@ -76,16 +84,26 @@ class TimmBlackBox(TorchBlackBox):
         if preprocess is None:
             preprocess = Preprocess(**meta["preprocess"]) if "preprocess" in meta else _preprocess_of(data)
         net.requires_grad_(requires_grad=False)
+        mean, std = mean or meta.get("mean"), std or meta.get("std")
+        channels = int(arguments.get("in_chans", 3))
+        if channels == 1 and (mean is None or std is None):
+            raise ValueError(
+                f"TimmBlackBox({model!r}) takes one channel: set `mean` and `std`, one number each, as it was trained."
+            )
+        count = int(getattr(net, "num_classes", 0))
+        if count < 1:
+            raise ValueError("This timm model has no classifier head (num_classes = 0): it gives no probabilities.")
         super().__init__(
             net.eval(),
+            channels=channels,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
-            class_names=class_names or meta.get("class_names") or _class_names(net),
-            num_classes=int(getattr(net, "num_classes", 0)) or None,
+            class_names=class_names or meta.get("class_names") or _own_names(net, pretrained=weights is None),
+            num_classes=count,
             preprocess=preprocess,
-            mean=mean or meta.get("mean") or data["mean"],
-            std=std or meta.get("std") or data["std"],
+            mean=data["mean"] if mean is None else mean,
+            std=data["std"] if std is None else std,
             chunk=chunk,
             multi_label=multi_label,
             name=name or (Path(weights).stem if weights else model),
@@ -110,16 +128,49 @@ def _own_size(net: nn.Module, model_args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preprocess_of(data: dict[str, Any]) -> Preprocess:
+    """The geometry of timm's own evaluation transform (`timm.data.create_transform`)."""
     _, height, width = data["input_size"]
-    squash = data.get("crop_mode") == "squash"
-    return Preprocess(height, width, round(max(height, width) / data["crop_pct"]), data["interpolation"], squash)
+    mode = data.get("crop_mode") or "center"
+    if mode not in ("center", "squash"):
+        raise ValueError(f"This timm model wants crop_mode {mode!r}, which fex does not do: set `preprocess`.")
+    sides = (math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"]))
+    if mode == "center" and sides[0] == sides[1]:
+        return Preprocess(height, width, sides[0], data["interpolation"])
+    return Preprocess(height, width, sides, data["interpolation"], squash=mode == "squash")
 
 
-def _class_names(net: nn.Module) -> list[str]:
-    count = int(getattr(net, "num_classes", 0))
-    if count < 1:
-        raise ValueError("This timm model has no classifier head (num_classes = 0): it gives no probabilities.")
-    if count == 1000:
-        names = timm.data.ImageNetInfo().label_descriptions(detailed=False)
-        return [name.split(",")[0] for name in names]
-    return [str(index) for index in range(count)]
+def _own_names(net: nn.Module, *, pretrained: bool) -> list[str] | None:
+    """Names that come with the network; None where nothing says what its classes are.
+
+    The number of classes alone says nothing: of 1,000 of one's own, none is in ImageNet.
+    """
+    config = getattr(net, "pretrained_cfg", None) or {}
+    if not pretrained:
+        return None
+    names = config.get("label_names")
+    if names and len(names) == net.num_classes:
+        described = config.get("label_descriptions") or {}
+        return [str(described.get(name, name)) if isinstance(described, dict) else str(name) for name in names]
+    subset = infer_imagenet_subset(net)
+    return _subset_names(subset) if subset and config.get("tag") and _of_imagenet(config["tag"]) else None
+
+
+def _of_imagenet(tag: str) -> bool:
+    """Whether a tag of timm's weights ends with ImageNet, as "a1_in1k", "augreg_in21k", "tv_in1k" do."""
+    return any(part in ("in1k", "in12k", "in21k", "in22k") for part in tag.split("_"))
+
+
+def _subset_names(subset: str) -> list[str]:
+    """First word of each class of one of timm's ImageNets.
+
+    Raises:
+        ValueError: a name that timm does not know.
+    """
+    try:
+        info = timm.data.ImageNetInfo(subset)
+    except AssertionError as error:
+        raise ValueError(
+            f"Got class_names={subset!r}, expected a list with one name a class, or a set of timm's: 'imagenet-1k', "
+            "'imagenet-12k', 'imagenet-21k', 'imagenet-22k'."
+        ) from error
+    return [name.split(",")[0] for name in info.label_descriptions(detailed=False)]

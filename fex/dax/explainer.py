@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
+from fex.class_names import Target
 from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
 from fex.dax.perturbations import Perturbations, working_size
 from fex.dax.segmenters import QuickShift, Segmenter
@@ -40,10 +41,10 @@ class DAXResult:
     queries: int
 
 
-def predicted_or(black_box: BlackBox, inputs: Tensor, target: Tensor | int | None) -> Tensor:
+def predicted_or(black_box: BlackBox, inputs: Tensor, target: Target | None) -> Tensor:
     """The target classes (B,); only an unnamed one costs a query of the input."""
     clean = black_box(inputs) if target is None else inputs.new_zeros(len(inputs), black_box.num_classes)
-    return resolve_target(target, clean)
+    return resolve_target(target, clean, black_box.class_names)
 
 
 class Distiller(ABC):
@@ -98,18 +99,18 @@ class Distiller(ABC):
             )
         return found, seeds
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Attribution of each pixel, (B, H, W), float32, on the inputs' device.
 
         Args:
             inputs: (B, 3, H, W), float, in [0, 1].
-            target: class, one for all or (B,); by default the predicted ones.
+            target: class, one for all or (B,), by index or name; by default the predicted ones.
         """
         if not len(inputs):
             return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
         return torch.stack([result.attribution for result in self.explain_instances(inputs, target)])
 
-    def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[DAXResult]:
+    def explain_instances(self, inputs: Tensor, target: Target | None = None) -> list[DAXResult]:
         """As `attribute`, with everything that was found on the way.
 
         The instances of one call are fitted together, up to 16 at once. One whose score no perturbation changes (a
@@ -122,7 +123,7 @@ class Distiller(ABC):
         with torch.autocast(inputs.device.type, enabled=False):
             return self._explain_instances(inputs, target)
 
-    def _explain_instances(self, inputs: Tensor, target: Tensor | int | None) -> list[DAXResult]:
+    def _explain_instances(self, inputs: Tensor, target: Target | None) -> list[DAXResult]:
         size = (inputs.shape[-2], inputs.shape[-1])
         self.check(size)
         classes = predicted_or(self.black_box, inputs, target)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
+from fex.class_names import Target
 from fex.features import PatchGrid
 from fex.iassa.attention import SpatialAttention
 from fex.iassa.backbone import BackboneFeatures
@@ -122,18 +123,18 @@ class IASSA:
         self.beta, self.threshold, self.scale, self.tolerance = beta, threshold, scale, tolerance
         self.budget, self.seed = budget, seed
 
-    def attribute(self, inputs: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """The last map of each instance, (B, H, W), float32, on the inputs' device.
 
         Args:
             inputs: (B, 3, H, W), float, in [0, 1].
-            target: class, one for all or (B,); by default the predicted ones, one query each.
+            target: class, one for all or (B,), by index or name; by default the predicted ones, one query each.
         """
         if not len(inputs):
             return inputs.new_zeros(0, *inputs.shape[-2:], dtype=torch.float32)
         return torch.stack([steps[-1].attribution for steps in self.explain_instances(inputs, target)])
 
-    def explain_instances(self, inputs: Tensor, target: Tensor | int | None = None) -> list[list[Iteration]]:
+    def explain_instances(self, inputs: Tensor, target: Target | None = None) -> list[list[Iteration]]:
         """Every iteration of every instance; see `iterate`.
 
         Raises:
@@ -142,11 +143,11 @@ class IASSA:
         if not len(inputs):
             raise ValueError("Got no instances to explain.")
         clean = self.black_box(inputs) if target is None else inputs.new_zeros(len(inputs), self.black_box.num_classes)
-        classes = resolve_target(target, clean)
+        classes = resolve_target(target, clean, self.black_box.class_names)
         return [list(self.iterate(x, y)) for x, y in zip(inputs.split(1), classes.split(1), strict=True)]
 
     @torch.no_grad()
-    def iterate(self, inputs: Tensor, target: Tensor | int) -> Iterator[Iteration]:
+    def iterate(self, inputs: Tensor, target: Target) -> Iterator[Iteration]:
         """The map after each iteration, computed as it is asked for; queries are spent as they are needed.
 
         Ends at the last iteration, at convergence, when the budget is spent, or when nothing is salient (a class that
@@ -160,8 +161,7 @@ class IASSA:
             raise ValueError(f"`iterate` takes one instance, (1, 3, H, W); got {tuple(inputs.shape)}.")
         size = (inputs.shape[-2], inputs.shape[-1])
         inputs = inputs.float()
-        label = torch.as_tensor(target, dtype=torch.int64, device=inputs.device).reshape(1)
-        label = resolve_target(label, inputs.new_zeros(1, self.black_box.num_classes))
+        label = resolve_target(target, inputs.new_zeros(1, self.black_box.num_classes), self.black_box.class_names)
         attend = self._attention(inputs)
         generator = torch.Generator().manual_seed(pixel_seeds(inputs, self.seed)[0])
         schedule = self.schedule or WindowSchedule.of(size)

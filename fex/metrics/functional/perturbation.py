@@ -129,7 +129,7 @@ def perturbation_curve(
             "one row an input, one column a feature of the masker."
         )
     clean = black_box(inputs) if clean is None else clean
-    classes = resolve_target(target, clean)
+    classes = resolve_target(target, clean, black_box.class_names)
     masks = removal_masks(rank_features(scores, masker.features.seeds(inputs, seed)), fractions, order)
     # Shares so small that they remove nothing are the clean point, already known.
     touched = ~masks.all(dim=(0, 2))
