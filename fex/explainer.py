@@ -99,8 +99,8 @@ class AmortizedExplainer:
 
         Args:
             inputs: images as `.preprocess` gives them, stacked.
-            target: class, classes (B,), or K classes each (B, K), by index or name; by default the `top_k` ones of the largest
-                estimated probability, the largest first.
+            target: class, classes (B,), or K classes each (B, K), by index or name; by default the `top_k` ones of the
+                largest estimated probability, the largest first.
             top_k: K, without `target`.
         """
         inputs = self._check(inputs)

@@ -94,7 +94,7 @@ def _tensors(found: dict[str, Any], path: Path) -> dict[str, torch.Tensor]:
         return dict(timm.models.clean_state_dict(next(iter(inner.values()))))
     raise ValueError(
         f"{path} holds {'several state dicts' if inner else 'no state dict'}; its keys: "
-        f"{', '.join(map(str, inner or list(found)[:10])) or 'none'}. Save one alone: torch.save(net.state_dict(), ...)."
+        f"{', '.join(map(str, inner or list(found)[:10])) or 'none'}. Save one: torch.save(net.state_dict(), ...)."
     )
 
 

@@ -18,8 +18,8 @@ def as_names(names: Sequence[str | int]) -> list[str]:
     odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | Integral)]
     if odd:
         raise ValueError(
-            f"Got the class name {odd[0]!r} of type {type(odd[0]).__name__}, expected text. YAML reads yes, no, on, off "
-            "and null as other things: put them in quotes."
+            f"Got the class name {odd[0]!r} of type {type(odd[0]).__name__}, expected text. YAML reads yes, no, on, "
+            "off and null as other things: put them in quotes."
         )
     return [str(name) for name in names]
 

@@ -42,7 +42,7 @@ def find_scores(answer: Any, *, rows: int, num_classes: int, name: str) -> Any:
     if isinstance(answer, Mapping):
         if "logits" not in answer and len(answer) != 1:
             raise ValueError(
-                f"Black box {name!r} returned a dict with the keys {list(answer)}, expected one of them to be 'logits'. "
+                f"Black box {name!r} returned a dict with the keys {list(answer)}, expected one to be 'logits'. "
                 "Wrap the model in a function that returns the scores alone: CallableBlackBox."
             )
         return answer["logits"] if "logits" in answer else next(iter(answer.values()))

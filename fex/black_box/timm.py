@@ -16,6 +16,8 @@ from fex.weights import load_state
 
 __all__ = ["TimmBlackBox"]
 
+IMAGENETS = ("in1k", "in12k", "in21k", "in22k")  # in timm's tags, as "a1_in1k"
+
 
 class TimmBlackBox(TorchBlackBox):
     """A timm classifier.
@@ -64,51 +66,59 @@ class TimmBlackBox(TorchBlackBox):
         model = model or meta.get("model")
         if model is None:
             raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
-        arguments = {**meta.get("model_args", {}), **(model_args or {})}
-        if isinstance(class_names, str):
-            class_names = _subset_names(class_names)
-        net = build_timm(model, arguments, pretrained=pretrained and weights is None)
-        if weights is not None and "num_classes" not in arguments:
-            count = _head_size(net, tensors) or len(class_names or ())
-            if count and count != net.num_classes:
-                net.reset_classifier(count)
-                arguments["num_classes"] = count
-        if weights is not None:
-            load_state(net, in_order(net, tensors), source=str(weights))
-        elif not pretrained:
+        if weights is None and not pretrained:
             raise ValueError(
                 f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
                 "`pretrained: true` to take timm's."
             )
+        class_names = class_names or meta.get("class_names")
+        if isinstance(class_names, str):
+            class_names = _subset_names(class_names)
+        arguments = {**meta.get("model_args", {}), **(model_args or {})}
+        net = build_timm(model, arguments, pretrained=weights is None)
+        if weights is not None:
+            arguments = _filled(net, tensors, arguments, len(class_names or ()), source=weights)
+        elif class_names is None:
+            class_names = _own_names(net, model)
         data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
             preprocess = Preprocess(**meta["preprocess"]) if "preprocess" in meta else _preprocess_of(data)
-        net.requires_grad_(requires_grad=False)
-        mean, std = mean or meta.get("mean"), std or meta.get("std")
-        channels = int(arguments.get("in_chans", 3))
-        if channels == 1 and (mean is None or std is None):
-            raise ValueError(
-                f"TimmBlackBox({model!r}) takes one channel: set `mean` and `std`, one number each, as it was trained."
-            )
-        count = int(getattr(net, "num_classes", 0))
-        if count < 1:
-            raise ValueError("This timm model has no classifier head (num_classes = 0): it gives no probabilities.")
         super().__init__(
-            net.eval(),
-            channels=channels,
+            net.eval().requires_grad_(requires_grad=False),
+            channels=int(arguments.get("in_chans", 3)),
             precision=precision,
             channels_last=channels_last,
             compile=compile,
-            class_names=class_names or meta.get("class_names") or _own_names(net, pretrained=weights is None),
-            num_classes=count,
+            class_names=class_names,
+            num_classes=_count(net),
             preprocess=preprocess,
-            mean=data["mean"] if mean is None else mean,
-            std=data["std"] if std is None else std,
+            mean=meta.get("mean", data["mean"]) if mean is None else mean,
+            std=meta.get("std", data["std"]) if std is None else std,
             chunk=chunk,
             multi_label=multi_label,
             name=name or (Path(weights).stem if weights else model),
         )
         self.model, self.model_args = model, arguments
+
+
+def _filled(
+    net: Any, tensors: dict[str, Tensor], arguments: dict[str, Any], named: int, *, source: str
+) -> dict[str, Any]:
+    """Loads weights into a network whose head gets as large as theirs; its arguments, with that size."""
+    if "num_classes" not in arguments:
+        count = _head_size(net, tensors) or named
+        if count and count != net.num_classes:
+            net.reset_classifier(count)
+            arguments = {**arguments, "num_classes": count}
+    load_state(net, in_order(net, tensors), source=source)
+    return arguments
+
+
+def _count(net: Any) -> int:
+    count = int(getattr(net, "num_classes", 0))
+    if count < 1:
+        raise ValueError("This timm model has no classifier head (num_classes = 0): it gives no probabilities.")
+    return count
 
 
 def _head_size(net: Any, tensors: dict[str, Tensor]) -> int | None:
@@ -139,25 +149,20 @@ def _preprocess_of(data: dict[str, Any]) -> Preprocess:
     return Preprocess(height, width, sides, data["interpolation"], squash=mode == "squash")
 
 
-def _own_names(net: nn.Module, *, pretrained: bool) -> list[str] | None:
-    """Names that come with the network; None where nothing says what its classes are.
+def _own_names(net: Any, model: str) -> list[str] | None:
+    """Names that come with downloaded weights; None where nothing says what their classes are.
 
-    The number of classes alone says nothing: of 1,000 of one's own, none is in ImageNet.
+    The number of classes alone says nothing: of 1,000 of one's own, none is in ImageNet. Its name in the tag says it,
+    where the weights are timm's own; a folder keeps the tag of what it was fine-tuned from.
     """
     config = getattr(net, "pretrained_cfg", None) or {}
-    if not pretrained:
-        return None
     names = config.get("label_names")
     if names and len(names) == net.num_classes:
-        described = config.get("label_descriptions") or {}
-        return [str(described.get(name, name)) if isinstance(described, dict) else str(name) for name in names]
-    subset = infer_imagenet_subset(net)
-    return _subset_names(subset) if subset and config.get("tag") and _of_imagenet(config["tag"]) else None
-
-
-def _of_imagenet(tag: str) -> bool:
-    """Whether a tag of timm's weights ends with ImageNet, as "a1_in1k", "augreg_in21k", "tv_in1k" do."""
-    return any(part in ("in1k", "in12k", "in21k", "in22k") for part in tag.split("_"))
+        return [str(name) for name in names]
+    of_timm = ":" not in model or model.partition(":")[2].startswith("timm/")
+    on_imagenet = any(part in IMAGENETS for part in (config.get("tag") or "").split("_"))
+    subset = infer_imagenet_subset(net) if of_timm and on_imagenet else None
+    return _subset_names(subset) if subset else None
 
 
 def _subset_names(subset: str) -> list[str]:

@@ -1,67 +1,18 @@
 """An image classifier of the transformers library as a black box: a hub id or a local folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Compile, TorchBlackBox
+from fex.black_box.base import Colour, Compile, TorchBlackBox
+from fex.black_box.classes import names_of
+from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
 from fex.preprocess import Preprocess
 
-__all__ = ["TransformersBlackBox", "normalisation_of", "preprocess_of"]
-
-RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # PIL's numbers
-
-Colour = tuple[float, float, float]
-
-
-def _sides(size: int | Mapping[str, int]) -> tuple[int, int]:
-    """Height and width of a size that names both, or of a square."""
-    if isinstance(size, int):
-        return size, size
-    if "height" in size:
-        return size["height"], size["width"]
-    return size["shortest_edge"], size["shortest_edge"]
-
-
-def preprocess_of(processor: Mapping[str, Any]) -> Preprocess | None:
-    """The geometry that a preprocessor_config.json describes, or None where it leaves the size open.
-
-    A resize to a fixed height and width that is followed by a crop (DeiT, BEiT) becomes a resize of the shorter
-    side: the same for square pictures, and without the distortion for others.
-    """
-    size = processor.get("size") if processor.get("do_resize") else None
-    crop = processor.get("crop_size") if processor.get("do_center_crop") else None
-    interpolation = RESAMPLE[int(processor.get("resample") or 2)]
-    if crop is not None:
-        return Preprocess(*_sides(crop), max(_sides(size)) if size is not None else None, interpolation)
-    if size is None or (not isinstance(size, int) and "height" not in size and "shortest_edge" not in size):
-        return None
-    height, width = _sides(size)
-    share = processor.get("crop_pct")
-    if share is not None and height < 384:  # ConvNeXt's rule: from 384 pixels on, squash without a crop
-        return Preprocess(height, width, int(height / share), interpolation)
-    keeps_aspect = not isinstance(size, int) and "height" not in size and share is None
-    return Preprocess(height, width, None, interpolation, squash=not keeps_aspect)
-
-
-def normalisation_of(processor: Mapping[str, Any]) -> tuple[Colour, Colour]:
-    """Mean and std that turn pixels in [0, 1] into what the model takes.
-
-    The processor computes (v - m) / s on v = 255 f x (- 1 with an offset), where f is its rescale factor; that is
-    (x - mean) / std with mean = (m + offset) / (255 f) and std = s / (255 f).
-    """
-    factor = 255.0 * (processor["rescale_factor"] if processor.get("do_rescale") else 1.0)
-    offset = 1.0 if processor.get("rescale_offset") else 0.0
-    given = bool(processor.get("do_normalize"))
-    mean = processor["image_mean"] if given else (0.0, 0.0, 0.0)
-    std = processor["image_std"] if given else (1.0, 1.0, 1.0)
-    if processor.get("include_top"):  # EfficientNet divides by the std once more
-        std = [value * (own if given else 1.0) for value, own in zip(std, processor["image_std"], strict=True)]
-    red, green, blue = ((value + offset) / factor for value in mean)
-    red_std, green_std, blue_std = (value / factor for value in std)
-    return (red, green, blue), (red_std, green_std, blue_std)
+__all__ = ["TransformersBlackBox"]
 
 
 def _fetch(model: str, revision: str | None) -> nn.Module:
@@ -69,7 +20,11 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
 
     try:
         net, report = AutoModelForImageClassification.from_pretrained(
-            model, revision=revision or "main", trust_remote_code=False, output_loading_info=True
+            model,
+            revision=revision or "main",
+            trust_remote_code=False,
+            output_loading_info=True,
+            dtype=torch.float32,  # whatever the file's: a box of another precision says so by `precision`
         )
     except OSError as error:
         if Path(model).is_dir():
@@ -95,22 +50,51 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
     return net
 
 
-def _processor(model: str, revision: str | None) -> dict[str, Any]:
-    """What the model's image processor does, as plain data with the defaults of its class; {} where it has none."""
+def _processor(model: str, revision: str | None) -> Any | None:
+    """The model's image processor; None where it has none."""
     from transformers import AutoImageProcessor
 
     try:
-        return dict(
-            AutoImageProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False).to_dict()
-        )
+        return AutoImageProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
     except (OSError, ValueError):
-        return {}
+        return None
+
+
+def _prepared_by(
+    processor: Any, config: Any, preprocess: Preprocess | None, mean: Colour | None, std: Colour | None, model: str
+) -> tuple[Preprocess, Colour, Colour]:
+    """Geometry and colours as given, or as the processor has them, which is then tried.
+
+    Raises:
+        ValueError: neither says how images are prepared; a processor that does more than is known.
+    """
+    settings = processor.to_dict() if processor is not None else {}
+    if not settings and (preprocess is None or mean is None or std is None):
+        raise ValueError(
+            f"{model!r} has no preprocessor_config.json that says how its images are prepared: set `preprocess`, "
+            "`mean` and `std`."
+        )
+    geometry = preprocess or preprocess_of(settings, getattr(config, "image_size", None))
+    if geometry is None:
+        raise ValueError(
+            f"The preprocessor_config.json of {model!r} leaves the size of its images open: set `preprocess`, such as "
+            "{height: 224, width: 224}."
+        )
+    if mean is not None and std is not None:
+        return geometry, mean, std
+    own_mean, own_std = normalisation_of(settings)
+    if preprocess is None and mean is None and std is None:
+        channels = getattr(config, "num_channels", 3)
+        check_processor(processor, geometry, own_mean, own_std, channels=channels, name=model)
+    return geometry, own_mean if mean is None else mean, own_std if std is None else std
 
 
 class TransformersBlackBox(TorchBlackBox):
     """An image classifier of the transformers library.
 
-    Class names come from the model's config; input size, crop, mean and std from its preprocessor_config.json. Code
+    Class names come from the model's config; input size, crop, mean and std from its preprocessor_config.json, and are
+    compared with what its image processor gives. Weights of any dtype are computed with in float32 unless `precision`
+    says otherwise. A head with one logit makes two classes, see `BlackBox`; a regression has none and is refused. Code
     that comes with a model is never run.
 
     Args:
@@ -129,7 +113,8 @@ class TransformersBlackBox(TorchBlackBox):
 
     Raises:
         OSError: neither a local folder nor a model that the hub gives.
-        ValueError: no trained image classifier; one that does not say how its images are prepared.
+        ValueError: no trained image classifier; one that does not say how its images are prepared, or whose image
+            processor does more than this class knows.
     """
 
     def __init__(
@@ -149,26 +134,23 @@ class TransformersBlackBox(TorchBlackBox):
     ) -> None:
         net = _fetch(model, revision)
         config: Any = net.config
-        given = preprocess is not None and mean is not None and std is not None
-        processor = {} if given else _processor(model, revision)
-        if processor:
-            own_mean, own_std = normalisation_of(processor)
-            preprocess, mean, std = preprocess or preprocess_of(processor), mean or own_mean, std or own_std
-        if preprocess is None or mean is None or std is None:
+        if config.problem_type == "regression":
             raise ValueError(
-                f"{model!r} has no preprocessor_config.json that says how its images are prepared: set `preprocess`, "
-                "`mean` and `std`."
+                f"{model!r} is a regression model (its config's problem_type): its number is no probability of a "
+                "class, and only classifiers can be explained. If it is a classifier, change problem_type there."
             )
+        processor = None if None not in (preprocess, mean, std) else _processor(model, revision)
+        preprocess, mean, std = _prepared_by(processor, config, preprocess, mean, std, model)
         if multi_label is None:
             multi_label = config.problem_type == "multi_label_classification"
-        net.requires_grad_(requires_grad=False)
-        self._flips = bool(processor.get("do_flip_channel_order"))
+        self._flips = bool(getattr(processor, "do_flip_channel_order", False))
         super().__init__(
-            net.eval(),
+            net.eval().requires_grad_(requires_grad=False),
+            channels=getattr(config, "num_channels", 3),
             precision=precision,
             channels_last=channels_last,
             compile=compile,
-            class_names=class_names or [str(config.id2label[index]) for index in range(config.num_labels)],
+            class_names=class_names or names_of(config.id2label, model),
             num_classes=config.num_labels,
             preprocess=preprocess,
             mean=mean,

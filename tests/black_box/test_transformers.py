@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from fex.black_box import TransformersBlackBox
-from fex.black_box.transformers import normalisation_of, preprocess_of
+from fex.black_box.processors import normalisation_of, preprocess_of
 from fex.preprocess import Preprocess
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
@@ -181,9 +181,9 @@ def test_processors_are_reproduced(kind):
     assert ((got - truth).abs() * std).mean() < 0.01  # pixels in [0, 1]; the resizing kernels differ a little
 
 
-def test_square_pictures_under_squash_and_crop():
+def test_squash_before_a_crop():
     plain = DeiTImageProcessor(size={"height": 24, "width": 24}, crop_size={"height": 20, "width": 20}).to_dict()
-    assert preprocess_of(plain) == Preprocess(20, 20, 24, "bicubic")
+    assert preprocess_of(plain) == Preprocess(20, 20, (24, 24), "bicubic", squash=True, corner="floor")
 
 
 def test_size_left_open():
