@@ -99,9 +99,9 @@ class Preprocess:
         return image
 
     def _cropped(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
-        if self.corner == "floor" and width >= self.width and height >= self.height:
-            return TF.crop(image, (height - self.height) // 2, (width - self.width) // 2, self.height, self.width)
+        if self.corner == "floor":  # towards zero: the upper and left border is the narrower one, too
+            left, top = int((image.width - self.width) / 2), int((image.height - self.height) / 2)
+            return TF.crop(image, top, left, self.height, self.width)
         return TF.center_crop(image, [self.height, self.width])
 
     def crop(self, image: Image.Image) -> Image.Image:
