@@ -93,9 +93,7 @@ def blobs(count: int, size: int, channels: int = 3) -> Tensor:
 
 
 @torch.no_grad()
-def _lively(
-    net: nn.Module, inputs: Tensor, heads: Sequence[nn.Module], logits: Callable[[Tensor], Tensor]
-) -> nn.Module:
+def _lively(net: nn.Module, inputs: Tensor, heads: Sequence[Any], logits: Callable[[Tensor], Tensor]) -> nn.Module:
     """The network with statistics of its own, no zeros where training begins, and logits that differ by about 1."""
     for value in net.parameters():
         if value.ndim == 1 and value.abs().max() < 1e-3:
@@ -110,8 +108,9 @@ def _lively(
     spread = logits(inputs).std(0).mean().clamp_min(1e-4)
     for head in heads:
         head.weight.div_(spread)
+    middle = logits(inputs).mean(0)
     for head in heads:
-        head.bias.sub_(logits(inputs).mean(0))
+        head.bias.sub_(middle)
     return net
 
 
@@ -233,11 +232,14 @@ def save_transformers(family: TransformersFamily, folder: Any, **settings: Any) 
     config = getattr(transformers, f"{family.config}Config")(**{**labels, **family.settings, **settings})
     name = family.model or f"{family.config}ForImageClassification"
     net = getattr(transformers, name)(config).eval()
-    head = [part for part in net.modules() if isinstance(part, nn.Linear)][-1]
+    heads = [part for part in net.modules() if isinstance(part, nn.Linear)][-2 if family.model else -1 :]
+    for part in net.modules():
+        if isinstance(part, nn.Conv2d):
+            part.reset_parameters()  # transformers draws them so small that BatchNorm sees nothing
     size = family.images.get("crop_size", family.images["size"])
     side = min(64, size.get("height") or size["shortest_edge"])
     inputs = blobs(8, side, getattr(config, "num_channels", 3))
-    _lively(net, inputs, [head], lambda x: net(x).logits)
+    _lively(net, inputs, heads, lambda x: net(x).logits)
     net.save_pretrained(folder)
     getattr(transformers, f"{family.processor}ImageProcessor")(**family.images).save_pretrained(folder)
     return str(folder)

@@ -28,13 +28,14 @@ def check_batches(box, truth):
     answer = box(inputs)
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (box.mean, box.std))
     with torch.no_grad():
-        assert torch.allclose(answer, truth((inputs - mean) / std).softmax(1), atol=1e-3)
-    assert torch.allclose(answer.sum(1), torch.ones(5), atol=1e-5)
-    assert answer.std(0).max() > 0.02  # else nothing is compared
+        expected = truth((inputs - mean) / std).softmax(1)
+    spread = float(answer.std(0).max())
+    assert spread > 1e-4  # else nothing is compared
     alone = torch.cat([box(row[None]) for row in inputs])
-    assert torch.allclose(alone, answer, atol=1e-3)
     box.chunk = 2
-    assert torch.allclose(box(inputs), answer, atol=1e-3)
+    for other in (expected, alone, box(inputs)):
+        assert (other - answer).abs().max() < 0.03 * spread
+    assert torch.allclose(answer.sum(1), torch.ones(5), atol=1e-5)
 
 
 @pytest.mark.parametrize("family", TIMM)
