@@ -134,6 +134,7 @@ class TransformersBlackBox(TorchBlackBox):
     ) -> None:
         net = _fetch(model, revision)
         config: Any = net.config
+        config.return_dict = True  # some networks read their own parts' answers by name
         if config.problem_type == "regression":
             raise ValueError(
                 f"{model!r} is a regression model (its config's problem_type): its number is no probability of a "

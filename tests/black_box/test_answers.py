@@ -1,5 +1,6 @@
 """What networks and functions return, in which dtype, and which names and targets their classes have."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from torch import nn
 from transformers import ViTForImageClassification, ViTImageProcessor
 
-from fex.baselines import Occlusion
+from fex.baselines import RISE, Saliency
 from fex.black_box import CallableBlackBox, TimmBlackBox, TorchBlackBox, TransformersBlackBox, resolve_target
 from fex.black_box.classes import names_of
 from fex.black_box.processors import preprocess_of
 from fex.class_names import class_indices
+from fex.features import PatchGrid
 from fex.preprocess import Preprocess
 from tests.families import TIMM, TRANSFORMERS, save_transformers, timm_net
 
@@ -76,7 +78,9 @@ def test_answers_that_are_refused(wrap, message):
 
 
 def test_return_dict_false(tmp_path):
-    folder = save_transformers(TRANSFORMERS["vit"], tmp_path, return_dict=False)
+    folder = save_transformers(TRANSFORMERS["vit"], tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "return_dict": False}))
     assert TransformersBlackBox(folder)(torch.rand(2, 3, 32, 32)).shape == (2, 3)
 
 
@@ -234,8 +238,8 @@ def test_targets_that_are_none(target):
 
 
 def test_a_name_works_where_an_index_does():
-    box = CallableBlackBox(lambda x: network()(x), class_names=["a", "b", "c"], outputs="logits")
-    method = Occlusion(box, window=4, stride=4)
-    assert torch.equal(method.attribute(INPUTS, "B"), method.attribute(INPUTS, 1))
-    with pytest.raises(ValueError, match="Got target 1.5"):
-        method.attribute(INPUTS, 1.5)
+    box = TorchBlackBox(network(), class_names=["a", "b", "c"], preprocess=Preprocess(8, 8))
+    for method in (Saliency(box), RISE(box, PatchGrid(2, 2), num_masks=4)):
+        assert torch.equal(method.attribute(INPUTS, "B"), method.attribute(INPUTS, 1))
+        with pytest.raises(ValueError, match="Got target 1.5"):
+            method.attribute(INPUTS, 1.5)
