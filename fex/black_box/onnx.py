@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.scores import Outputs, check_outputs, to_probabilities
+from fex.black_box.scores import Outputs, check_outputs, columns, to_probabilities
 from fex.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OnnxBlackBox"]
 
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+LABELS = ("tensor(int64)", "tensor(string)")
 
 
 def _runtime() -> Any:
@@ -108,7 +109,8 @@ class OnnxBlackBox(BlackBox):
             multi_label=multi_label,
             name=name or self.path.stem,
         )
-        if isinstance(classes, int) and classes != self.num_classes:
+        one = classes == 1 and self.num_classes == 2 and not self.multi_label  # see `BlackBox`
+        if isinstance(classes, int) and classes != self.num_classes and not one:
             raise ValueError(
                 f"The graph of {self.path} has {classes} classes, got {self.num_classes}: give one name for each."
             )
@@ -128,7 +130,12 @@ class OnnxBlackBox(BlackBox):
         self._batch = shape[0] if isinstance(shape[0], int) else None
 
     def _read_output(self, session: "InferenceSession", output_name: str | None) -> int | str | None:
-        outputs = {item.name: item.shape for item in session.get_outputs()}
+        found = session.get_outputs()
+        if output_name is None and len(found) > 1:  # a classifier's label beside its scores
+            found = [item for item in found if item.type not in LABELS] or found
+        outputs = {item.name: item.shape or () for item in found}
+        if output_name is not None:
+            outputs = {item.name: item.shape or () for item in session.get_outputs()}
         if output_name is None and len(outputs) > 1:
             raise ValueError(f"The graph of {self.path} has outputs {list(outputs)}: say which by output_name.")
         self._output = output_name or next(iter(outputs))
@@ -166,7 +173,7 @@ class OnnxBlackBox(BlackBox):
             [array] if self._batch is None else [array[i : i + self._batch] for i in range(0, len(array), self._batch)]
         )
         scores = torch.from_numpy(np.concatenate([self._run(part) for part in parts]))
-        scores = scores.flatten(1) if scores.ndim > 2 else scores  # (R, C, 1, 1) of all-convolutional nets
+        scores = columns(scores, len(inputs))
         return to_probabilities(scores, outputs=self.outputs, multi_label=self.multi_label, name=self.name)
 
     def _run(self, array: np.ndarray) -> np.ndarray:
@@ -175,7 +182,27 @@ class OnnxBlackBox(BlackBox):
         rows = len(array)
         if self._batch is not None and rows < self._batch:
             array = np.concatenate([array, np.repeat(array[-1:], self._batch - rows, axis=0)])
-        return np.asarray(self._session.run([self._output], {self._input: array})[0])[:rows]
+        answer = self._session.run([self._output], {self._input: array})[0]
+        if isinstance(answer, list) and answer and isinstance(answer[0], dict):
+            answer = [self._of_classes(row) for row in answer]
+        return np.asarray(answer)[:rows]
+
+    def _of_classes(self, row: dict[int | str, float]) -> list[float]:
+        """Scores in the order of the classes from a dict of them, as scikit-learn's classifiers are exported (ZipMap).
+
+        Raises:
+            ValueError: its keys are neither the class names nor consecutive numbers.
+        """
+        named = {str(key): value for key, value in row.items()}
+        if set(named) == set(self.class_names):
+            return [named[name] for name in self.class_names]
+        keys = sorted(row) if all(isinstance(key, int) for key in row) else []
+        if not keys or len(keys) != self.num_classes or keys != list(range(keys[0], keys[0] + len(keys))):
+            raise ValueError(
+                f"The graph of {self.path} gives scores by the names {sorted(named)[:10]}, got class_names "
+                f"{self.class_names[:10]}: set `class_names` to these names."
+            )
+        return [row[key] for key in keys]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the session, which does not pickle and is opened again from `path`."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
+from fex.black_box.scores import both_logits, to_probabilities
 from fex.text_backbone import load_text_net
 from fex.tokenizer import Text, TextPreprocess
 from fex.tokens import Tokens, model_arguments
@@ -120,6 +121,11 @@ class TextBlackBox(TextInputs, TorchBlackBox):
         if chunk_tokens < 1:
             raise ValueError(f"chunk_tokens must be at least 1, got {chunk_tokens}.")
         config: Any = found.net.config
+        if config.problem_type == "regression":
+            raise ValueError(
+                f"{model!r} is a regression model (its config's problem_type): its number is no probability of a "
+                "class, and only classifiers can be explained."
+            )
         if multi_label is None:
             multi_label = config.problem_type == "multi_label_classification"
         super().__init__(
@@ -155,7 +161,8 @@ class TextBlackBox(TextInputs, TorchBlackBox):
 
     def differentiable(self, inputs: Tensor) -> Tensor:
         """Logits (B, C) with gradients to the weights; ids have none: take `outputs(ids, inputs_embeds=...)`."""
-        return self.outputs(inputs).logits
+        logits = self.outputs(inputs).logits
+        return both_logits(logits) if self.num_classes == 2 and not self.multi_label else logits
 
     def _score(self, inputs: Tensor) -> Tensor:
         dtype = PRECISIONS[self.precision]
@@ -166,4 +173,4 @@ class TextBlackBox(TextInputs, TorchBlackBox):
                 ids = part[:, : _longest(part, self.preprocess.pad)]
                 logits.append(self._module(input_ids=ids, **self.arguments(ids)).logits.float())
         scores = torch.cat(logits)
-        return (scores.sigmoid() if self.multi_label else scores.softmax(1)).clone()
+        return to_probabilities(scores, outputs="logits", multi_label=self.multi_label, name=self.name).clone()

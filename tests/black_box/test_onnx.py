@@ -116,6 +116,59 @@ def test_several_outputs(tmp_path):
     assert OnnxBlackBox(path, output_name="out1").num_classes == 3
 
 
+def zipmap(path, labels):
+    """A label and, by class, the mean of each colour: what scikit-learn's classifiers are exported as."""
+    kind = {"classlabels_strings" if isinstance(labels[0], str) else "classlabels_int64s": labels}
+    made = graph(path, ["b", 3, 4, 4], ["b", 3])
+    model = onnx.load(str(made))
+    model.graph.node.append(helper.make_node("ArgMax", ["out0"], ["label"], axis=1, keepdims=0))
+    model.graph.node.append(helper.make_node("ZipMap", ["out0"], ["zipped"], domain="ai.onnx.ml", **kind))
+    key = TensorProto.STRING if isinstance(labels[0], str) else TensorProto.INT64
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    rows = helper.make_sequence_type_proto(helper.make_map_type_proto(key, value))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["b"]))
+    model.graph.output.append(helper.make_value_info("zipped", rows))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "order"),
+    [
+        ([0, 1, 2], None, [0, 1, 2]),
+        ([1, 2, 3], ["r", "g", "b"], [0, 1, 2]),
+        (["r", "g", "b"], ["b", "r", "g"], [2, 0, 1]),
+    ],
+)
+def test_scores_by_class(labels, names, order, tmp_path):
+    path = zipmap(tmp_path / "zip.onnx", labels)
+    box = OnnxBlackBox(path, class_names=names, num_classes=3, normalise=False, multi_label=True)
+    inputs = torch.rand(2, 3, 4, 4)
+    assert torch.allclose(box(inputs), inputs.mean((2, 3))[:, order], atol=1e-6)
+
+
+def test_scores_by_other_names(tmp_path):
+    path = zipmap(tmp_path / "zip.onnx", ["r", "g", "b"])
+    with pytest.raises(ValueError, match=r"names \['b', 'g', 'r'\], got class_names \['0', '1', '2'\]"):
+        OnnxBlackBox(path, num_classes=3, normalise=False, multi_label=True)(torch.rand(2, 3, 4, 4))
+
+
+def test_one_score(tmp_path):
+    path = graph(tmp_path / "one.onnx", ["b", 3, 4, 4], ["b", 1], axes=(2, 3))
+    model = onnx.load(str(path))
+    model.graph.node.append(helper.make_node("ReduceMean", ["out0", "one"], ["p"], keepdims=1))
+    model.graph.initializer.append(helper.make_tensor("one", TensorProto.INT64, [1], [1]))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("p", TensorProto.FLOAT, ["b", 1]))
+    onnx.save(model, str(path))
+    inputs = torch.rand(2, 3, 4, 4)
+    box = OnnxBlackBox(path, class_names=["no", "yes"], normalise=False)
+    assert torch.allclose(box(inputs)[:, 1], inputs.mean((1, 2, 3)), atol=1e-6)
+    assert OnnxBlackBox(path, normalise=False).class_names == ["0", "1"]
+
+
 def test_free_number_of_classes(tmp_path):
     path = graph(tmp_path / "free.onnx", ["b", 3, "h", "w"], ["b", "w"], axes=(1, 2))
     with pytest.raises(ValueError, match="leaves its number of classes free: set num_classes"):

@@ -125,7 +125,7 @@ def test_wrong_number_of_names(net, tmp_path):
 def test_missing_file_unknown_model_no_weights():
     with pytest.raises(FileNotFoundError, match="no weights at nowhere.pth"):
         TimmBlackBox(MODEL, weights="nowhere.pth")
-    with pytest.raises(ValueError, match="timm knows no model 'resnet_of_nobody'. Some it knows: .*resnet"):
+    with pytest.raises(ValueError, match="timm knows no model 'resnet_of_nobody'. Closest of those it knows: .*resnet"):
         TimmBlackBox("resnet_of_nobody", pretrained=True)
     with pytest.raises(ValueError, match="has no weights: set `weights`"):
         TimmBlackBox(MODEL)
