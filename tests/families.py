@@ -105,7 +105,7 @@ def _lively(net: nn.Module, inputs: Tensor, heads: Sequence[Any], logits: Callab
         norm.momentum = 1.0
     logits(inputs)
     net.eval()
-    spread = logits(inputs).std(0).mean().clamp_min(1e-4)
+    spread = logits(inputs).std(0).mean().clamp_min(1e-7)
     for head in heads:
         head.weight.div_(spread)
     middle = logits(inputs).mean(0)
@@ -200,7 +200,7 @@ TRANSFORMERS = {
     ),
     "efficientnet": TransformersFamily(
         "EfficientNet", {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320},
-        "EfficientNet", {**SQUASH, "resample": 0},
+        "EfficientNet", {**SQUASH, "include_top": False, "resample": 0},
     ),
     "pvt": TransformersFamily(
         "Pvt",
