@@ -90,7 +90,7 @@ class TextPreprocess:
         pad, mask = slow.pad_token_id, slow.mask_token_id
         if pad is None or pad == slow.unk_token_id or pad in in_all or pad >= embeddings:
             pad = max(*ids, embeddings - 1) + 1
-        return cls(
+        found = cls(
             slow.backend_tokenizer.to_str(),
             max_length=max_length or min(slow.model_max_length, LONGEST),
             pad=pad,
@@ -98,6 +98,12 @@ class TextPreprocess:
             # The unknown token stands for characters of the text: it is a feature, unless each text begins with it.
             special=sorted((control - {slow.unk_token_id}) | in_all),
         )
+        if not any(row.has_tokens for row in found.many(["a", "the", "0", "\u4e2d"])):
+            raise ValueError(
+                f"The tokenizer of {model!r} makes no tokens of letters and numbers: its vocabulary is of another kind "
+                f"than {type(slow).__name__}. The folder must hold the model's own tokenizer.json."
+            )
+        return found
 
     def limit(self, longest: int | None) -> None:
         """Shortens texts to the positions that a network has; to the usual length where neither names any."""

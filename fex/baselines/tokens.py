@@ -65,7 +65,12 @@ class TokenGradCAM(MapExplainer):
                 f"{ids.shape[1]} tokens: TokenGradCAM needs one a token. Take an earlier layer, or another method."
             )
         chosen = self.black_box.classes(output.logits).gather(1, target.unsqueeze(1)).sum()
-        (gradient,) = torch.autograd.grad(chosen, hidden)
+        (gradient,) = torch.autograd.grad(chosen, hidden, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                f"{type(self.module).__name__} gives copies of its hidden states, which its logits do not come from: "
+                "TokenGradCAM cannot weigh them. Use another method."
+            )
         valid = self.features.valid(ids).unsqueeze(-1)
         weights = (gradient * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp_min(1)
         return ((hidden * weights).sum(-1).clamp_min(0) * valid.squeeze(-1)).detach()

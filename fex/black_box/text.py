@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
-from fex.text_backbone import load_text_net
+from fex.text_backbone import load_text_net, text_body
 from fex.tokenizer import Text, TextPreprocess
 from fex.tokens import Tokens
 
@@ -156,7 +156,7 @@ class TextBlackBox(TextInputs, TorchBlackBox):
             inputs: ids that may share a pass (`TextReading.groups`).
             **options: such as ``output_attentions``, ``output_hidden_states``.
         """
-        with self._evaluating(), _leaf(self._module.get_input_embeddings()):
+        with self._evaluating(), _leaf(text_body(self._module).get_input_embeddings()):
             return self._module(**self.reading.arguments(self._module, inputs), **options)
 
     def differentiable(self, inputs: Tensor) -> Tensor:
@@ -187,7 +187,9 @@ class TextBlackBox(TextInputs, TorchBlackBox):
 def _leaf(embedding: nn.Module) -> Iterator[None]:
     """Within it, gradients start at the embeddings of the words, though the weights have none."""
 
-    def cut(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+    def cut(_module: nn.Module, _args: object, output: Any) -> Any:
+        if isinstance(output, tuple):  # I-BERT gives a scale too
+            return (cut(_module, _args, output[0]), *output[1:])
         return output.detach().requires_grad_(torch.is_grad_enabled())
 
     handle = embedding.register_forward_hook(cut)

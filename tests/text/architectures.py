@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "openai-gpt": ("none", GPT),
     "opt": ("bos", {**USUAL, "ffn_dim": 32, "word_embed_proj_dim": 8}),
     "phi": ("none", USUAL),
-    "qwen2": ("none", {**USUAL, "num_key_value_heads": 2}),
+    "qwen2": ("bytes", {**USUAL, "num_key_value_heads": 2}),
     "rembert": ("cls", {**USUAL, "input_embedding_size": 16, "output_embedding_size": 16}),
     "roberta": ("cls", USUAL),
     "roformer": ("cls", SMALL),
@@ -91,7 +91,11 @@ def tokenizer_of(around: str = "cls", pad: str | None = "[PAD]", **options: Any)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    if around != "none":
+    if around == "bytes":
+        letters = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+        tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    elif around != "none":
         single, pair = AROUND[around]
         tokenizer.post_processor = processors.TemplateProcessing(
             single=single, pair=pair, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -117,11 +121,12 @@ def architecture_folder(
     """
     around, sizes = KINDS[kind]
     decoder = kind in DECODERS
-    tokenizer_of(around, pad or (None if decoder else "[PAD]")).save_pretrained(path)
+    tokenizer = tokenizer_of(around, pad or (None if decoder else "[PAD]"))
+    tokenizer.save_pretrained(path)
     config: Any = AutoConfig.for_model(
         kind,
         **{
-            "vocab_size": len(SPECIAL) + len(WORDS), "num_labels": 3, "pad_token_id": None if decoder else 0,
+            "vocab_size": len(tokenizer) + 4, "num_labels": 3, "pad_token_id": None if decoder else 0,
             "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3, **sizes, **options,
         },
     )  # fmt: skip
@@ -130,6 +135,6 @@ def architecture_folder(
     with torch.no_grad():  # weights as large as trained ones: what is read wrongly is to be seen
         for name, parameter in net.named_parameters():
             if parameter.ndim > 1:
-                parameter.normal_(std=0.4 if "embed" not in name else 1.0)
+                parameter.normal_(std=(0.1 if kind == "mobilebert" else 0.4) if "embed" not in name else 1.0)
     net.to(dtype).save_pretrained(path)
     return str(path)
