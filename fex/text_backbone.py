@@ -10,6 +10,7 @@ from fex.lora import add_lora, merge_lora
 from fex.resources import manifest, shipped_path
 from fex.text_network import TextReading, ask_positions, ask_reading, embeddings_of, settle
 from fex.tokenizer import TextPreprocess
+from fex.tokenizer_files import fetch_tokenizer
 from fex.weights import load_weights, save_weights
 
 __all__ = [
@@ -116,7 +117,7 @@ def _folder(model: str) -> str:
 
 def load_tokenizer(model: str, *, revision: str | None = None, max_length: int | None = None) -> TextPreprocess:
     """The tokenizer of a shipped backbone, a local folder or a model on the hub."""
-    found = TextPreprocess.from_pretrained(_folder(model), revision=revision, max_length=max_length)
+    found = fetch_tokenizer(_folder(model), revision=revision, max_length=max_length)
     if max_length is None:
         found.limit(None)
     return found
@@ -191,9 +192,7 @@ def load_text_net(
     finally:
         logging.set_verbosity(before)
     config: Any = net.config
-    preprocess = TextPreprocess.from_pretrained(
-        folder, revision=revision, max_length=max_length, embeddings=embeddings_of(net)
-    )
+    preprocess = fetch_tokenizer(folder, revision=revision, max_length=max_length, embeddings=embeddings_of(net))
     preprocess.pair_types = (getattr(config, "type_vocab_size", 0) or 0) > 1
     settle(net, classifier=classifier, pad=preprocess.pad)
     longest = ask_positions(net, preprocess)

@@ -15,7 +15,6 @@ __all__ = ["Text", "TextPreprocess", "TokenizedText"]
 
 USUAL_LENGTH = 512  # where a model does not tell its own
 CACHED = ("_fast", "_whole", "_size", "separator")  # made again where a copy needs it
-LONGEST = 100_000  # "no limit" is written as 1e30 by some tokenizers
 
 
 class TextPreprocess:
@@ -48,67 +47,15 @@ class TextPreprocess:
         if max_length <= self._fast.num_special_tokens_to_add(is_pair=True):
             raise ValueError(f"max_length must leave room for tokens beside the special ones, got {max_length}.")
 
-    @classmethod
-    def from_pretrained(
-        cls, model: str, *, revision: str | None = None, max_length: int | None = None, embeddings: int | None = None
-    ) -> "TextPreprocess":
-        """The fast tokenizer of a model on the hub or in a local folder.
-
-        Its own padding token serves as padding, unless texts can hold it: as the unknown token, as the end of each
-        text, or because the network does not know it. Then it is an id beyond all others.
-
-        Args:
-            model: id or folder.
-            revision: on the hub.
-            max_length: most tokens; by default the tokenizer's own limit.
-            embeddings: ids that the network knows.
-
-        Raises:
-            OSError: no such tokenizer.
-            ValueError: it has no fast form, no vocabulary, or tokens that the network does not know.
-        """
-        slow = _fetch(model, revision)
-        if not getattr(slow, "is_fast", False):
-            raise ValueError(f"{model!r} has no fast tokenizer: its folder must hold a tokenizer.json.")
-        ids = set(slow.get_vocab().values())
-        embeddings = embeddings or max(ids, default=0) + 1
-        control = set(slow.all_special_ids)
-        pieces = slow.convert_ids_to_tokens(sorted(ids - control))
-        if not any(piece.strip("\u2581") for piece in pieces):
-            raise ValueError(
-                f"The tokenizer of {model!r} has {len(ids)} tokens, all of them special: its vocabulary is not there. "
-                "The folder must hold the model's tokenizer.json."
-            )
-        in_all = set(slow("")["input_ids"]) | set(slow("", "")["input_ids"])
-        unknown = sorted(i for i in (ids - control) | in_all if i >= embeddings)
-        if unknown:
-            raise ValueError(
-                f"The tokenizer of {model!r} gives ids up to {unknown[-1]}, but the network has embeddings for "
-                f"{embeddings}: it is not the model's own tokenizer. Give the folder the tokenizer.json it was trained "
-                "with."
-            )
-        pad, mask = slow.pad_token_id, slow.mask_token_id
-        if pad is None or pad == slow.unk_token_id or pad in in_all or pad >= embeddings:
-            pad = max(*ids, embeddings - 1) + 1
-        found = cls(
-            slow.backend_tokenizer.to_str(),
-            max_length=max_length or min(slow.model_max_length, LONGEST),
-            pad=pad,
-            mask=mask if mask is not None and mask < embeddings else None,
-            # The unknown token stands for characters of the text: it is a feature, unless each text begins with it.
-            special=sorted((control - {slow.unk_token_id}) | in_all),
-        )
-        if not any(row.has_tokens for row in found.many(["a", "the", "0", "\u4e2d"])):
-            raise ValueError(
-                f"The tokenizer of {model!r} makes no tokens of letters and numbers: its vocabulary is of another kind "
-                f"than {type(slow).__name__}. The folder must hold the model's own tokenizer.json."
-            )
-        return found
-
     def limit(self, longest: int | None) -> None:
         """Shortens texts to the positions that a network has; to the usual length where neither names any."""
         self.max_length = min(self.max_length, longest or USUAL_LENGTH)
-        self.__dict__.pop("_fast", None)
+        self.forget()
+
+    def forget(self) -> None:
+        """Has what was made of the tokenizer made again, after a change."""
+        for name in CACHED:
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _fast(self) -> Tokenizer:
@@ -239,20 +186,3 @@ class TextPreprocess:
             "special": list(self.special),
             "pair_types": self.pair_types,
         }
-
-
-def _fetch(model: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer  # here: the import takes seconds
-
-    try:
-        return AutoTokenizer.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-    except OSError as error:
-        raise OSError(
-            f"Could not get a tokenizer for {model!r} ({error}). Without a network, give a local folder with "
-            "tokenizer.json."
-        ) from error
-    except Exception as error:  # the tokenizers library raises no narrower class
-        raise ValueError(
-            f"{model!r} has no tokenizer that can be read ({str(error).strip().splitlines()[:1]}): its folder must "
-            "hold the model's tokenizer.json."
-        ) from error
