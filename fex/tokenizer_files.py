@@ -35,6 +35,7 @@ def fetch_tokenizer(
     slow = _fetch(model, revision)
     if not getattr(slow, "is_fast", False):
         raise ValueError(f"{model!r} has no fast tokenizer: its folder must hold a tokenizer.json.")
+    written = slow.backend_tokenizer.to_str()  # before its first call, which changes its settings
     ids = set(slow.get_vocab().values())
     embeddings = embeddings or max(ids, default=0) + 1
     control = set(slow.all_special_ids)
@@ -56,7 +57,7 @@ def fetch_tokenizer(
     if pad is None or pad == slow.unk_token_id or pad in in_all or pad >= embeddings:
         pad = max(*ids, embeddings - 1) + 1
     found = TextPreprocess(
-        slow.backend_tokenizer.to_str(),
+        written,
         max_length=max_length or min(slow.model_max_length, LONGEST),
         pad=pad,
         mask=mask if mask is not None and mask < embeddings else None,
