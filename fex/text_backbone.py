@@ -170,7 +170,7 @@ def load_text_net(
         classifier: with the head of a sequence classifier, or without.
         num_classes: C of a new head; by default that of the model's config.
         revision: on the hub.
-        max_length: most tokens; by default the model's own limit.
+        max_length: most tokens; by default the model's own limit, at most 8192.
 
     Raises:
         OSError: neither a folder nor a model that the hub gives.

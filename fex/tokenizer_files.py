@@ -11,7 +11,8 @@ from fex.tokenizer import TextPreprocess
 
 __all__ = ["fetch_tokenizer"]
 
-LONGEST = 100_000  # "no limit" is written as 1e30 by some tokenizers
+# "No limit" is written as 1e30, and decoders name 131,072: methods that hold a mask a token would need 40 GB.
+LONGEST = 8192
 
 
 def fetch_tokenizer(
@@ -25,7 +26,7 @@ def fetch_tokenizer(
     Args:
         model: id or folder.
         revision: on the hub.
-        max_length: most tokens; by default the tokenizer's own limit.
+        max_length: most tokens; by default the tokenizer's own limit, at most 8192.
         embeddings: ids that the network knows.
 
     Raises:

@@ -88,7 +88,7 @@ class TextBlackBox(TextInputs, TorchBlackBox):
         revision: branch, tag or commit on the hub.
         precision: "fp32", "bf16" or "fp16".
         class_names: names of the classes, in the order of the scores.
-        max_length: most tokens of a text; by default the model's own limit.
+        max_length: most tokens of a text; by default the model's own limit, at most 8192.
         chunk: most texts a call.
         chunk_tokens: most tokens of a call, padding included.
         multi_label: classes are not exclusive; None asks the model's config.
