@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from fex.lora import add_lora, merge_lora
 from fex.resources import manifest, shipped_path
+from fex.text_network import TextReading, ask_positions, ask_reading, embeddings_of, settle
 from fex.tokenizer import TextPreprocess
+from fex.tokenizer_files import fetch_tokenizer
 from fex.weights import load_weights, save_weights
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "load_tokenizer",
     "plain_config",
     "save_text_black_box",
+    "text_body",
 ]
 
 # Of a config: what would fetch or run code, and what names places of one machine.
@@ -35,17 +39,24 @@ class TextNet(NamedTuple):
         preprocess: its tokenizer.
         class_names: of its classes.
         missing: names of tensors that the weights lack, and that are therefore random.
+        reading: how it reads a batch of texts.
+        config: plain data that `build_text_net` makes the network of.
     """
 
     net: nn.Module
     preprocess: TextPreprocess
     class_names: list[str]
     missing: list[str]
+    reading: TextReading
+    config: dict[str, Any]
 
 
 def plain_config(net: Any) -> dict[str, Any]:
     """The config of a transformers network as plain data that builds it again, without files or code."""
-    return {key: value for key, value in net.config.to_dict().items() if key not in _DROPPED}
+    found = {key: value for key, value in net.config.to_dict().items() if key not in _DROPPED}
+    if (found.get("pad_token_id") or 0) < 0:  # what `settle` says to classifiers
+        found["pad_token_id"] = None
+    return found
 
 
 def build_text_net(config: dict[str, Any], *, classifier: bool) -> nn.Module:
@@ -54,11 +65,30 @@ def build_text_net(config: dict[str, Any], *, classifier: bool) -> nn.Module:
     Raises:
         ValueError: a kind of network that this version of transformers does not know.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig
 
     given = {key: value for key, value in config.items() if key not in _DROPPED}
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    return kind.from_config(AutoConfig.for_model(given.pop("model_type"), **given), trust_remote_code=False)
+    built = AutoConfig.for_model(given.pop("model_type"), **given)
+    net = _kind(built, classifier=classifier).from_config(built, trust_remote_code=False)
+    return settle(net if classifier else text_body(net), classifier=classifier)
+
+
+def _kind(config: Any, *, classifier: bool) -> Any:
+    """The automatic class that builds a classifier, or what reads texts: of T5, the encoder alone."""
+    from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTextEncoding
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+    if classifier:
+        return AutoModelForSequenceClassification
+    found = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
+    return AutoModelForTextEncoding if found is not None and found.__name__.endswith("EncoderModel") else AutoModel
+
+
+def text_body(net: Any) -> Any:
+    """What reads texts in a network: it without its classifier, and the encoder of an encoder-decoder such as BART."""
+    body = net.base_model
+    wrapped = hasattr(body, "decoder") and getattr(body.config, "is_encoder_decoder", False)
+    return body.get_encoder() if wrapped or type(body).__name__.endswith("EncoderModel") else body
 
 
 def is_text_weights(name: str | Path) -> bool:
@@ -87,13 +117,24 @@ def _folder(model: str) -> str:
 
 def load_tokenizer(model: str, *, revision: str | None = None, max_length: int | None = None) -> TextPreprocess:
     """The tokenizer of a shipped backbone, a local folder or a model on the hub."""
-    return TextPreprocess.from_pretrained(_folder(model), revision=revision, max_length=max_length)
+    found = fetch_tokenizer(_folder(model), revision=revision, max_length=max_length)
+    if max_length is None:
+        found.limit(None)
+    return found
 
 
-def _fetch(kind: Any, model: str, revision: str | None, **options: Any) -> tuple[nn.Module, list[str]]:
+def _fetch(model: str, revision: str | None, *, classifier: bool, **options: Any) -> tuple[nn.Module, list[str]]:
+    from transformers import AutoConfig
+
     try:
-        net, report = kind.from_pretrained(
-            model, revision=revision or "main", trust_remote_code=False, output_loading_info=True, **options
+        config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
+        net, report = _kind(config, classifier=classifier).from_pretrained(
+            model,
+            revision=revision or "main",
+            trust_remote_code=False,
+            output_loading_info=True,
+            dtype=torch.float32,  # by default that of the file: fp16 trains to NaN, and answers otherwise
+            **options,
         )
     except OSError as error:
         if Path(model).is_dir():
@@ -105,11 +146,12 @@ def _fetch(kind: Any, model: str, revision: str | None, **options: Any) -> tuple
             f"Could not get {model!r} from the hub ({error}). Without a network, give a local folder with config.json, "
             "tokenizer.json and the weights."
         ) from error
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"{model!r} is no text model that transformers can build ({str(error).splitlines()[0]})."
         ) from error
     other_shape = {entry[0] for entry in report["mismatched_keys"]}
+    net = net if classifier else text_body(net)
     return net.eval(), sorted(other_shape.union(report["missing_keys"]))
 
 
@@ -128,39 +170,38 @@ def load_text_net(
         classifier: with the head of a sequence classifier, or without.
         num_classes: C of a new head; by default that of the model's config.
         revision: on the hub.
-        max_length: most tokens; by default the model's own limit.
+        max_length: most tokens; by default the model's own limit, at most 8192.
 
     Raises:
         OSError: neither a folder nor a model that the hub gives.
         ValueError: no text model; weights that do not fit.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
     from transformers.utils import logging
 
     if is_text_weights(model):
         return _load_written(model, classifier=classifier, max_length=max_length)
     logging.disable_progress_bar()
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    options = {}
+    options: dict[str, Any] = {}
     if classifier and num_classes is not None:
         options = {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     folder = _folder(model)
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # tensors that are missing are told by this function's callers
     try:
-        net, missing = _fetch(kind, folder, revision, **options)
+        net, missing = _fetch(folder, revision, classifier=classifier, **options)
     finally:
         logging.set_verbosity(before)
     config: Any = net.config
-    longest = getattr(config, "max_position_embeddings", None)
-    if longest is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        longest -= 2  # their positions begin after the padding's
-    preprocess = TextPreprocess.from_pretrained(folder, revision=revision, max_length=max_length, longest=longest)
+    preprocess = fetch_tokenizer(folder, revision=revision, max_length=max_length, embeddings=embeddings_of(net))
     preprocess.pair_types = (getattr(config, "type_vocab_size", 0) or 0) > 1
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    if classifier and config.pad_token_id is None:
-        config.pad_token_id = preprocess.pad  # classifiers of decoders look for the last token before it
-    return TextNet(net, preprocess, names, missing)
+    settle(net, classifier=classifier, pad=preprocess.pad)
+    longest = ask_positions(net, preprocess)
+    if max_length is None:
+        preprocess.limit(longest)
+    elif longest is not None and max_length > longest:
+        raise ValueError(f"Got max_length {max_length}, but {model!r} has only {longest} positions.")
+    names = [str(name) for _, name in sorted((config.id2label or {}).items())]  # some begin at 1
+    return TextNet(net, preprocess, names, missing, ask_reading(net, preprocess), plain_config(net))
 
 
 def save_text_black_box(path: str | Path, net: nn.Module, meta: dict[str, Any]) -> None:
@@ -198,4 +239,7 @@ def _load_written(model: str, *, classifier: bool, max_length: int | None) -> Te
     config: Any = net.config
     config.id2label = dict(enumerate(meta["class_names"]))
     config.label2id = {name: index for index, name in enumerate(meta["class_names"])}
-    return TextNet(net if classifier else net.base_model, base.preprocess, list(meta["class_names"]), [])
+    net = net if classifier else text_body(net)
+    return TextNet(
+        net, base.preprocess, list(meta["class_names"]), [], ask_reading(net, base.preprocess), plain_config(net)
+    )

@@ -81,7 +81,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
                 f"Got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected token ids (B, L), int64, "
                 f"L <= {longest}; `.tokenize(texts)` gives them."
             )
-        if inputs.numel() and not 0 <= int(inputs.min()) <= int(inputs.max()) < vocabulary:
+        if not bool(((inputs >= 0) & (inputs < vocabulary) | (inputs == self.preprocess.pad)).all()):
             raise ValueError(f"Got ids up to {int(inputs.max())}, the vocabulary has {vocabulary}: use `.tokenize`.")
         return inputs.to(self.device)
 

@@ -50,4 +50,4 @@ def tokenized(encoding: Encoding, cut: int) -> TokenizedText:
     if max(parts, default=0) > 0:  # the second text's words go on where the first's end
         first = 1 + max((word for word, part in zip(words, parts, strict=True) if part == 0), default=-1)
         words = [word + first if part == 1 else word for word, part in zip(words, parts, strict=True)]
-    return TokenizedText(torch.tensor(encoding.ids), list(encoding.offsets), words, parts, cut)
+    return TokenizedText(torch.tensor(encoding.ids, dtype=torch.int64), list(encoding.offsets), words, parts, cut)

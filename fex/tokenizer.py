@@ -14,7 +14,7 @@ from fex.tokens import Tokens
 __all__ = ["Text", "TextPreprocess", "TokenizedText"]
 
 USUAL_LENGTH = 512  # where a model does not tell its own
-LONGEST = 100_000  # "no limit" is written as 1e30 by some tokenizers
+CACHED = ("_fast", "_whole", "_size", "separator")  # made again where a copy needs it
 
 
 class TextPreprocess:
@@ -26,7 +26,7 @@ class TextPreprocess:
     Args:
         tokenizer: JSON of a `tokenizers.Tokenizer` (the tokenizer.json of a model).
         max_length: most tokens of a text, special ones included; what goes beyond is cut off, and counted.
-        pad: id of the padding.
+        pad: id of the padding, which no token of a text has; it may be one that the tokenizer does not know.
         mask: id of the mask token; None where there is none.
         special: ids that are no features.
         pair_types: whether the second text of a pair has token type 1.
@@ -47,47 +47,15 @@ class TextPreprocess:
         if max_length <= self._fast.num_special_tokens_to_add(is_pair=True):
             raise ValueError(f"max_length must leave room for tokens beside the special ones, got {max_length}.")
 
-    @classmethod
-    def from_pretrained(
-        cls, model: str, *, revision: str | None = None, max_length: int | None = None, longest: int | None = None
-    ) -> "TextPreprocess":
-        """The fast tokenizer of a model on the hub or in a local folder.
+    def limit(self, longest: int | None) -> None:
+        """Shortens texts to the positions that a network has; to the usual length where neither names any."""
+        self.max_length = min(self.max_length, longest or USUAL_LENGTH)
+        self.forget()
 
-        Args:
-            model: id or folder.
-            revision: on the hub.
-            max_length: most tokens; by default the tokenizer's own limit, or `longest` where that is shorter.
-            longest: positions that the network has.
-
-        Raises:
-            OSError: no such tokenizer.
-            ValueError: it has no fast form, or fewer positions than `max_length`.
-        """
-        from transformers import AutoTokenizer  # here: the import takes seconds
-
-        try:
-            slow = AutoTokenizer.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-        except OSError as error:
-            raise OSError(
-                f"Could not get a tokenizer for {model!r} ({error}). Without a network, give a local folder with "
-                "tokenizer.json."
-            ) from error
-        if not getattr(slow, "is_fast", False):
-            raise ValueError(f"{model!r} has no fast tokenizer: its folder must hold a tokenizer.json.")
-        own = min(slow.model_max_length, longest or USUAL_LENGTH)
-        own = own if own <= LONGEST else USUAL_LENGTH
-        if max_length is not None and longest is not None and max_length > longest:
-            raise ValueError(f"Got max_length {max_length}, but {model!r} has only {longest} positions.")
-        pad = next(x for x in (slow.pad_token_id, slow.eos_token_id, 0) if x is not None)
-        # The unknown token stands for characters of the text: it is a feature, unless it serves as padding too.
-        special = {i for i in slow.all_special_ids if i != slow.unk_token_id}
-        return cls(
-            slow.backend_tokenizer.to_str(),
-            max_length=max_length or own,
-            pad=pad,
-            mask=slow.mask_token_id,
-            special=sorted(special),
-        )
+    def forget(self) -> None:
+        """Has what was made of the tokenizer made again, after a change."""
+        for name in CACHED:
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _fast(self) -> Tokenizer:
@@ -99,6 +67,10 @@ class TextPreprocess:
         """Cuts nothing off."""
         return self._built(None)
 
+    @cached_property
+    def _size(self) -> int:
+        return max(self._whole.get_vocab().values(), default=-1) + 1
+
     def _built(self, length: int | None, overlap: int = 0) -> Tokenizer:
         fast = Tokenizer.from_str(self.tokenizer)
         fast.no_padding()
@@ -109,7 +81,7 @@ class TextPreprocess:
         return fast
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_fast", "_whole", "separator")}
+        return {key: value for key, value in self.__dict__.items() if key not in CACHED}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TextPreprocess) and self.to_dict() == other.to_dict()
@@ -121,8 +93,8 @@ class TextPreprocess:
 
     @property
     def vocabulary(self) -> int:
-        """Number of ids."""
-        return self._fast.get_vocab_size()
+        """Number of ids, those between them that are not used included."""
+        return self._size
 
     @property
     def features(self) -> Tokens:
@@ -190,11 +162,14 @@ class TextPreprocess:
     @cached_property
     def separator(self) -> int | None:
         """The id that closes the first text of a pair, where the second one has token types of its own."""
-        return self._whole.encode("", "").ids[1] if self.pair_types else None
+        return next(iter(self._whole.encode("", "").ids[1:]), None) if self.pair_types else None
 
     def pad_batch(self, rows: Sequence[Tensor]) -> Tensor:
-        """Ids of several texts as one batch (B, L), padded on the right to the longest."""
-        return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=self.pad)
+        """Ids of several texts as one batch (B, L), padded on the right to the longest; L >= 1."""
+        filled = [row if len(row) else torch.tensor([self.pad]) for row in rows]
+        if not filled:
+            return torch.zeros(0, 1, dtype=torch.int64)
+        return torch.nn.utils.rnn.pad_sequence(filled, batch_first=True, padding_value=self.pad)
 
     def decode(self, ids: Tensor) -> str:
         """Ids (L,) as a text, special and padding tokens left out; a mask token stays, as its own word."""

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fex.lora import add_lora
 from fex.text_backbone import load_text_net, save_text_black_box
-from fex.tokens import model_arguments
 from lightning_modules.classification import Classification
 
 __all__ = ["TextClassifierModule"]
@@ -44,7 +43,7 @@ class TextClassifierModule(Classification):
             class_names, optimizer=optimizer, label_smoothing=label_smoothing, warmup=warmup, export=export
         )
         found = load_text_net(model, classifier=True, num_classes=len(class_names), max_length=max_length)
-        self.preprocess = found.preprocess
+        self.preprocess, self.reading = found.preprocess, found.reading
         self.meta = {
             "base": model, "lora_rank": lora_rank, "class_names": class_names,
             "max_length": found.preprocess.max_length,
@@ -61,8 +60,9 @@ class TextClassifierModule(Classification):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Token ids (B, L) -> logits (B, C)."""
-        arguments = model_arguments(inputs, self.preprocess.pad, self.preprocess.separator)
-        return self.net(input_ids=inputs, **arguments).logits
+        groups = self.reading.groups(inputs)
+        parts = [self.reading.arguments(self.net, self.reading.cut(inputs[rows])) for rows in groups]
+        return torch.cat([self.net(**part).logits for part in parts])[torch.cat(groups).argsort()]
 
     def write(self, path: str) -> None:
         """Writes what was trained."""

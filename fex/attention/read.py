@@ -40,7 +40,17 @@ def _unknown(net: nn.Module, why: str) -> str:
 
 
 def _affine(linear: Any) -> Affine:
+    if not isinstance(linear, nn.Linear):
+        raise ValueError(f"it has a {type(linear).__name__} where a linear layer is expected")
     return Affine(linear.weight, linear.bias)
+
+
+def _check_all_read(block: Any, parts: list[Any]) -> None:
+    """Refuses a layer that has weights beside those of `parts`, as Longformer's for its global tokens."""
+    read = {id(parameter) for part in parts for parameter in part.parameters()}
+    other = [name for name, parameter in block.named_parameters() if id(parameter) not in read]
+    if other:
+        raise ValueError(f"its layers have parts that are not known, such as {other[0]}")
 
 
 def _dropless(module: nn.Module) -> bool:
@@ -106,6 +116,7 @@ def _bert(net: Any, body: Any) -> Transformer:
         own, after = block.attention.self, block.attention.output
         linears = (own.query, own.key, own.value, after.dense, block.intermediate.dense, block.output.dense)
         query, key, value, out, up, down = (_affine(linear) for linear in linears)
+        _check_all_read(block, [*linears, after.LayerNorm, block.output.LayerNorm])
         layers.append(
             Layer(
                 query, key, value, out, up, down, heads=net.config.num_attention_heads, norm1=after.LayerNorm,

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class _TokenExplainer(MapExplainer):
     """
 
     largest_batch: ClassVar[int] = 32
+    black_box: Any
 
     def __init__(self, black_box: BlackBox, features: Features, *, internal_batch_size: int | None = None) -> None:
         super().__init__(black_box, features, internal_batch_size=internal_batch_size)
@@ -51,14 +52,22 @@ class _TokenExplainer(MapExplainer):
         target = target.clone().to(device)
         if isinstance(self.features, Tokens):
             ids = inputs.clone().to(device)
-            padding = (ids == self.features.pad)[:, None, None]
-            bias = torch.zeros(padding.shape, device=device).masked_fill(padding, torch.finfo(torch.float32).min)
-            return self._tokens(lambda: self.black_box.differentiable(ids), target, bias)
+            reading, values = self.black_box.reading, torch.zeros(ids.shape, device=device)
+            for rows in reading.groups(ids):
+                part = reading.cut(ids[rows])
+                values[rows, : part.shape[1]] = self._text_tokens(part, target[rows])
+            return values
         images = inputs.detach().clone().to(device, torch.float32)
         values = self._tokens(lambda: self.black_box.differentiable(images), target, None)
         own = self.transformer.head.prefix
         prefix, height, width = token_grid(values.shape[1], (images.shape[-2], images.shape[-1]), (own,))
         return values[:, prefix:].unflatten(1, (height, width))
+
+    def _text_tokens(self, ids: Tensor, target: Tensor) -> Tensor:
+        """Relevance of every token of ids (b, L) that may share a pass, (b, L)."""
+        padding = (ids == self.features.pad)[:, None, None]
+        bias = torch.zeros(padding.shape, device=ids.device).masked_fill(padding, torch.finfo(torch.float32).min)
+        return self._tokens(lambda: self.black_box.differentiable(ids), target, bias)
 
 
 class AttLRP(_TokenExplainer):

@@ -42,19 +42,35 @@ class TokenGradCAM(MapExplainer):
         self.layer = layer
 
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
-        ids = inputs.clone().to(self.black_box.device)
-        # Gradients to the embeddings, so that those to every hidden state are kept.
-        embedded = self.black_box.embed(ids).detach().clone().requires_grad_()
-        output = self.black_box.outputs(ids, inputs_embeds=embedded, output_hidden_states=True)
-        count = len(output.hidden_states)
+        ids, reading = inputs.clone().to(self.black_box.device), self.black_box.reading
+        scores = torch.zeros(ids.shape, device=ids.device)
+        for rows in reading.groups(ids):
+            part = reading.cut(ids[rows])
+            scores[rows, : part.shape[1]] = self._part(part, target.to(ids.device)[rows])
+        return scores
+
+    def _part(self, ids: Tensor, target: Tensor) -> Tensor:
+        output = self.black_box.outputs(ids, output_hidden_states=True)
+        states = output.get("hidden_states") or output.get("encoder_hidden_states") or ()
+        count = len(states)
         if not -count <= self.layer < count - 1 or self.layer == -1:
             raise ValueError(
                 f"Got layer {self.layer}, expected 0 ... {count - 2}, or -2 and less: of the last hidden states, "
                 f"{count - 1}, only those of the first token are read."
             )
-        hidden = output.hidden_states[self.layer]
-        chosen = output.logits.gather(1, target.to(ids.device).unsqueeze(1)).sum()
-        (gradient,) = torch.autograd.grad(chosen, hidden)
+        hidden = states[self.layer]
+        if hidden.shape[:2] != ids.shape:
+            raise ValueError(
+                f"Layer {self.layer} of {type(self.module).__name__} has {hidden.shape[1]} hidden states for "
+                f"{ids.shape[1]} tokens: TokenGradCAM needs one a token. Take an earlier layer, or another method."
+            )
+        chosen = self.black_box.classes(output.logits).gather(1, target.unsqueeze(1)).sum()
+        (gradient,) = torch.autograd.grad(chosen, hidden, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                f"{type(self.module).__name__} gives copies of its hidden states, which its logits do not come from: "
+                "TokenGradCAM cannot weigh them. Use another method."
+            )
         valid = self.features.valid(ids).unsqueeze(-1)
         weights = (gradient * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp_min(1)
         return ((hidden * weights).sum(-1).clamp_min(0) * valid.squeeze(-1)).detach()

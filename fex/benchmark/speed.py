@@ -20,7 +20,6 @@ from fex.nets import Encoder, ExplainerNet
 from fex.preprocess import Preprocess
 from fex.removal import Mean
 from fex.resources import manifest
-from fex.tokens import model_arguments
 from fex.types import Explainer
 from fex.weights import save_black_box
 
@@ -156,7 +155,7 @@ def _backbone_pass(explainer: AmortizedExplainer, inputs: Tensor) -> Callable[[]
     """
     encoder: Any = explainer.net.encoder
     if explainer.features.modality == "text":
-        arguments = {"input_ids": inputs, **model_arguments(inputs, encoder.pad, encoder.separator)}
+        arguments = encoder.reading.arguments(encoder.net, inputs)
         return torch.inference_mode()(lambda: encoder.net(**arguments))
     prepared = (inputs - encoder.mean) / encoder.std
     prepared = prepared.contiguous(memory_format=getattr(encoder, "memory_format", torch.contiguous_format))

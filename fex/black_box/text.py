@@ -1,17 +1,18 @@
 """A text classifier of the transformers library as a black box: inputs are token ids."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
 from fex.black_box.scores import both_logits, to_probabilities
-from fex.text_backbone import load_text_net
+from fex.text_backbone import load_text_net, text_body
 from fex.tokenizer import Text, TextPreprocess
-from fex.tokens import Tokens, model_arguments
+from fex.tokens import Tokens
 
 __all__ = ["TextBlackBox", "TextInputs"]
 
@@ -50,7 +51,8 @@ class TextInputs(BlackBox):
                 f"Black box {self.name!r} got {inputs.shape[1]} tokens, at most {self.preprocess.max_length} fit: cut "
                 "the text off, or explain it in windows."
             )
-        if inputs.numel() and not bool((inputs >= 0).all() & (inputs < self.preprocess.vocabulary).all()):
+        known = (inputs >= 0) & (inputs < self.preprocess.vocabulary) | (inputs == self.preprocess.pad)
+        if not bool(known.all()):
             raise ValueError(
                 f"Black box {self.name!r} got ids in [{int(inputs.min())}, {int(inputs.max())}], its vocabulary has "
                 f"{self.preprocess.vocabulary}: use its own tokenizer."
@@ -78,14 +80,16 @@ class TextBlackBox(TextInputs, TorchBlackBox):
     """A sequence classifier of the transformers library, for single texts and pairs.
 
     Class names and the kind of classes (exclusive or not) come from the model's config, the tokens from its fast
-    tokenizer. Code that comes with a model is never run.
+    tokenizer. A model of one logit is a box of two classes, 1 - p and p = sigmoid(logit). Weights are taken in float32,
+    whatever the file holds. Networks that see padding (FNet, decoders without a padding token) get texts of one length
+    a pass. Code that comes with a model is never run.
 
     Args:
         model: id on the hub, local folder, shipped name, or .safetensors of a trained black box of this project.
         revision: branch, tag or commit on the hub.
         precision: "fp32", "bf16" or "fp16".
         class_names: names of the classes, in the order of the scores.
-        max_length: most tokens of a text; by default the model's own limit.
+        max_length: most tokens of a text; by default the model's own limit, at most 8192.
         chunk: most texts a call.
         chunk_tokens: most tokens of a call, padding included.
         multi_label: classes are not exclusive; None asks the model's config.
@@ -93,7 +97,7 @@ class TextBlackBox(TextInputs, TorchBlackBox):
 
     Raises:
         OSError: neither a local folder nor a model that the hub gives.
-        ValueError: no trained text classifier, or one of other classes.
+        ValueError: no trained text classifier, or one of other classes; a regression.
 
     Attributes:
         preprocess: `TextPreprocess`, from a text to ids.
@@ -123,8 +127,8 @@ class TextBlackBox(TextInputs, TorchBlackBox):
         config: Any = found.net.config
         if config.problem_type == "regression":
             raise ValueError(
-                f"{model!r} is a regression model (its config's problem_type): its number is no probability of a "
-                "class, and only classifiers can be explained."
+                f"{model!r} is a regression, its answers are no probabilities of classes: give a classifier, or wrap "
+                "it in a function that returns probabilities (TextCallableBlackBox)."
             )
         if multi_label is None:
             multi_label = config.problem_type == "multi_label_classification"
@@ -138,39 +142,55 @@ class TextBlackBox(TextInputs, TorchBlackBox):
             multi_label=multi_label,
             name=name or Path(model).stem,
         )
-        self.model, self.chunk_tokens = model, chunk_tokens
-
-    def arguments(self, inputs: Tensor) -> dict[str, Tensor]:
-        """What the network takes besides ids or embeddings: attention mask and, for pairs, token types."""
-        return model_arguments(inputs, self.preprocess.pad, self.preprocess.separator)
+        self.model, self.chunk_tokens, self.reading = model, chunk_tokens, found.reading
 
     def outputs(self, inputs: Tensor, **options: Any) -> Any:
-        """The network's own output for ids (B, L), with gradients and in full precision; not counted as queries.
+        """The network's own output for ids (B, L), in full precision; not counted as queries.
+
+        Where gradients are enabled, they reach every hidden state, down to the embeddings of the words.
 
         Args:
-            inputs: ids.
-            **options: such as ``inputs_embeds`` (B, L, D), ``output_attentions``, ``output_hidden_states``.
+            inputs: ids that may share a pass (`TextReading.groups`).
+            **options: such as ``output_attentions``, ``output_hidden_states``.
         """
-        ids = {} if "inputs_embeds" in options else {"input_ids": inputs}
-        with self._evaluating():
-            return self._module(**ids, **self.arguments(inputs), **options)
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Word embeddings (B, L, D) of ids (B, L), before positions are added."""
-        return self._module.get_input_embeddings()(inputs)
+        with self._evaluating(), _leaf(text_body(self._module).get_input_embeddings()):
+            return self._module(**self.reading.arguments(self._module, inputs), **options)
 
     def differentiable(self, inputs: Tensor) -> Tensor:
-        """Logits (B, C) with gradients to the weights; ids have none: take `outputs(ids, inputs_embeds=...)`."""
-        logits = self.outputs(inputs).logits
+        """Logits (B, C) with gradients to the hidden states; ids themselves have none."""
+        groups = self.reading.groups(inputs)
+        found = [self.classes(self.outputs(self.reading.cut(inputs[rows])).logits) for rows in groups]
+        return torch.cat(found)[torch.cat(groups).argsort()]
+
+    def classes(self, logits: Tensor) -> Tensor:
+        """Logits (B, C); of one logit, those of two classes, whose softmax is its sigmoid."""
         return both_logits(logits) if self.num_classes == 2 and not self.multi_label else logits
 
     def _score(self, inputs: Tensor) -> Tensor:
         dtype = PRECISIONS[self.precision]
         autocast = torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
-        step, logits = max(1, self.chunk_tokens // inputs.shape[1]), []
+        groups, logits = self.reading.groups(inputs), []
         with self._evaluating(), torch.inference_mode(), autocast:
-            for part in inputs.split(step):
-                ids = part[:, : _longest(part, self.preprocess.pad)]
-                logits.append(self._module(input_ids=ids, **self.arguments(ids)).logits.float())
-        scores = torch.cat(logits)
+            for rows in groups:
+                together = self.reading.cut(inputs[rows])
+                for part in together.split(max(1, self.chunk_tokens // together.shape[1])):
+                    arguments = self.reading.arguments(self._module, self.reading.cut(part))
+                    logits.append(self._module(**arguments).logits.float())
+        scores = torch.cat(logits)[torch.cat(groups).argsort()]
         return to_probabilities(scores, outputs="logits", multi_label=self.multi_label, name=self.name).clone()
+
+
+@contextmanager
+def _leaf(embedding: nn.Module) -> Iterator[None]:
+    """Within it, gradients start at the embeddings of the words, though the weights have none."""
+
+    def cut(_module: nn.Module, _args: object, output: Any) -> Any:
+        if isinstance(output, tuple):  # I-BERT gives a scale too
+            return (cut(_module, _args, output[0]), *output[1:])
+        return output.detach().requires_grad_(torch.is_grad_enabled())
+
+    handle = embedding.register_forward_hook(cut)
+    try:
+        yield
+    finally:
+        handle.remove()

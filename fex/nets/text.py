@@ -1,29 +1,34 @@
 """Token encoder of texts: any transformers encoder."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fex.lora import add_lora, merge_lora
-from fex.nets.encoder import BaseEncoder, EncoderOutput
+from fex.nets.encoder import BaseEncoder, EncoderOutput, freeze_unused
 from fex.resources import manifest
-from fex.text_backbone import build_text_net, load_text_net, plain_config
-from fex.tokens import model_arguments
+from fex.text_backbone import build_text_net, load_text_net, text_body
+from fex.text_network import Pool, TextReading, embeddings_of, hidden_of
 
 __all__ = ["TextEncoder"]
 
 
 class TextEncoder(BaseEncoder):
-    """A transformers network over token ids; its last hidden states are the tokens, the first is the pooled vector.
+    """A transformers network over token ids; its last hidden states are the tokens.
 
-    It must read with the black box's own tokenizer.
+    The pooled vector is the first of them where that has seen the whole text; of a decoder, the last of the text. Of
+    an encoder-decoder the encoder is taken. It must read with the black box's own tokenizer.
 
     Args:
         model: shipped name (a backbone, or a trained black box), local folder, hub id, or .safetensors of a black box.
         config: a transformers config as plain data, instead of `model`; untrained, for weights to be loaded into.
         pad: id of the padding; only with `config`.
         separator: id that ends the first text of a pair, where there are token types; only with `config`.
+        padded: texts of different lengths may share a pass (`TextReading`); only with `config`.
+        pool: where the pooled vector is read (`TextReading`); only with `config`.
         frozen: keep the backbone as it is.
         class_head: keep the model's own classifier, frozen, and start the class levels from it; for a model that
             classifies as the black box does.
@@ -41,6 +46,8 @@ class TextEncoder(BaseEncoder):
         config: dict[str, Any] | None = None,
         pad: int = 0,
         separator: int | None = None,
+        padded: bool = True,
+        pool: Pool = "first",
         frozen: bool = False,
         class_head: bool = False,
         lora_rank: int = 0,
@@ -53,30 +60,25 @@ class TextEncoder(BaseEncoder):
             if class_head and found.missing:
                 raise ValueError(f"{model!r} is no trained classifier (it lacks {found.missing[0]}): no class_head.")
             net: Any = found.net
-            config, pad, separator = plain_config(net), found.preprocess.pad, found.preprocess.separator
+            config, reading = found.config, found.reading
         else:
             net = build_text_net(config, classifier=class_head)
+            reading = TextReading(pad, separator, padded, pool)
         options = {"frozen": frozen, "class_head": class_head, "lora_rank": lora_rank}
-        init_args = {"config": config, "pad": pad, "separator": separator, **options}
-        super().__init__(net.config.hidden_size, init_args, frozen=frozen)
+        init_args = {"config": config, **asdict(reading), **options}
+        super().__init__(_tokens(net.eval(), reading).shape[-1], init_args, frozen=frozen)
         self.base = model if model in manifest() else None
         self.adapter_args = {"model": model, **options}
-        self.class_head, self.pad, self.separator = class_head, pad, separator
+        self.class_head, self.reading = class_head, reading
         self.net = net
+        self.eval()
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
+        else:
+            # DDP refuses weights without gradient, such as a pooler that nothing reads; a classifier stays as it is.
+            freeze_unused(net, lambda: _tokens(net, reading).square().sum())
         if lora_rank:
             self.net = add_lora(net, lora_rank)
-        else:
-            self._freeze_unused()
-        self.eval()
-
-    def _freeze_unused(self) -> None:
-        """Weights without gradient would stop DDP: the pooler, where no classifier stands on it, and the classifier."""
-        for name, parameter in self.net.named_parameters():
-            blocks = any(part.isdecimal() for part in name.split(".")) or "embeddings" in name
-            if not blocks:
-                parameter.requires_grad_(requires_grad=False)
 
     @staticmethod
     def is_adapter(name: str) -> bool:
@@ -89,12 +91,31 @@ class TextEncoder(BaseEncoder):
 
     def forward(self, inputs: Tensor, grid: tuple[int, int] | None = None) -> EncoderOutput:  # noqa: ARG002
         """Ids (B, L), int64 -> float32 `EncoderOutput` with a token for each id."""
-        arguments = model_arguments(inputs, self.pad, self.separator)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.class_head:
-                output = self.net(input_ids=inputs, output_hidden_states=True, **arguments)
-                return EncoderOutput(
-                    output.hidden_states[-1].float(), output.hidden_states[-1][:, 0].float(), output.logits.float()
-                )
-            tokens = self.net(input_ids=inputs, **arguments).last_hidden_state.float()
-        return EncoderOutput(tokens, tokens[:, 0])
+            if self.reading.padded:
+                return self._part(inputs)
+            groups = self.reading.groups(inputs)
+            parts = [self._part(self.reading.cut(inputs[rows])) for rows in groups]
+        back = torch.cat(groups).argsort()
+        wide = [F.pad(part.tokens, (0, 0, 0, inputs.shape[1] - part.tokens.shape[1])) for part in parts]
+        classes = [part.classes for part in parts if part.classes is not None]
+        return EncoderOutput(
+            torch.cat(wide)[back],
+            torch.cat([part.pooled for part in parts])[back],
+            torch.cat(classes)[back] if classes else None,
+        )
+
+    def _part(self, inputs: Tensor) -> EncoderOutput:
+        """Ids (B, L) that share a pass."""
+        given = {"output_hidden_states": True} if self.class_head else {}
+        output = self.net(**self.reading.arguments(self.net, inputs), **given)
+        tokens = hidden_of(output).float()
+        classes = output.logits.float() if self.class_head else None
+        return EncoderOutput(tokens, self.reading.pooled(tokens, inputs), classes)
+
+
+def _tokens(net: Any, reading: TextReading) -> Tensor:
+    """Hidden states (1, L, D) of a few ids, by what reads texts in the network, without its classifier."""
+    body = text_body(net)
+    ids = torch.arange(min(4, embeddings_of(net))).flip(0)[None]
+    return hidden_of(body(**reading.arguments(body, ids)))

@@ -7,7 +7,9 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from fex.black_box import TextBlackBox, TextCallableBlackBox, load_black_box
+from fex.nets import TextEncoder
 from fex.text_backbone import load_text_net, save_text_black_box
+from tests.text.architectures import architecture_folder, tokenizer_of
 from tests.texts import SENTENCES, text_folder
 
 
@@ -45,6 +47,70 @@ def test_multi_label_heads(tmp_path):
     found = box(box.tokenize(SENTENCES))
     assert box.multi_label
     assert not torch.allclose(found.sum(1), torch.ones(4), atol=0.01)
+
+
+def test_one_logit_is_a_box_of_two_classes(tmp_path):
+    folder = architecture_folder(tmp_path, "bert", num_labels=1, id2label={0: "good"})
+    box = TextBlackBox(folder)
+    assert box.class_names == ["not good", "good"]
+    inputs = box.tokenize(SENTENCES)
+    net = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    alone = torch.cat([net(box.preprocess(text).ids[None]).logits for text in SENTENCES]).sigmoid().detach()
+    torch.testing.assert_close(box(inputs), torch.cat([1 - alone, alone], 1), atol=1e-5, rtol=1e-4)
+    assert float(alone.std()) > 0.01
+    torch.testing.assert_close(box.differentiable(inputs).softmax(1).detach(), box(inputs), atol=1e-5, rtol=1e-4)
+    assert TextBlackBox(folder, class_names=["bad", "good"]).class_names == ["bad", "good"]
+    assert TextBlackBox(folder, class_names=["yes"]).class_names == ["not yes", "yes"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_regression_is_refused(tmp_path, count):
+    folder = architecture_folder(tmp_path, "bert", num_labels=count, problem_type="regression")
+    with pytest.raises(ValueError, match="is a regression, its answers are no probabilities"):
+        TextBlackBox(folder)
+
+
+def test_labels_that_begin_at_one(tmp_path):
+    folder = architecture_folder(tmp_path, "bert", num_labels=3, id2label={1: "bad", 2: "so", 3: "good"})
+    assert load_black_box(folder).class_names == ["bad", "so", "good"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("mpnet", {"max_position_embeddings": 40, "pad_token_id": 1}, 38),
+        ("roberta", {"max_position_embeddings": 40, "pad_token_id": 1}, 38),
+        ("opt", {"max_position_embeddings": 40}, 40),
+        ("bert", {"max_position_embeddings": 40}, 40),
+        ("xlnet", {}, 512),
+        ("mistral", {}, 8192),
+        ("t5", {}, 512),
+    ],
+)
+def test_the_network_says_how_long_a_text_may_be(tmp_path, kind, options, expected):
+    folder = architecture_folder(tmp_path, kind, **options)
+    box = TextBlackBox(folder)
+    assert box.preprocess.max_length == expected
+    if expected > 1000:  # fits, but takes long
+        return
+    inputs = box.tokenize(["a gem " * expected])
+    assert inputs.shape[1] == expected
+    assert box(inputs).shape == (1, 3)
+    assert TextEncoder(folder)(inputs).tokens.shape[1] == expected
+    if options:
+        with pytest.raises(ValueError, match=f"has only {expected} positions"):
+            TextBlackBox(folder, max_length=expected + 1)
+    else:
+        assert TextBlackBox(folder, max_length=600).preprocess.max_length == 600
+
+
+def test_a_network_that_does_not_run_on_its_tokens_is_refused(tmp_path):
+    folder = architecture_folder(tmp_path, "bart")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    tokenizer_of("none").save_pretrained(folder)  # BART reads at the end token
+    with pytest.raises(ValueError, match="BartForSequenceClassification does not run on a text of its tokenizer"):
+        TextBlackBox(folder)
 
 
 def test_a_network_without_a_trained_head_is_refused(folder, tmp_path):
