@@ -71,8 +71,8 @@ class PyramidEncoder(Encoder):
         }  # fmt: skip
         super().__init__(dim, mean, std, init_args, frozen=False)
         self.levels, self.backbone_frozen, self.class_head = levels, frozen, class_head
-        flat = all(parameter.ndim < 5 for parameter in net.parameters())  # torch refuses the format of others
-        self.memory_format = torch.channels_last if channels_last and flat else torch.contiguous_format
+        last = channels_last and _takes_channels_last(net)
+        self.memory_format = torch.channels_last if last else torch.contiguous_format
         if class_head:
             linear_classifier(net)
         else:
@@ -139,3 +139,13 @@ class PyramidEncoder(Encoder):
             ]
         ).sum(0)
         return EncoderOutput(tokens, tokens.mean(1), *evidence)
+
+
+def _takes_channels_last(net: nn.Module) -> bool:
+    """torch refuses the format of weights of five axes, and its CPU kernel of one layer overwrites foreign memory.
+
+    That is the gradient of a strided 1 x 1 convolution of the three colours (RepVGG, MobileOne), seen with torch 2.14.
+    """
+    stems = (m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    broken = any(tuple(m.kernel_size) == (1, 1) and tuple(m.stride) != (1, 1) for m in stems)
+    return not broken and all(parameter.ndim < 5 for parameter in net.parameters())

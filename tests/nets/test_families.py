@@ -14,9 +14,8 @@ from fex.features import PatchGrid
 from fex.nets import ExplainerNet, PyramidEncoder, ViTEncoder
 from fex.preprocess import Preprocess
 
-SMALL = {"img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
+SMALL = {"img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
 SWIN = {"img_size": 64, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
-# Of each: its arguments, the image's side, and whether ViTEncoder takes it, and class_head of each encoder.
 VITS = {
     "vit_tiny_patch16_224": SMALL,
     "vit_little_patch16_reg4_gap_256": SMALL,
@@ -61,7 +60,6 @@ OTHERS = {
     "efficientvit_b0": {},
 }
 SLOW = {"vgg11": {}, "inception_v3": {}, "levit_128s": {}}  # large, or of one size alone
-NO_PYRAMID = set()  # timm gives no feature maps of them
 NO_CLASS_HEAD = {"deit_tiny_distilled_patch16_224", "resnetv2_50", "coat_lite_tiny"}
 SIZES = {"eva02_tiny_patch14_224": 56, "inception_v3": 128, "levit_128s": 224}
 READABLE = {
