@@ -142,7 +142,7 @@ class PyramidEncoder(Encoder):
 
 
 def _takes_channels_last(net: nn.Module) -> bool:
-    """torch refuses the format of weights of five axes, and its CPU kernel of one layer overwrites foreign memory.
+    """Weights of five axes have no such format, and the CPU kernel of one layer overwrites foreign memory in it.
 
     That is the gradient of a strided 1 x 1 convolution of the three colours (RepVGG, MobileOne), seen with torch 2.14.
     """
