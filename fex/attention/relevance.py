@@ -9,7 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fex.attention.layers import Affine, Head, Layer, LayerTape, Transformer, first_input, run_head, run_layer
+from fex.attention.layers import (
+    Affine,
+    Head,
+    Layer,
+    LayerTape,
+    Transformer,
+    first_input,
+    run_head,
+    run_layer,
+)
 from fex.attention.rules import add_rule, linear_rule, mean_rule, product_rule
 
 __all__ = ["attention_rollout", "head_relevance", "layer_relevance", "relevance_rollout"]
@@ -49,7 +58,9 @@ def _tapes(net: Transformer, run: Callable[[], Tensor], bias: Tensor | None) -> 
     tokens = embedded.detach().clone().requires_grad_()
     tapes: list[LayerTape] = []
     for layer in net.layers:
-        tapes.append(run_layer(layer, tapes[-1].outputs if tapes else tokens, bias))
+        tapes.append(
+            run_layer(layer, tapes[-1].outputs if tapes else tokens, None if bias is None else bias.to(tokens))
+        )
     logits, _ = run_head(net.head, tapes[-1].outputs)
     error = float((logits.detach() - expected).abs().amax())
     if error > 1e-3 * max(1.0, float(expected.abs().amax())):
@@ -71,7 +82,11 @@ def _roll(maps: list[Tensor], head: Head) -> Tensor:
 def relevance_rollout(
     net: Transformer, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """AttLRP: relevance of every token for the classes `target`.
+    """AttLRP: relevance of every token for the classes `target`, in the precision of `net`.
+
+    That should be float64 (`fex.baselines.base.in_float64`): relevance is divided by sums of signed terms, some of
+    which nearly cancel, so that in float32 one map in ten is off by more than 1 % of its maximum, and some rank
+    otherwise.
 
     Args:
         net: the layers (`fex.attention.read_transformer`).
@@ -80,7 +95,7 @@ def relevance_rollout(
         bias: (B, 1, 1, L), added to the attention's logits; -inf or very negative at padding.
 
     Returns:
-        (B, L), float32, non-negative.
+        (B, L), non-negative.
 
     Raises:
         ValueError: the network computes something else than these layers.
@@ -97,7 +112,7 @@ def relevance_rollout(
         for layer, tape, gradient in reversed(list(zip(net.layers, tapes, gradients, strict=True))):
             relevance, attention = layer_relevance(layer, tape, relevance)
             weighted = (gradient * attention).clamp_min(0).mean(1)
-            maps.insert(0, weighted + torch.eye(weighted.shape[-1], device=weighted.device))
+            maps.insert(0, weighted + torch.eye(weighted.shape[-1]).to(weighted))
         return _roll(maps, net.head)
 
 

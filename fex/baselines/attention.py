@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fex.attention import Transformer, attention_rollout, read_transformer, relevance_rollout
+from fex.baselines.base import in_float64
 from fex.baselines.layer import token_grid
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
@@ -48,32 +49,38 @@ class _TokenExplainer(MapExplainer):
         """Relevance of every token, (b, L): the network's logits, classes, what keeps padding out of the attention."""
 
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
+        with in_float64(self.module) as precision:
+            return self._of(inputs, target, precision)
+
+    def _of(self, inputs: Tensor, target: Tensor, precision: torch.dtype) -> Tensor:
         device = self.black_box.device
         target = target.clone().to(device)
         if isinstance(self.features, Tokens):
             ids = inputs.clone().to(device)
-            reading, values = self.black_box.reading, torch.zeros(ids.shape, device=device)
+            reading, values = self.black_box.reading, torch.zeros(ids.shape, device=device, dtype=precision)
             for rows in reading.groups(ids):
                 part = reading.cut(ids[rows])
-                values[rows, : part.shape[1]] = self._text_tokens(part, target[rows])
+                values[rows, : part.shape[1]] = self._text_tokens(part, target[rows], precision)
             return values
-        images = inputs.detach().clone().to(device, torch.float32)
+        images = inputs.detach().clone().to(device, precision)
         values = self._tokens(lambda: self.black_box.differentiable(images), target, None)
         own = self.transformer.head.prefix
         prefix, height, width = token_grid(values.shape[1], (images.shape[-2], images.shape[-1]), (own,))
         return values[:, prefix:].unflatten(1, (height, width))
 
-    def _text_tokens(self, ids: Tensor, target: Tensor) -> Tensor:
+    def _text_tokens(self, ids: Tensor, target: Tensor, precision: torch.dtype) -> Tensor:
         """Relevance of every token of ids (b, L) that may share a pass, (b, L)."""
         padding = (ids == self.features.pad)[:, None, None]
-        bias = torch.zeros(padding.shape, device=ids.device).masked_fill(padding, torch.finfo(torch.float32).min)
+        bias = torch.zeros(padding.shape, device=ids.device, dtype=precision)
+        bias = bias.masked_fill(padding, torch.finfo(precision).min)
         return self._tokens(lambda: self.black_box.differentiable(ids), target, bias)
 
 
 class AttLRP(_TokenExplainer):
     """Relevance of each attention map times its gradient, rolled out over the layers (Chefer et al. 2021).
 
-    Non-negative, relative to the other tokens of the same input.
+    Non-negative, relative to the other tokens of the same input. Computed in float64, which its divisions by sums that
+    nearly cancel need.
     """
 
     def _tokens(self, run: Callable[[], Tensor], target: Tensor, bias: Tensor | None) -> Tensor:

@@ -13,7 +13,15 @@ from fex.black_box.text import TextInputs
 from fex.class_names import Target
 from fex.features import Features
 
-__all__ = ["FeatureExplainer", "backward_batch", "check_images", "differentiating", "in_parts", "target_probability"]
+__all__ = [
+    "FeatureExplainer",
+    "backward_batch",
+    "check_images",
+    "differentiating",
+    "in_float64",
+    "in_parts",
+    "target_probability",
+]
 
 _BOTH = "RISE, Occlusion, LIME, KernelSHAP and Random explain both"
 
@@ -100,6 +108,26 @@ def differentiating(module: nn.Module) -> Iterator[None]:
         for parameter, requires_grad, grad in parameters:
             parameter.requires_grad_(requires_grad)
             parameter.grad = grad
+
+
+@contextmanager
+def in_float64(module: nn.Module) -> Iterator[torch.dtype]:
+    """Parameters and buffers of `module` as float64, and then the very tensors that were there, error or not.
+
+    Yields the precision: Apple's devices have no float64 and stay at float32.
+    """
+    parts = [*module.parameters(), *module.buffers()]
+    before = [part.data for part in parts]
+    if any(part.device.type == "mps" for part in parts):
+        yield torch.float32
+        return
+    try:
+        for part in parts:
+            part.data = part.data.double() if part.is_floating_point() else part.data
+        yield torch.float64
+    finally:
+        for part, data in zip(parts, before, strict=True):
+            part.data = data
 
 
 def target_probability(black_box: BlackBox) -> Callable[[Tensor], Tensor]:

@@ -1,11 +1,13 @@
 """Gradient baselines: thin adapters over captum, for boxes that give gradients.
 
 They explain the probability of the target class (softmax, or sigmoid for a multi-label box) on the pixels in [0, 1].
-Attributions are summed over the three colours, **signed**: positive raises the probability; `Saliency` is positive
-by definition. Gradient passes are no black-box queries; only an unnamed target costs one query an instance.
+Attributions are summed over the three colours, **signed**: positive raises the probability; `Saliency`, which may take
+the largest instead, is positive by definition. Gradient passes are no black-box queries; only an unnamed target costs
+one query an instance.
 """
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import captum.attr
 import torch
@@ -41,7 +43,10 @@ class PixelGradient(ABC):
 
     @abstractmethod
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Attributions (b, 3, H, W) of a few instances that fit into one pass, or of one that does not."""
+        """Attributions of colours (b, 3, H, W), or already of pixels (b, 1, H, W).
+
+        The inputs are a few instances that fit into one pass, or one that does not.
+        """
 
     def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
         """Attribution of each pixel, (B, H, W), float32, on the inputs' device.
@@ -151,10 +156,32 @@ class GradSHAP(PixelGradient):
 
 
 class Saliency(PixelGradient):
-    """Absolute gradient (Simonyan et al. 2014)."""
+    """Absolute gradient (Simonyan et al. 2014), of three colours one number.
+
+    Args:
+        black_box: a box that has a `module`.
+        colours: "sum" of the three, as in the other gradient methods here; "max" is the paper's.
+        internal_batch_size: largest number of images in one backward pass (default: the box's chunk, at most 64).
+
+    Raises:
+        ValueError: see `PixelGradient`; another word for `colours`.
+    """
+
+    def __init__(
+        self,
+        black_box: BlackBox,
+        *,
+        colours: Literal["sum", "max"] = "sum",
+        internal_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(black_box, internal_batch_size=internal_batch_size)
+        if colours not in ("sum", "max"):
+            raise ValueError(f"Got colours={colours!r}, expected 'sum' or 'max' (the paper's).")
+        self.colours = colours
 
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        return captum.attr.Saliency(target_probability(self.black_box)).attribute(inputs, target=target)
+        found = captum.attr.Saliency(target_probability(self.black_box)).attribute(inputs, target=target)
+        return found.amax(1, keepdim=True) if self.colours == "max" else found
 
 
 class SmoothGrad(PixelGradient):

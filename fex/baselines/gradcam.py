@@ -1,56 +1,23 @@
-"""GradCAM and GradCAM++ of any CNN or vision transformer: adapters of the `grad-cam` package."""
+"""GradCAM and GradCAM++ of any CNN or vision transformer."""
 
-from typing import Any, ClassVar
+from itertools import count
+from typing import ClassVar
 
-import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM as PackageGradCAM
-from pytorch_grad_cam import GradCAMPlusPlus as PackageGradCAMPlusPlus
-from pytorch_grad_cam.base_cam import BaseCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from fex.baselines.base import differentiating
-from fex.baselines.layer import find_layer, to_map
+from fex.baselines.layer import calls_of, find_layer, last_map, to_map
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
 from fex.features import PatchGrid
+from fex.metrics.functional.segmentation import normalise_maps
 
 __all__ = ["GradCAM", "GradCAMPlusPlus", "LogitModule"]
 
 
-class _Native:
-    """Of the package: the map on the layer's own grid, not resized to the image."""
-
-    activations_and_grads: Any
-
-    def get_target_width_height(self, input_tensor: Tensor) -> tuple[int, int]:  # noqa: ARG002 the package's signature
-        height, width = self.activations_and_grads.activations[0].shape[-2:]
-        return width, height
-
-
-class _NativeGradCAM(_Native, PackageGradCAM):
-    pass
-
-
-class _NativeGradCAMPlusPlus(_Native, PackageGradCAMPlusPlus):
-    def get_cam_weights(
-        self,
-        input_tensor: Any,  # noqa: ARG002 the package's signature
-        target_layers: Any,  # noqa: ARG002
-        targets: Any,  # noqa: ARG002
-        activations: np.ndarray,
-        grads: np.ndarray,
-    ) -> np.ndarray:
-        """Eq. 19 divided by g^2: the package adds 1e-6 to a denominator of g^2, which often is no larger itself."""
-        axes = tuple(range(2, activations.ndim))
-        denominator = 2 + activations.sum(axes, keepdims=True) * grads
-        factors = np.divide(1.0, denominator, out=np.zeros_like(grads), where=denominator != 0)
-        return (np.maximum(grads, 0) * factors).sum(axes)
-
-
 class LogitModule(nn.Module):
-    """The black box as the module the package wants; owns nothing."""
+    """The black box as the module that captum wants; owns nothing."""
 
     def __init__(self, black_box: BlackBox) -> None:
         super().__init__()
@@ -66,9 +33,9 @@ class GradCAM(MapExplainer):
 
     Source: Selvaraju et al. 2017.
 
-    Each map is scaled to [0, 1] by its own range, as the package does. The layer, its token grid and its prefix
-    tokens are found in the network (`fex.baselines.layer`). Gradient passes are no queries; only an unnamed target
-    costs one query an instance.
+    Each map is scaled to [0, 1] by its own range. The layer, its token grid and its prefix tokens are found in the
+    network (`fex.baselines.layer`); of a layer that runs more than once, the last run that gives a map counts.
+    Gradient passes are no queries; only an unnamed target costs one query an instance.
 
     Args:
         black_box: a box that has a `module`.
@@ -82,7 +49,6 @@ class GradCAM(MapExplainer):
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("image",)
-    _package: ClassVar[type[BaseCAM]] = _NativeGradCAM
 
     def __init__(
         self,
@@ -99,27 +65,49 @@ class GradCAM(MapExplainer):
                 f"{type(self.module).__name__} has no layer {target_layer!r}; its last ones are "
                 f"{', '.join(list(names)[-8:])}."
             )
+        blank = torch.zeros(2, 3, *black_box.preprocess.size, device=black_box.device)
+        with differentiating(self.module):
+            calls = calls_of(self.module, black_box.differentiable, blank)
         if target_layer is None:
-            blank = torch.zeros(2, 3, *black_box.preprocess.size, device=black_box.device)
-            with differentiating(self.module):
-                target_layer = find_layer(self.module, black_box.differentiable, blank)
-        self.target_layer = target_layer
+            self.target_layer, self.call = find_layer(self.module, calls, (blank.shape[-2], blank.shape[-1]))
+        else:
+            layer = self.module.get_submodule(target_layer)
+            self.target_layer = target_layer
+            self.call = last_map(self.module, [call for call in calls if call.layer is layer], blank.shape[-2:])
+
+    def _seen(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's activations, and the gradient of the target's logit there: (b, D, h, w) each."""
+        size, runs, found = (inputs.shape[-2], inputs.shape[-1]), count(), dict[str, Tensor]()
+        leaf = inputs.detach().clone().to(self.black_box.device, torch.float32).requires_grad_()
+
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            if next(runs) == self.call:
+                # A copy: an in-place ReLU would overwrite the values themselves.
+                found["activations"] = to_map(output.detach(), size, self.module).clone()
+                output.register_hook(lambda slope: found.update(gradient=to_map(slope, size, self.module)))
+
+        handle = self.module.get_submodule(self.target_layer).register_forward_hook(hook)
+        try:
+            logits = self.black_box.differentiable(leaf)
+        finally:
+            handle.remove()
+        torch.autograd.grad(logits.gather(1, target.to(leaf.device).unsqueeze(1)).sum(), leaf, allow_unused=True)
+        if "gradient" not in found:
+            raise ValueError(
+                f"No gradient reaches layer {self.target_layer!r} of {type(self.module).__name__}: set `target_layer` "
+                "to a layer that the logits depend on."
+            )
+        return found["activations"], found["gradient"]
+
+    def _weights(self, activations: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 others need both
+        """Of the channels, (b, D)."""
+        return gradient.mean((2, 3))
 
     def _native(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Maps (b, h, w) on the layer's own grid."""
-        size = (inputs.shape[-2], inputs.shape[-1])
-        leaf = inputs.detach().clone().to(self.black_box.device, torch.float32).requires_grad_()
-        cam = self._package(
-            LogitModule(self.black_box),
-            [self.module.get_submodule(self.target_layer)],
-            # A copy: on the CPU the package keeps the values themselves, which an in-place ReLU would overwrite.
-            reshape_transform=lambda values: to_map(values, size, self.module).clone(),
-        )
-        try:  # not `with cam`: the package swallows an IndexError there
-            maps = cam(leaf, [ClassifierOutputTarget(label) for label in target.tolist()])
-        finally:
-            cam.activations_and_grads.release()
-        return torch.from_numpy(maps)
+        activations, gradient = self._seen(inputs, target)
+        weights = self._weights(activations, gradient)
+        return normalise_maps(torch.einsum("bd,bdhw->bhw", weights, activations).clamp_min(0))
 
 
 class GradCAMPlusPlus(GradCAM):
@@ -129,4 +117,8 @@ class GradCAMPlusPlus(GradCAM):
     the tokens of a transformer, its factors lose that meaning.
     """
 
-    _package = _NativeGradCAMPlusPlus
+    def _weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
+        # Eq. 19 divided by g^2, which is often smaller than any number that would keep its denominator from 0.
+        denominator = 2 + activations.sum((2, 3), keepdim=True) * gradient
+        factors = torch.where(denominator == 0, 0.0, 1 / denominator)
+        return (gradient.clamp_min(0) * factors).sum((2, 3))

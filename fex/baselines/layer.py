@@ -1,11 +1,13 @@
 """Which layer GradCAM looks at, found by running the network once. Nobody is asked for a `reshape_transform`."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["find_layer", "to_map", "token_grid"]
+__all__ = ["Call", "calls_of", "find_layer", "last_map", "to_map", "token_grid"]
 
 # What timm and transformers call the norm before a block's attention. The last one is the last place where every
 # token still reaches the prediction; after it, only the class token does.
@@ -55,24 +57,32 @@ def _channels_last(shape: tuple[int, ...], size: tuple[int, int], net: nn.Module
     return abs(a * size[1] - b * size[0]) < abs(b * size[1] - c * size[0])
 
 
-def find_layer(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) -> str:
-    """Name of the layer to look at: the last norm before attention, else the last feature map of more than a cell.
+class Call(NamedTuple):
+    """One run of a layer in a forward pass.
 
-    Args:
-        net: the network.
-        run: runs it on inputs.
-        inputs: (b, 3, H, W), any pictures.
-
-    Raises:
-        ValueError: the network has neither; names what to do.
+    Attributes:
+        name: dotted name of the layer.
+        layer: itself.
+        number: 0 for its first run, 1 for its second, ...
+        shape: of what it returned; empty where that is no tensor of the batch.
     """
-    seen: list[tuple[str, tuple[int, ...]]] = []
-    batch, size = len(inputs), (inputs.shape[-2], inputs.shape[-1])
+
+    name: str
+    layer: nn.Module
+    number: int
+    shape: tuple[int, ...]
+
+
+def calls_of(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) -> list[Call]:
+    """Every run of every layer of `net` while `run` takes `inputs` (b, 3, H, W), in the order in which they end."""
+    calls: list[Call] = []
+    runs: Counter[str] = Counter()
 
     def note(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim >= 3 and output.shape[0] == batch:
-                seen.append((name, tuple(output.shape)))
+        def hook(layer: nn.Module, _inputs: object, output: object) -> None:
+            whole = isinstance(output, Tensor) and output.ndim >= 1 and output.shape[0] == len(inputs)
+            calls.append(Call(name, layer, runs[name], tuple(output.shape) if whole else ()))  # type: ignore[attr-defined]
+            runs[name] += 1
 
         return hook
 
@@ -83,18 +93,44 @@ def find_layer(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) 
     finally:
         for handle in handles:
             handle.remove()
+    return calls
 
-    tokens = [name for name, shape in seen if len(shape) == 3 and name.rpartition(".")[2] in TOKEN_NORMS]
+
+def _is_map(shape: tuple[int, ...], size: tuple[int, int], net: nn.Module) -> bool:
+    """Whether it is a feature map of more than one cell."""
+    return len(shape) == 4 and min(shape[1:3] if _channels_last(shape, size, net) else shape[2:]) > 1
+
+
+def last_map(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> int:
+    """Number of the last of a layer's runs that gave a map or tokens; its last one where none did."""
+    for call in reversed(calls):
+        if _is_map(call.shape, size, net) or (len(call.shape) == 3 and call.shape[1] > 1):
+            return call.number
+    return calls[-1].number if calls else 0
+
+
+def find_layer(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> tuple[str, int]:
+    """The layer to look at: the last norm before attention, else the last feature map of more than a cell.
+
+    Args:
+        net: the network.
+        calls: its layers' runs (`calls_of`).
+        size: (H, W) of the inputs.
+
+    Returns:
+        Its name, and the number of its run: a layer that runs twice, such as a pooling, is another place each time.
+
+    Raises:
+        ValueError: the network has neither; names what to do.
+    """
+    tokens = [c for c in calls if len(c.shape) == 3 and c.name.rpartition(".")[2] in TOKEN_NORMS]
     if tokens:
-        return tokens[-1]
-    maps = []
-    for place, (_, shape) in enumerate(seen):
-        if len(shape) == 4 and min(shape[1:3] if _channels_last(shape, size, net) else shape[2:]) > 1:
-            maps.append(place)
+        return tokens[-1].name, tokens[-1].number
+    maps = [place for place, call in enumerate(calls) if _is_map(call.shape, size, net)]
     # Tokens after the last map: a transformer of a kind not known here, whose map is only its patch embedding.
-    if not maps or any(len(shape) == 3 and shape[1] > 1 for _, shape in seen[maps[-1] + 1 :]):
+    if not maps or any(len(call.shape) == 3 and call.shape[1] > 1 for call in calls[maps[-1] + 1 :]):
         raise ValueError(
             f"GradCAM found no feature map in {type(net).__name__}: set `target_layer` to the dotted name of a layer "
             "that returns (B, D, h, w) or tokens (B, L, D), such as the norm of the last attention block."
         )
-    return seen[maps[-1]][0]
+    return calls[maps[-1]].name, calls[maps[-1]].number

@@ -48,7 +48,7 @@ class MapExplainer(FeatureExplainer):
             return in_parts(self._native, inputs, classes, self.internal_batch_size)
 
     def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
-        """Scores (B, N): the network's own where its grid is the explained one, else pooled from the pixels.
+        """Scores (B, N): means of the map of `attribute`, so that both rank alike.
 
         Those of texts are the network's own, 0 where there is no feature.
         """
@@ -58,8 +58,6 @@ class MapExplainer(FeatureExplainer):
         valid = self.features.valid(inputs)
         if valid is not None:
             return maps * valid
-        if maps.shape[1:] == self.features.grid:
-            return maps.flatten(1)
         return self.features.pool(upsample(maps, inputs))
 
     def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:

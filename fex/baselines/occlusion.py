@@ -69,10 +69,10 @@ class SlidingWindow:
         classes = target_classes(self.black_box, inputs, target)
         masker = Masker(PatchGrid(*size), self.removal, self.black_box.mean)  # every pixel is a feature
         full = inputs.new_ones(1, size[0] * size[1])
-        clean, _ = weighted_scores(self.black_box, masker, inputs, classes, [(full, full[:, :1])])
+        clean = weighted_scores(self.black_box, masker, inputs, classes, [(full, full[:, :1])])[2]
         removed = ((1 - windows, windows) for windows in self._windows(inputs, size))
-        total, covered = weighted_scores(self.black_box, masker, inputs, classes, removed)
-        return (clean - total / covered).unflatten(1, size)
+        total, covered, first = weighted_scores(self.black_box, masker, inputs, classes, removed)
+        return (clean - first - total / covered).unflatten(1, size)
 
     def _windows(self, inputs: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
         """Indicators (M, H * W) of the windows, as many at a time as fit."""

@@ -30,8 +30,11 @@ def masks_at_once(black_box: BlackBox, inputs: Tensor) -> int:
 
 def weighted_scores(
     black_box: BlackBox, masker: Masker, inputs: Tensor, target: Tensor, parts: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor]:
-    """sum_k f_y(m_k x) w_k and sum_k w_k, as the masks come.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """sum_k (f_y(m_k x) - f_y(m_1 x)) w_k, sum_k w_k and f_y(m_1 x), as the masks come.
+
+    Less the first score, so that a box that always answers the same has sums of 0, and not the rounding of sums of it,
+    which would be a picture once a map is scaled.
 
     Args:
         black_box: spends B queries a mask.
@@ -41,24 +44,28 @@ def weighted_scores(
         parts: masks (M, N) in [0, 1] with their weights (M, D), together K masks; the same for all instances.
 
     Returns:
-        (B, D) and (D,), float32; of no masks, zeros that broadcast.
+        (B, D), (D,) and (B, 1), float32; of no masks, zeros that broadcast.
     """
     fill = masker.fill(inputs)
+    first: Tensor | None = None
     total, weight = inputs.new_zeros(len(inputs), 1, dtype=torch.float32), inputs.new_zeros(1, dtype=torch.float32)
     # In a loop under bf16 autocast, the product would round the scores, and ties in a map are a silent Random.
     with torch.autocast(inputs.device.type, enabled=False):
         for masks, weights in parts:
             each = masks.unsqueeze(0).expand(len(inputs), -1, -1)
-            total = total + masked_probabilities(black_box, masker, inputs, each, target, fill=fill) @ weights
+            scores = masked_probabilities(black_box, masker, inputs, each, target, fill=fill)
+            first = scores[:, :1] if first is None else first
+            total = total + (scores - first) @ weights
             weight = weight + weights.sum(0)
-    return total, weight
+    return total, weight, total.new_zeros(len(inputs), 1) if first is None else first
 
 
 class LinearInScores(FeatureExplainer):
     """Attributions that are a fixed linear map of the scores of fixed masks: phi_n = sum_k f_y(m_k x) S_kn.
 
-    Least squares with fixed masks and weights is such a map, whatever the input but the number of its features. That
-    of images is computed once; texts of the same number of tokens share one.
+    Least squares with fixed masks and weights is such a map, whatever the input but the number of its features; and
+    what always answers the same has attributions of 0: sum_k S_kn = 0. That of images is computed once; texts of the
+    same number of tokens share one.
 
     Args:
         black_box: any black box.
@@ -107,5 +114,5 @@ class LinearInScores(FeatureExplainer):
             each.scatter_(2, places.unsqueeze(1).expand(-1, len(masks), -1), masks.expand(len(rows), -1, -1))
             with torch.autocast(inputs.device.type, enabled=False):
                 scores = masked_probabilities(self.black_box, self.masker, inputs[rows], each, classes[rows])
-                found[rows.unsqueeze(1), places] = scores @ solution
+                found[rows.unsqueeze(1), places] = (scores - scores[:, :1]) @ solution
         return found

@@ -36,8 +36,8 @@ def mean_score_of_kept(
     Returns:
         (B, N), float32, in [0, 1].
     """
-    total, kept = weighted_scores(black_box, masker, inputs, target, ((part, part) for part in masks))
-    return torch.where(kept > 0, total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+    total, kept, first = weighted_scores(black_box, masker, inputs, target, ((part, part) for part in masks))
+    return torch.where(kept > 0, first + total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
 
 
 class RISE(FeatureExplainer):

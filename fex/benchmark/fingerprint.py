@@ -26,7 +26,7 @@ _FUNCTION = re.compile(r"[^\W\d][\w.]*[.:][^\W\d]\w*")  # package.module.Class o
 # Of these parts of the package no number of a result depends.
 _OUTSIDE = ("cli", "report")
 _PACKAGES = (
-    "torch", "torchvision", "timm", "transformers", "captum", "grad-cam", "numpy", "scikit-image", "peft",
+    "torch", "torchvision", "timm", "transformers", "captum", "numpy", "scikit-image", "peft",
     "onnxruntime", "openvino", "segmentation-models-pytorch", "fex-explain",
 )  # fmt: skip
 

@@ -129,16 +129,23 @@ class Distiller(ABC):
         classes = predicted_or(self.black_box, inputs, target)
         instances, seeds = self.perturb(inputs, classes)
         # A picture that is its own fill asks one question, whose answers a box may round differently.
+        whole = [one.segments.num_features < 2 for one in instances]
+        if any(whole):
+            warnings.warn(
+                f"{sum(whole)} of {len(instances)} instances have one segment, so there are no places to compare: "
+                f"their maps are 0. Give a `segmenter` that finds more in them than {type(self.segmenter).__name__}.",
+                stacklevel=4,
+            )
         moving = [
             row
             for row, one in enumerate(instances)
-            if bool((one.scores != one.scores[0]).any()) and bool(one.parts.any())
+            if bool((one.scores != one.scores[0]).any()) and bool(one.parts.any()) and not whole[row]
         ]
         maps = torch.zeros(len(inputs), *inputs.shape[-2:], device=inputs.device)
         epochs: dict[int, list[Epoch]] = {}
-        if len(moving) < len(instances):
+        if still := len(instances) - len(moving) - sum(whole):
             warnings.warn(
-                f"{len(instances) - len(moving)} of {len(instances)} instances keep one score whatever is removed, "
+                f"{still} of {len(instances)} instances keep one score whatever is removed, "
                 "so there is nothing to explain: their maps are 0. Check the target class and the removal.",
                 stacklevel=4,
             )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fex.iassa.attention import fuse_levels
-from fex.nets.encoder import load_backbone
+from fex.nets.encoder import feature_levels, load_backbone
 
 __all__ = ["BackboneFeatures"]
 
@@ -46,13 +46,8 @@ class BackboneFeatures:
         std: tuple[float, float, float] | None = None,
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
-        if not hasattr(net, "forward_intermediates") or not hasattr(net, "feature_info"):
-            raise ValueError(f"timm gives no feature maps of {model!r}: choose another backbone.")
-        count = len(net.feature_info)
-        if not levels or not all(-count <= level < count for level in levels):
-            raise ValueError(f"{model!r} has feature maps 0 ... {count - 1}, got levels {tuple(levels)}.")
         data = timm.data.resolve_model_data_config(net)
-        self.levels, self.normalise = tuple(range(count)[level] for level in levels), normalise
+        self.levels, self.normalise = feature_levels(model, net, levels), normalise
         self.mean, self.std = (
             tuple(mean or meta.get("mean") or data["mean"]),
             tuple(std or meta.get("std") or data["std"]),

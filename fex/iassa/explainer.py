@@ -20,6 +20,7 @@ from fex.iassa.schedule import (
     centres_within,
     highest_activated,
     relative_change,
+    same_everywhere,
     window_weights,
 )
 from fex.iassa.windows import Window, Windows, saliency_sum, window_boxes, window_centres, window_masks
@@ -192,7 +193,7 @@ class IASSA:
             scores = torch.cat(answers, 1)
             if unchanged:  # all windows are one question; a box may round it differently in chunks of another size
                 scores = scores[:, :1].expand_as(scores)
-            if bool((scores == scores[:, :1]).all()) and scores.shape[1] > 1:
+            if scores.shape[1] > 1 and bool(same_everywhere(scores).all()):
                 warnings.warn(
                     "All windows have one score, so there is nothing to explain: the map is the same everywhere. Check "
                     "the target class and the removal.",
@@ -230,6 +231,11 @@ class IASSA:
     def _saliency(self, boxes: Tensor, scores: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
         """S of windows (K, 4), their scores (kinds, K) and weights (K,): (H, W)."""
         maps = [saliency_sum(boxes, one, size, kind, weights) for kind, one in zip(self.kinds, scores, strict=True)]
+        # A mean of equal numbers is that number; the rounding of the sums would be a picture once it is scaled.
+        flat = same_everywhere(scores).tolist()
+        maps = [
+            torch.full_like(own, float(one[0])) if no else own for own, one, no in zip(maps, scores, flat, strict=True)
+        ]
         # Kept windows score far lower than what is left of a picture without them: on one scale both count alike.
         return maps[0] if len(maps) == 1 else normalise_maps(torch.stack(maps)).mean(0)
 

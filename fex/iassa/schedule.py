@@ -9,7 +9,17 @@ from torch import Tensor
 
 from fex.metrics.functional.segmentation import normalise_maps
 
-__all__ = ["Sweep", "WindowSchedule", "centres_within", "highest_activated", "relative_change", "window_weights"]
+__all__ = [
+    "Sweep",
+    "WindowSchedule",
+    "centres_within",
+    "highest_activated",
+    "relative_change",
+    "same_everywhere",
+    "window_weights",
+]
+
+ROUNDING = 1e-6  # of float32 probabilities, relative: what a box may answer otherwise in a chunk of another size
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,12 @@ def relative_change(new: Tensor, old: Tensor) -> float:
     if total == 0:
         return 0.0 if difference == 0 else 1.0
     return difference / total
+
+
+def same_everywhere(scores: Tensor) -> Tensor:
+    """Whether all scores (kinds, K) of a kind are one number, but for how a box rounds it: bool (kinds,)."""
+    low, high = scores.aminmax(dim=1)
+    return high - low <= ROUNDING * high.abs()
 
 
 @dataclass(frozen=True, eq=False)

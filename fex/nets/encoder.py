@@ -1,7 +1,7 @@
 """Encoders: a backbone seen as N tokens on the feature grid and one pooled vector."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -12,7 +12,21 @@ from torch.nn import functional as F
 from fex.backbones import build_timm, read_timm_weights
 from fex.weights import load_state
 
-__all__ = ["Encoder", "EncoderOutput", "freeze_unused", "linear_classifier", "load_backbone", "to_grid"]
+__all__ = [
+    "Encoder",
+    "EncoderOutput",
+    "BaseEncoder",
+    "feature_levels",
+    "freeze_unused",
+    "linear_classifier",
+    "load_backbone",
+    "own_size",
+    "probe_size",
+    "shares",
+    "to_grid",
+]
+
+PROBE = 128  # pixels a side at most of what a network that takes any size is tried on
 
 
 def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -22,6 +36,64 @@ def to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     if maps.shape[-2] >= grid[0] and maps.shape[-1] >= grid[1]:
         return F.adaptive_avg_pool2d(maps, grid)
     return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+
+
+def shares(cells: int, cell: int, parts: int, side: int) -> Tensor:
+    """How much of each of `parts` equal parts of `side` pixels each cell covers: (parts, cells), rows sum to 1.
+
+    For cells of `cell` pixels that reach beyond the image, which was padded: what they cover there counts nothing.
+
+    Example:
+        >>> shares(2, 4, 2, 6)
+        tensor([[1.0000, 0.0000],
+                [0.3333, 0.6667]])
+    """
+    inner, outer = torch.arange(cells + 1.0) * cell, torch.arange(parts + 1.0) * side / parts
+    ends = torch.minimum(outer[1:, None], inner[None, 1:])
+    overlap = (ends - torch.maximum(outer[:-1, None], inner[None, :-1])).clamp_min(0)
+    return overlap / overlap.sum(1, keepdim=True)
+
+
+def own_size(net: nn.Module) -> tuple[int, int] | None:
+    """(H, W) of the only inputs that a timm network takes, in pixels; None where others work, or it does not say."""
+    patches: Any = getattr(net, "patch_embed", None)
+    size = getattr(patches, "img_size", None)
+    if size is None or not getattr(patches, "strict_img_size", True):
+        return None
+    return int(size[0]), int(size[1])
+
+
+def probe_size(net: nn.Module, model_args: dict[str, Any]) -> tuple[int, int]:
+    """(H, W) of inputs on which a timm network can be tried: its own, or smaller ones where it takes any."""
+    given, config = model_args.get("img_size"), getattr(net, "pretrained_cfg", {})
+    if given is not None:
+        return (given, given) if isinstance(given, int) else (given[0], given[1])
+    if (own := own_size(net)) is not None:
+        return own
+    height, width = config.get("input_size", (3, PROBE, PROBE))[1:]
+    return (height, width) if config.get("fixed_input_size") else (min(height, PROBE), min(width, PROBE))
+
+
+def feature_levels(model: str, net: nn.Module, levels: Sequence[int]) -> tuple[int, ...]:
+    """Indices of a timm network's feature maps, from the first on, which is the order in which they come.
+
+    Args:
+        model: its name.
+        net: the network.
+        levels: some of its `feature_info`; negative ones count from the end.
+
+    Raises:
+        ValueError: a network without feature maps, or levels that it does not have.
+    """
+    if not hasattr(net, "forward_intermediates") or not hasattr(net, "feature_info"):
+        raise ValueError(f"timm gives no feature maps of {model!r}: choose another one, or fex.nets.ViTEncoder.")
+    count = len(net.feature_info)  # type: ignore[arg-type]
+    if not levels or not all(-count <= level < count for level in levels):
+        raise ValueError(
+            f"{model!r} has the feature maps 0 ... {count - 1}, got levels {list(levels)}: set `levels` to some of "
+            "them; -1 is the last."
+        )
+    return tuple(sorted({level % count for level in levels}))
 
 
 def load_backbone(

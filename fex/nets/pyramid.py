@@ -6,7 +6,18 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, linear_classifier, load_backbone, to_grid
+from fex.nets.encoder import (
+    Encoder,
+    EncoderOutput,
+    feature_levels,
+    freeze_unused,
+    linear_classifier,
+    load_backbone,
+    own_size,
+    probe_size,
+    to_grid,
+)
+from fex.nets.head_layout import HeadLayout
 
 __all__ = ["PyramidEncoder"]
 
@@ -19,7 +30,7 @@ class PyramidEncoder(Encoder):
         weights: local file or shipped name of the classifier to start from.
         pretrained: start from timm's hub weights.
         model_args: keyword arguments of the model, plain data.
-        levels: which feature maps, as the indices of timm's `feature_info`.
+        levels: which feature maps, as the indices of timm's `feature_info`; by default the last three.
         dim: D.
         frozen: keep the backbone as it is; the projections are always trained.
         class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
@@ -27,6 +38,10 @@ class PyramidEncoder(Encoder):
         channels_last: memory format of the backbone.
         mean: normalisation of the inputs; by default the backbone's.
         std: normalisation of the inputs; by default the backbone's.
+
+    Raises:
+        ValueError: a backbone without feature maps, or without those levels; with `class_head`, one whose classifier
+            cannot be asked about one place.
     """
 
     def __init__(
@@ -36,7 +51,7 @@ class PyramidEncoder(Encoder):
         weights: str | None = None,
         pretrained: bool = False,
         model_args: dict[str, Any] | None = None,
-        levels: tuple[int, ...] = (2, 3, 4),
+        levels: tuple[int, ...] = (-3, -2, -1),
         dim: int = 256,
         frozen: bool = False,
         class_head: bool = False,
@@ -45,32 +60,37 @@ class PyramidEncoder(Encoder):
         std: tuple[float, float, float] | None = None,
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
-        if not hasattr(net, "forward_intermediates") or not hasattr(net, "feature_info"):
-            raise ValueError(f"timm gives no feature maps of {model!r}: choose another one, or fex.nets.ViTEncoder.")
-        channels = [info["num_chs"] for info in net.feature_info]
-        levels = tuple(range(len(channels))[level] for level in levels)  # negative ones count from the end
+        levels = feature_levels(model, net, levels)
         data = timm.data.resolve_model_data_config(net)
         mean, std = tuple(mean or meta.get("mean") or data["mean"]), tuple(std or meta.get("std") or data["std"])
+        arguments = {**meta.get("model_args", {}), **(model_args or {})}
         init_args = {
-            "model": model, "model_args": {**meta.get("model_args", {}), **(model_args or {})}, "levels": list(levels),
+            "model": model, "model_args": arguments, "levels": list(levels),
             "dim": dim, "frozen": frozen, "class_head": class_head, "channels_last": channels_last,
             "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(dim, mean, std, init_args, frozen=False)
         self.levels, self.backbone_frozen, self.class_head = levels, frozen, class_head
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        last = channels_last and _takes_channels_last(net)
+        self.memory_format = torch.channels_last if last else torch.contiguous_format
         if class_head:
             linear_classifier(net)
         else:
             net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
-        self.net = net.to(memory_format=self.memory_format)
-        self.norms = nn.ModuleList(nn.LayerNorm(channels[level]) for level in levels)
-        self.lateral = nn.ModuleList(nn.Linear(channels[level], dim) for level in levels)
+        self.net, self.size = net.to(memory_format=self.memory_format), own_size(net)
+        self.eval()
+        probe = torch.zeros(1, 3, *probe_size(net, arguments))
+        with torch.no_grad():
+            channels = [level.shape[1] for level in self._maps(probe)[0]]
+            if class_head:
+                self._check_head(probe)
+        self.norms = nn.ModuleList(nn.LayerNorm(count) for count in channels)
+        self.lateral = nn.ModuleList(nn.Linear(count, dim) for count in channels)
         self.eval()
         if frozen:
             net.requires_grad_(requires_grad=False)
         else:
-            freeze_unused(net, lambda: sum(level.sum() for level in self._maps(torch.zeros(1, 3, 64, 64))[0]))
+            freeze_unused(net, lambda: sum(level.sum() for level in self._maps(probe)[0]))
 
     @property
     def class_weight(self) -> Tensor | None:
@@ -78,7 +98,7 @@ class PyramidEncoder(Encoder):
         return linear_classifier(self.net).weight if self.class_head else None
 
     def _maps(self, inputs: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Maps of the levels, and what the classifier's head gets, (B, E', h, w)."""
+        """Maps of the levels (B, D, h, w), and what the classifier's head gets, as that takes it (`HeadLayout`)."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
         if not self.class_head:
             maps = self.net.forward_intermediates(inputs, indices=list(self.levels), intermediates_only=True)
@@ -86,17 +106,32 @@ class PyramidEncoder(Encoder):
         last, maps = self.net.forward_intermediates(inputs, indices=list(self.levels))
         return maps, last
 
-    def _evidence(self, last: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def _check_head(self, probe: Tensor) -> None:
+        """Whether the head gives the network's logits from the last features, and reads one place as many like it."""
+        inputs = probe + torch.rand(probe.shape, generator=torch.Generator().manual_seed(0))
+        last = self._maps(inputs)[1]
+        assert last is not None
+        layout = HeadLayout.of(self.net, last, (probe.shape[-2], probe.shape[-1]))
+        place = layout.unfold(last)[:, :, :1, :1]
+        many = layout.fold(place.expand(-1, -1, *layout.cells))
+        whole, alike, alone = (self.net.forward_head(part) for part in (last, many, layout.fold(place)))
+        if not (torch.allclose(whole, self.net(inputs), 1e-3, 1e-4) and torch.allclose(alike, alone, 1e-3, 1e-4)):
+            raise ValueError(
+                f"The head of {type(self.net).__name__} cannot be asked about single places: set class_head: false."
+            )
+
+    def _evidence(self, last: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Logits (B, C), and what the linear layer reads when one place (B, N, E) is all there is."""
-        places = to_grid(last, grid).flatten(2).transpose(1, 2)
-        local = self.net.forward_head(places.reshape(-1, places.shape[-1], 1, 1), pre_logits=True)
+        layout = HeadLayout.of(self.net, last, size)
+        places = to_grid(layout.unfold(last), grid).flatten(2).transpose(1, 2)
+        local = self.net.forward_head(layout.fold(places.reshape(-1, places.shape[-1], 1, 1)), pre_logits=True)
         return self.net.forward_head(last), local.unflatten(0, places.shape[:2])
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the mean of the tokens."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.backbone_frozen):
             maps, last = self._maps(inputs)
-            evidence = () if last is None else self._evidence(last, grid)
+            evidence = () if last is None else self._evidence(last, grid, (inputs.shape[-2], inputs.shape[-1]))
         tokens = torch.stack(
             [
                 lateral(norm(to_grid(level.float(), grid).flatten(2).transpose(1, 2)))
@@ -104,3 +139,13 @@ class PyramidEncoder(Encoder):
             ]
         ).sum(0)
         return EncoderOutput(tokens, tokens.mean(1), *evidence)
+
+
+def _takes_channels_last(net: nn.Module) -> bool:
+    """Weights of five axes have no such format, and the CPU kernel of one layer overwrites foreign memory in it.
+
+    That is the gradient of a strided 1 x 1 convolution of the three colours (RepVGG, MobileOne), seen with torch 2.14.
+    """
+    stems = (m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    broken = any(tuple(m.kernel_size) == (1, 1) and tuple(m.stride) != (1, 1) for m in stems)
+    return not broken and all(parameter.ndim < 5 for parameter in net.parameters())

@@ -3,10 +3,22 @@
 from typing import Any
 
 import timm
+import torch
+from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from fex.lora import add_lora
-from fex.nets.encoder import Encoder, EncoderOutput, linear_classifier, load_backbone, to_grid
+from fex.nets.encoder import (
+    Encoder,
+    EncoderOutput,
+    freeze_unused,
+    linear_classifier,
+    load_backbone,
+    own_size,
+    probe_size,
+    shares,
+    to_grid,
+)
 
 __all__ = ["ViTEncoder"]
 
@@ -43,7 +55,8 @@ class ViTEncoder(Encoder):
         std: tuple[float, float, float] | None = None,
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
-        if not hasattr(net, "patch_embed") or not hasattr(net, "num_prefix_tokens"):
+        patch = _patch(net)
+        if patch is None or not hasattr(net, "num_prefix_tokens"):
             raise ValueError(
                 f"{model!r} has no patch tokens: use fex.nets.PyramidEncoder or fex.nets.UNetEncoder for it."
             )
@@ -56,7 +69,10 @@ class ViTEncoder(Encoder):
             "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
-        self.class_head = class_head
+        self.class_head, self.size, self.patch = class_head, own_size(net), patch
+        self.padded = bool(getattr(net.patch_embed, "dynamic_img_pad", False))
+        # Read before the classifier goes. A class token that the network's own classifier does not read knows nothing.
+        self.class_token = getattr(net, "global_pool", "") == "token" and getattr(net, "cls_token", None) is not None
         if class_head:
             linear_classifier(net)
         else:
@@ -65,22 +81,40 @@ class ViTEncoder(Encoder):
             if isinstance(getattr(net, head, None), nn.Module):
                 setattr(net, head, nn.Identity())
         self.prefix = int(net.num_prefix_tokens)
-        self.grid = tuple(net.patch_embed.grid_size)
-        self.size = tuple(net.patch_embed.img_size)
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:
             net = add_lora(net, lora_rank)
         self.net = net
         self.eval()
+        if not (frozen or lora_rank or type(net) is VisionTransformer):
+            probe = torch.zeros(1, 3, *probe_size(net, arguments))
+            freeze_unused(net, lambda: sum(part.sum() for part in self.encode(probe, (2, 2)) if part is not None))
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
-        """See `Encoder`; pooled is the class token, or the mean of the tokens where there is none."""
+        """See `Encoder`; pooled is the class token where the backbone's own classifier reads it, else the tokens' mean.
+
+        Raises:
+            ValueError: tokens that are no grid of the patches.
+        """
         features = self.net.forward_features(inputs)
+        size = inputs.shape[-2], inputs.shape[-1]
+        own = tuple(
+            -(-side // patch) if self.padded else side // patch for side, patch in zip(size, self.patch, strict=True)
+        )
         tokens = features[:, self.prefix :]
-        pooled = features[:, 0] if self.prefix else tokens.mean(1)
-        if tuple(self.grid) != grid:
-            maps = tokens.transpose(1, 2).unflatten(2, self.grid)
+        if features.ndim != 3 or tokens.shape[1] != own[0] * own[1]:
+            raise ValueError(
+                f"{type(self.net).__name__} gives features {tuple(features.shape)} for {size[0]} x {size[1]} pixels, "
+                f"expected {self.prefix} + {own[0]} x {own[1]} tokens: use fex.nets.PyramidEncoder for it."
+            )
+        pooled = features[:, 0] if self.class_token else tokens.mean(1)
+        reached = own[0] * self.patch[0], own[1] * self.patch[1]
+        if reached != size or own != grid:
+            maps = tokens.transpose(1, 2).unflatten(2, own)
+            if reached[0] > size[0] or reached[1] > size[1]:  # the last patches lie partly beside the image
+                rows, columns = (shares(*sides).to(maps) for sides in zip(own, self.patch, grid, size, strict=True))
+                maps = rows @ maps @ columns.T
             tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
         return EncoderOutput(tokens, pooled, *(self._evidence(features, tokens) if self.class_head else ()))
 
@@ -94,3 +128,12 @@ class ViTEncoder(Encoder):
     def class_weight(self) -> Tensor | None:
         """See `Encoder`."""
         return linear_classifier(self.net).weight if self.class_head else None
+
+
+def _patch(net: Any) -> tuple[int, int] | None:
+    """(height, width) of a token's patch in pixels; None of a network without patches of one size."""
+    patches = getattr(net, "patch_embed", None)
+    size, cells, patch = (getattr(patches, name, None) for name in ("img_size", "grid_size", "patch_size"))
+    if size is not None and cells is not None:  # of what lies behind a convolutional stem, patches are counted in maps
+        return size[0] // cells[0], size[1] // cells[1]
+    return (patch, patch) if isinstance(patch, int) else patch

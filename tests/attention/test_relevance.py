@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -212,3 +213,28 @@ def test_weights_that_are_replaced_are_read_anew():
     after = method.attribute(inputs, 1)
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after, AttLRP(black_box, PatchGrid(4, 4)).attribute(inputs, 1))
+
+
+def test_a_float32_box_has_the_relevance_of_float64():
+    """Sums that nearly cancel are divided by: what float32 makes of them ranks otherwise."""
+    torch.manual_seed(0)
+    net, inputs = vit(depth=4, embed_dim=32), pictures(32)
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.3)
+    before = {name: (value.data_ptr(), value.clone()) for name, value in net.state_dict().items()}
+    black_box, grid = box(net), PatchGrid(4, 4)
+    found = AttLRP(black_box, grid)._maps(inputs, 1).flatten(1)
+    for name, value in net.state_dict().items():  # the very tensors that were there
+        assert value.data_ptr() == before[name][0]
+        assert torch.equal(value, before[name][1])
+
+    double = copy.deepcopy(net).double()
+    mean, std = (torch.tensor(each).double().view(1, 3, 1, 1) for each in (black_box.mean, black_box.std))
+    run = lambda: double((inputs.double() - mean) / std)  # noqa: E731
+    expected = relevance_rollout(read_transformer(double), run, torch.ones(32, dtype=torch.int64))[:, 1:]
+    assert torch.equal(found.argsort(1), expected.argsort(1))
+    run = lambda: black_box.differentiable(inputs)  # noqa: E731
+    rough = relevance_rollout(read_transformer(net), run, torch.ones(32, dtype=torch.int64))[:, 1:]
+    worst = [float((each.double() - expected).abs().amax()) for each in (found, rough)]
+    assert worst[0] < 0.1 * worst[1]

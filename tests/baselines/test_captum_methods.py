@@ -48,6 +48,7 @@ def test_saliency_and_input_x_gradient_are_autograds():
     black_box, inputs = box(cnn()), pictures()
     slope = gradient(black_box, inputs, 1)
     torch.testing.assert_close(Saliency(black_box).attribute(inputs, 1), slope.abs().sum(1))
+    torch.testing.assert_close(Saliency(black_box, colours="max").attribute(inputs, 1), slope.abs().amax(1))
     torch.testing.assert_close(InputXGradient(black_box).attribute(inputs, 1), (slope * inputs).sum(1))
 
 
@@ -106,6 +107,7 @@ def test_multi_label_boxes_are_explained_by_sigmoid():
         (lambda: IntegratedGradients(PatchBox(PatchGrid(2, 2), 0)), TypeError, "can only be queried"),
         (lambda: IntegratedGradients(box(cnn()), steps=0), ValueError, "at least 1 step, got 0"),
         (lambda: Saliency(box(cnn()), internal_batch_size=0), ValueError, "internal_batch_size must be at least 1"),
+        (lambda: Saliency(box(cnn()), colours="mean"), ValueError, "Got colours='mean', expected 'sum' or 'max'"),
         (lambda: SmoothGrad(box(cnn()), samples=0), ValueError, "SmoothGrad needs samples >= 1 and noise >= 0, got 0"),
         (lambda: GradSHAP(box(cnn()), noise=-1), ValueError, "noise >= 0, got 20 and -1"),
     ],

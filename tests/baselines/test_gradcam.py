@@ -35,7 +35,7 @@ def test_a_cnn_with_one_linear_layer_has_the_known_map():
     assert cam.target_layer == "5"
     activations = net[:6](normalised(black_box, inputs))
     expected = scaled(torch.einsum("bd,bdhw->bhw", net[8].weight[target], activations))
-    torch.testing.assert_close(cam.attribute_features(inputs, target), expected.detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(cam._maps(inputs, target).flatten(1), expected.detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_plus_plus_weighs_each_location_by_its_own_factor():
@@ -47,9 +47,9 @@ def test_plus_plus_weighs_each_location_by_its_own_factor():
     factor = slope**2 / (2 * slope**2 + activations.sum((2, 3)) * slope**3)
     weights = 16 * factor * slope.clamp_min(0)
     expected = scaled(torch.einsum("bd,bdhw->bhw", weights, activations))
-    found = GradCAMPlusPlus(black_box, GRID).attribute_features(inputs, target)
+    found = GradCAMPlusPlus(black_box, GRID)._maps(inputs, target).flatten(1)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
-    assert not torch.allclose(found, GradCAM(black_box, GRID).attribute_features(inputs, target), atol=1e-3)
+    assert not torch.allclose(found, GradCAM(black_box, GRID)._maps(inputs, target).flatten(1), atol=1e-3)
 
 
 def test_plus_plus_is_that_of_eq_19_however_small_the_gradients():
@@ -59,7 +59,7 @@ def test_plus_plus_is_that_of_eq_19_however_small_the_gradients():
     black_box, inputs, target = box(net), pictures(), torch.tensor([0, 3, 2])
     activations = net[:6](normalised(black_box, inputs)).detach()
     expected = scaled(torch.einsum("bd,bdhw->bhw", net[8].weight[target].detach().clamp_min(0), activations))
-    found = GradCAMPlusPlus(black_box, GRID).attribute_features(inputs, target)
+    found = GradCAMPlusPlus(black_box, GRID)._maps(inputs, target).flatten(1)
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
 
 
@@ -69,8 +69,7 @@ def test_protocols_get_the_networks_own_map_whatever_grid_they_remove():
     for features in (GRID, PatchGrid(8, 8), PatchGrid(2, 2)):
         scores, maps = attributions(GradCAM(black_box, features), inputs, target, features)
         torch.testing.assert_close(maps, native)
-        if features != GRID:
-            torch.testing.assert_close(scores, features.pool(native))
+        torch.testing.assert_close(scores, features.pool(native))
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -116,7 +115,7 @@ def test_a_vit_is_read_at_the_last_norm_without_its_prefix_tokens(options):
     prefix = seen.shape[1] - 16
     weights = slope[:, prefix:].mean(1, keepdim=True)
     expected = scaled((weights * seen[:, prefix:]).sum(2).detach())
-    torch.testing.assert_close(cam.attribute_features(inputs, 2), expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(cam._maps(inputs, 2).flatten(1), expected, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -150,12 +149,12 @@ def test_channels_last_feature_maps_are_turned():
     inputs = torch.rand(1, 3, 224, 224)
     features = net.forward_features(normalised(black_box, inputs))  # (B, h, w, D), meaned and mapped by one layer
     expected = scaled(torch.einsum("d,bhwd->bhw", net.head.fc.weight[1], features))
-    torch.testing.assert_close(cam.attribute_features(inputs, 1), expected.detach(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(cam._maps(inputs, 1).flatten(1), expected.detach(), atol=1e-3, rtol=1e-3)
 
 
 def test_a_coarser_map_is_bilinear_and_pooled():
     black_box, inputs = box(cnn()), pictures()
-    native = GradCAM(black_box, GRID).attribute_features(inputs, 1)
+    native = GradCAM(black_box, GRID)._maps(inputs, 1).flatten(1)
     cam = GradCAM(black_box, PatchGrid(8, 8))
     expected = GRID.smooth(native, (16, 16))
     torch.testing.assert_close(cam.attribute(inputs, 1), expected)
@@ -277,6 +276,63 @@ def test_activations_are_those_of_the_layer_whatever_follows_in_place(inplace):
     activations = net[:5](normalised(black_box, inputs))
     gradient = (activations > 0) * net[8].weight[target][:, :, None, None] / 16
     expected = scaled((gradient.mean((2, 3), keepdim=True) * activations).sum(1))
-    found = GradCAM(black_box, GRID, target_layer="4").attribute_features(inputs, target)
+    found = GradCAM(black_box, GRID, target_layer="4")._maps(inputs, target).flatten(1)
     assert (activations < 0).any()
     torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)
+
+
+class Shared(nn.Module):
+    """One ReLU and one pooling for the whole network, its classifier's included: maps of 32, 16, 8 cells, 6 logits."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv2d(3, 6, 3, 1, 1), nn.Conv2d(6, 6, 3, 1, 1), nn.Linear(6, 5)
+        self.last = nn.Linear(5, 4)
+        self.relu = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.relus = [self.relu] * 3 if shared else nn.ModuleList([self.relu, nn.ReLU(), nn.ReLU()])
+        self.pools = [self.pool] * 2 if shared else nn.ModuleList([self.pool, nn.MaxPool2d(2)])
+
+    def forward(self, x):
+        for conv, relu, pool in zip((self.one, self.two), self.relus, self.pools, strict=False):
+            x = pool(relu(conv(x)))
+        return self.last(self.relus[2](self.three(x.mean((2, 3)))))
+
+
+@pytest.fixture
+def twins():
+    """Two networks of the same function: in one, modules run twice or three times."""
+    torch.manual_seed(0)
+    shared, apart = Shared(shared=True), Shared(shared=False)
+    apart.load_state_dict(shared.state_dict())
+    return [box(net, preprocess=Preprocess(32, 32)) for net in (shared, apart)]
+
+
+@pytest.mark.parametrize("method", [GradCAM, GradCAMPlusPlus])
+def test_a_module_that_runs_twice_is_read_where_its_last_map_is(twins, method):
+    inputs = pictures(size=32)
+    cams = [method(black_box, GRID) for black_box in twins]
+    assert [(cam.target_layer, cam.call) for cam in cams] == [("pool", 1), ("pools.1", 0)]
+    maps = [cam._maps(inputs, 1) for cam in cams]
+    assert maps[0].shape == (3, 8, 8)
+    torch.testing.assert_close(*maps)
+    # The last run of the ReLU gives no map: the one before it does.
+    relus = [
+        method(black_box, GRID, target_layer=name) for black_box, name in zip(twins, ("relu", "relus.1"), strict=True)
+    ]
+    assert relus[0].call == 1
+    torch.testing.assert_close(*(cam._maps(inputs, 1) for cam in relus))
+
+
+def test_guided_backpropagation_guides_every_run_of_a_module(twins):
+    shared, apart = (GuidedGradCAM(black_box).attribute(pictures(size=32), 1) for black_box in twins)
+    assert apart.abs().max() > 0
+    torch.testing.assert_close(shared, apart)
+
+
+def test_a_layer_that_the_logits_do_not_depend_on_is_refused():
+    net = Odd()
+    net.add_module("aside", nn.Conv2d(3, 2, 1))
+    net.register_forward_pre_hook(lambda module, args: (module.aside(args[0]), args)[1])
+    with pytest.raises(ValueError, match="No gradient reaches layer 'aside' of Odd: set `target_layer`"):
+        GradCAM(box(net), GRID, target_layer="aside").attribute(pictures(), 1)

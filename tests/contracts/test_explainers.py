@@ -1,5 +1,7 @@
 """What every explainer must keep to, whatever it computes."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,8 @@ def test_a_map_for_each_image(method, black_box, count):
     if hasattr(explainer, "attribute_features"):
         scores = explainer.attribute_features(inputs)
         assert (scores.shape, scores.dtype) == ((count, 16), torch.float32)
+        # Both calls are one explanation: protocols rank by the one, pictures show the other.
+        torch.testing.assert_close(GRID.pool(maps), scores)
         if method not in BILINEAR:
             assert torch.equal(maps, GRID.expand(scores, (SIZE, SIZE)))
 
@@ -244,6 +248,26 @@ def test_takes_a_bf16_box(method, black_box):
         assert maps.isfinite().all()
         return
     torch.testing.assert_close(maps, full, atol=0.02, rtol=0.02)
+
+
+class Constant(nn.Module):
+    """Always the same logits, in a network that the methods can look into."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return 0 * self.net(x) + torch.tensor([0.3, 1.7, -0.4, 0.1])
+
+
+@pytest.mark.parametrize("method", sorted(set(MAKE) - LOOKS_AT_NOTHING - INSIDE))
+def test_of_a_box_that_always_answers_the_same_nothing_is_shown(method):
+    """Not the rounding of sums, which every picture would show as if it were something."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some say so, too
+        maps = MAKE[method](box(Constant(cnn()))).attribute(pictures(), 1).flatten(1)
+    assert (maps == maps[:, :1]).all()
 
 
 def test_inputs_are_not_changed(method, black_box):

@@ -356,3 +356,11 @@ def test_what_is_near_weighs_more():
     even = replace(copies, weights=torch.ones_like(copies.weights))
     first, second = (fit_instances([each], fit(max_epochs=4), [0])[1][0].mask for each in (copies, even))
     assert (first - second).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", [DAX, StudentLIME])
+def test_one_segment_has_nothing_to_compare(kind):
+    explainer = dax(num_samples=10, kind=kind, segmenter=Grid(1, 1))
+    with pytest.warns(UserWarning, match="1 of 1 instances have one segment.* finds more in them than Grid"):
+        (found,) = explainer.explain_instances(picture(), 0)
+    assert (found.segments, found.epochs, found.attribution.abs().max()) == (1, [], 0)

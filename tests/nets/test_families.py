@@ -1,0 +1,158 @@
+"""Every family of timm: as an encoder, and under the methods that look inside.
+
+Tiny random networks: what is tested is what lies where. A change of the upper right quadrant, which no transposition or
+flip leaves in its place, must change the tokens there most.
+"""
+
+import pytest
+import timm
+import torch
+
+from fex.baselines import AttLRP, GradCAM, IntegratedGradients
+from fex.black_box import TorchBlackBox
+from fex.features import PatchGrid
+from fex.nets import ExplainerNet, PyramidEncoder, ViTEncoder
+from fex.preprocess import Preprocess
+
+SMALL = {"img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
+SWIN = {"img_size": 64, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+VITS = {
+    "vit_tiny_patch16_224": SMALL,
+    "vit_little_patch16_reg4_gap_256": SMALL,
+    "vit_base_patch16_siglip_224": SMALL,
+    "deit_tiny_patch16_224": SMALL,
+    "deit_tiny_distilled_patch16_224": SMALL,
+    "deit3_small_patch16_224": SMALL,
+    "cait_xxs24_224": SMALL,
+    "xcit_nano_12_p16_224": SMALL,
+    "beit_base_patch16_224": SMALL,
+    "eva02_tiny_patch14_224": {**SMALL, "img_size": 56},
+    "vit_base_patch16_rope_reg1_gap_256": SMALL,
+    "vit_small_patch16_dinov3": SMALL,
+}
+OTHERS = {
+    "swin_tiny_patch4_window7_224": {**SWIN, "window_size": 4},
+    "swinv2_tiny_window8_256": {**SWIN, "window_size": 4},
+    "swinv2_cr_tiny_224": {**SWIN, "window_size": 2},
+    "maxvit_pico_rw_256": {"img_size": 64},
+    "coat_lite_tiny": {"img_size": 64},
+    "pvt_v2_b0": {},
+    "convnext_atto": {},
+    "resnet10t": {},
+    "resnetv2_50": {"layers": (1, 1, 1, 1)},
+    "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
+    "tf_efficientnet_lite0": {},
+    "mobilenetv2_035": {},
+    "mobilenetv3_small_050": {},
+    "regnetx_002": {},
+    "densenet121": {"growth_rate": 8, "block_config": (1, 1, 1, 1)},
+    "repvgg_a0": {},
+    "ghostnet_050": {},
+    "mixer_s32_224": {"img_size": 64},
+    "gmlp_ti16_224": {"img_size": 64},
+    "resmlp_12_224": {"img_size": 64},
+    "convmixer_768_32": {},
+    "poolformer_s12": {},
+    "edgenext_xx_small": {},
+    "mobilevit_xxs": {},
+    "lcnet_035": {},
+    "tiny_vit_5m_224": {},
+    "efficientvit_b0": {},
+}
+SLOW = {"vgg11": {}, "inception_v3": {}, "levit_128s": {}}  # large, or of one size alone
+NO_CLASS_HEAD = {"deit_tiny_distilled_patch16_224", "resnetv2_50", "coat_lite_tiny"}
+SIZES = {"eva02_tiny_patch14_224": 56, "inception_v3": 128, "levit_128s": 224}
+READABLE = {
+    "vit_tiny_patch16_224",
+    "vit_little_patch16_reg4_gap_256",
+    "deit_tiny_patch16_224",
+    "deit3_small_patch16_224",
+}
+ALL = VITS | OTHERS | SLOW
+
+
+def families(names):
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+
+
+def pictures(name):
+    """A picture, and the same with another upper right quadrant."""
+    size = SIZES.get(name, 64)
+    inputs = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    inputs[1] = inputs[0]
+    inputs[1, :, : size // 2, size // 2 :] = 1 - inputs[1, :, : size // 2, size // 2 :]
+    return inputs
+
+
+def quadrant(values):
+    """Which of the four quadrants (0, 1 above; 2, 3 below) of maps (2, D, h, w) differs most between the two."""
+    change = (values[1] - values[0]).square().sum(0).sqrt()
+    return int(torch.nn.functional.adaptive_avg_pool2d(change[None], 2).argmax())
+
+
+def check(kind, name, class_head):
+    torch.manual_seed(0)
+    encoder = kind(name, model_args={**ALL[name], "num_classes": 3}, class_head=class_head)
+    net = ExplainerNet(encoder, hidden=8, value_degree=1).build(3, PatchGrid(4, 4))
+    for parameter in (net.weight, net.level.weight, net.shared.weight, net.value_out.weight):
+        torch.nn.init.normal_(parameter, std=0.3)
+    inputs, target = pictures(name), torch.tensor([0, 1])
+    found = encoder(inputs, (4, 4))
+    assert (found.tokens.shape, found.pooled.shape) == ((2, 16, encoder.dim), (2, encoder.dim))
+    assert quadrant(found.tokens.transpose(1, 2).unflatten(2, (4, 4)).detach()) == 1
+    if class_head:
+        assert quadrant(found.local.transpose(1, 2).unflatten(2, (4, 4)).detach()) == 1
+        logits = encoder.net((inputs - encoder.mean) / encoder.std)
+        torch.testing.assert_close(found.classes, logits, atol=1e-4, rtol=1e-3)
+        assert (found.local @ encoder.class_weight.T).shape == (2, 16, 3)
+    encoded = net.encode(inputs)
+    value = net.value(encoded.trunk, target, torch.rand(2, 4)).sum()
+    (net.target_logits(encoded, target).square().mean() + value + net.class_log_rates(encoded).sum()).backward()
+    unused = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
+    assert unused == []  # DDP refuses them
+
+
+@pytest.mark.parametrize("class_head", [False, True])
+@pytest.mark.parametrize("name", families(VITS))
+def test_as_vit_encoder(name, class_head):
+    if class_head and name in NO_CLASS_HEAD:
+        with pytest.raises(ValueError, match="set class_head: false"):
+            check(ViTEncoder, name, class_head)
+        return
+    check(ViTEncoder, name, class_head)
+
+
+@pytest.mark.parametrize("class_head", [False, True])
+@pytest.mark.parametrize("name", families(ALL))
+def test_as_pyramid_encoder(name, class_head):
+    if class_head and name in NO_CLASS_HEAD:
+        with pytest.raises(ValueError, match="set class_head: false"):
+            check(PyramidEncoder, name, class_head)
+        return
+    check(PyramidEncoder, name, class_head)
+
+
+@pytest.mark.parametrize("name", families({**OTHERS, **SLOW}))
+def test_networks_without_patch_tokens_are_refused_by_vit_encoder(name):
+    with pytest.raises(ValueError, match="fex.nets.PyramidEncoder"):
+        ViTEncoder(name, model_args=ALL[name])
+
+
+@pytest.mark.parametrize("name", families(ALL))
+def test_inside_methods_see_places_where_they_are(name):
+    torch.manual_seed(0)
+    inputs, grid = pictures(name), PatchGrid(4, 4)
+    net = timm.create_model(name, num_classes=3, **ALL[name]).eval()
+    black_box = TorchBlackBox(net, num_classes=3, preprocess=Preprocess(inputs.shape[-2], inputs.shape[-1]))
+    cam = GradCAM(black_box, grid)
+    activations, gradient = cam._seen(inputs, torch.tensor([1, 1]))
+    assert activations.shape == gradient.shape
+    assert min(activations.shape[2:]) > 1
+    assert quadrant(activations) == 1
+    assert cam.attribute(inputs, 1).shape == (2, *inputs.shape[-2:])
+    assert IntegratedGradients(black_box, steps=2).attribute(inputs, 1).isfinite().all()
+    if name in READABLE:
+        assert AttLRP(black_box, grid).attribute(inputs, 1).isfinite().all()
+    else:
+        with pytest.raises(ValueError, match="Use GradCAM"):
+            AttLRP(black_box, grid).attribute(inputs, 1)
