@@ -33,6 +33,7 @@ def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, meth
         "modality": net.features.modality,
         "grid": list(net.features.grid) if net.features.grid else None,
         "class_names": list(black_box.class_names),
+        "multi_label": net.multi_label,
         "preprocess": black_box.preprocess.to_dict(),
         "black_box": black_box.name,
         "removal": removal.name,
@@ -88,8 +89,11 @@ class AmortizedExplainer:
 
     @torch.inference_mode()
     def predict(self, inputs: Tensor) -> Tensor:
-        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns."""
-        return self.net.class_logits(self.net.encode(self._check(inputs))).softmax(1)
+        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns.
+
+        Of a multi-label box each class has a probability of its own, by a sigmoid, and rows need not sum to 1.
+        """
+        return self.net.probabilities(self.net.class_logits(self.net.encode(self._check(inputs))))
 
     @torch.inference_mode()
     def explain_classes(
@@ -110,7 +114,7 @@ class AmortizedExplainer:
         if chosen is None:  # a stable order: among equals the first class, as argmax
             chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
         maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
-        return torch.stack(maps, 1), chosen, rates.softmax(1)
+        return torch.stack(maps, 1), chosen, self.net.probabilities(rates)
 
     def explain_batch(self, inputs: Tensor, target: Tensor | int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
@@ -251,7 +255,9 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
             from fex.text_explainer import build_text_explainer
 
             return build_text_explainer(tensors, meta, source=source)
-        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
+        # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
+        labels = bool(meta.get("multi_label", False))
+        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]), multi_label=labels)
         load_state(net, tensors, source=source)
         return AmortizedExplainer(net, meta)
     except (KeyError, TypeError) as error:

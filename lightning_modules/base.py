@@ -79,7 +79,7 @@ class AmortizedModule(pl.LightningModule):
         self.automatic_optimization = False
         self.black_box = black_box
         self.features: Features = features if features is not None else black_box.features
-        self.explainer = explainer.build(black_box.num_classes, self.features)
+        self.explainer = explainer.build(black_box.num_classes, self.features, multi_label=black_box.multi_label)
         self.masker = masker_for(black_box, self.features, removal)
         self.removal = self.masker.removal
         self.num_masks, self.noise, self.seed, self.updates = num_masks, noise, seed, updates
@@ -219,8 +219,9 @@ class AmortizedModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), self._meta()
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        found = {"modality": "image", **found}  # older checkpoints are all of images
-        keys = ("net", "modality", "grid", "class_names")
+        # Older checkpoints are all of images, and all of them learnt exclusive classes.
+        found = {"modality": "image", "multi_label": False, **found}
+        keys = ("net", "modality", "grid", "class_names", "multi_label")
         unlike = [line for key in keys for line in differences(key, found[key], own[key])]
         if unlike:
             raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")

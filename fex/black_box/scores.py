@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Outputs", "check_probabilities", "class_shares", "resolve_target", "to_probabilities"]
+__all__ = ["Outputs", "check_probabilities", "resolve_target", "to_probabilities"]
 
 Outputs = Literal["probabilities", "logits"]
 
@@ -96,10 +96,3 @@ def resolve_target(target: Tensor | int | None, probabilities: Tensor) -> Tensor
     if batch and not bool(((chosen >= 0) & (chosen < classes)).all()):
         raise ValueError(f"Target {chosen.tolist()} is outside the {classes} classes 0 ... {classes - 1}.")
     return chosen
-
-
-def class_shares(probabilities: Tensor, *, multi_label: bool) -> Tensor:
-    """Probabilities (B, C) as a distribution over classes: themselves, or shares where classes are not exclusive."""
-    if not multi_label:
-        return probabilities
-    return probabilities / probabilities.sum(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
