@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fex.agreement import Agreement
 from fex.black_box.base import BlackBox
 from fex.black_box.classes import misplaced
 from fex.checkpoint import export_explainer, read_checkpoint
@@ -46,13 +47,15 @@ class AmortizedExplainer:
 
     Args:
         net: the network, built.
-        meta: see `explainer_meta`; "training" has the queries and seconds it took, where they are known.
+        meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
+            class was the black box's, where they are known.
 
     Attributes:
         features: N features.
         preprocess: PIL image -> input (3, H, W) in [0, 1].
         class_names: names of the C classes.
         method, black_box, removal: how results are named.
+        agreement: how often its own class is the black box's; None where nobody has measured it.
     """
 
     features: Features
@@ -64,6 +67,7 @@ class AmortizedExplainer:
         self.preprocess: Any = self._preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
+        self.agreement = Agreement.of(meta.get("agreement"))
         self.device = torch.device("cpu")
 
     def _preprocess(self, data: dict[str, Any]) -> Any:
@@ -198,6 +202,9 @@ class AmortizedExplainer:
                 seconds=seconds,
                 source=sources[row],
                 image=inputs[row],
+                chosen_by="user" if target is not None else "explainer" if answer is None else "black box",
+                agreement=self.agreement,
+                span=self.net.span,
             )
             for row, indices in enumerate(classes.tolist())
             for rank, index in enumerate(indices)

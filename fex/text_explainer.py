@@ -158,6 +158,9 @@ class AmortizedTextExplainer(AmortizedExplainer):
                 queries=0 if black_box is None else len(rows),
                 seconds=seconds,
                 source=sources[number] if sources is not None else "",
+                chosen_by="user" if target is not None else "explainer" if black_box is None else "black box",
+                agreement=self.agreement,
+                span=self.net.span,
             )
             for number, (one, rows, results) in enumerate(zip(texts, pieces, found, strict=True))
             for index, probability, (scores, spans, words, parts) in results

@@ -46,6 +46,7 @@ class ClassMapNet(nn.Module):
         hidden: width of the heads.
     """
 
+    span: ClassVar[float | None]  # largest difference that two values of a map can have; None without such a bound
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
     def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:

@@ -45,6 +45,7 @@ class ExplainerNet(ClassMapNet):
         value_degree: degree of the value in the expected kept share; 0 is the paper's v(x), 3 follows random budgets.
     """
 
+    span = 1.0
     gate_start = 0.2
 
     def __init__(self, encoder: BaseEncoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:

@@ -23,6 +23,7 @@ class ShapleyNet(ClassMapNet):
         hidden: width of the heads.
     """
 
+    span = None
     gate_start = 0.01
 
     def _add_heads(self) -> None:

@@ -18,7 +18,7 @@ __all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written"
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
     "file", "rank", "class_index", "class", "probability", "probability_of", "top_feature", "top_row", "top_column",
-    "top_attribution", "seconds",
+    "top_attribution", "flat", "seconds",
 )  # fmt: skip
 SOUND_PICTURE, MASKED_SOUND = "sound.png", "masked.wav"  # beside the results of a sound, where they were made
 _LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
@@ -115,7 +115,7 @@ class ResultFolder:
                 [explanation.source, rank, explanation.target, explanation.target_name,
                  f"{explanation.probability:.6f}", explanation.probability_of,
                  top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
-                 f"{explanation.seconds:.6f}"]
+                 "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}"]
             )  # fmt: skip
         stem = result_path(name, 1, ranks)
         link = self._address(stem, "png") if "png" in self.formats else None

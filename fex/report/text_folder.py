@@ -17,7 +17,7 @@ __all__ = ["TEXT_FORMATS", "TextResultFolder", "check_formats"]
 TEXT_FORMATS = ("html", "jsonl", "csv")
 COLUMNS = (
     "source", "rank", "class_index", "class", "probability", "probability_of", "top_words", "words", "tokens_cut",
-    "windows", "seconds", "text",
+    "windows", "flat", "seconds", "text",
 )  # fmt: skip
 _TOP = 5  # words of a line
 _EXCERPT = 80  # characters of a line
@@ -95,7 +95,8 @@ class TextResultFolder:
                     [explanation.source, rank, explanation.target, explanation.target_name,
                      f"{explanation.probability:.6f}", explanation.probability_of, top,
                      len(explanation.word_scores()), explanation.cut, explanation.windows,
-                     f"{explanation.seconds:.6f}", text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
+                     "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}",
+                     text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
                 )  # fmt: skip
         if "html" in self.formats:
             self.gallery.add(text_card(explanations))
