@@ -43,10 +43,11 @@ def result_path(name: PurePath, rank: int, ranks: int) -> PurePath:
 
 @dataclass(frozen=True)
 class Written:
-    """What is left to add in order: the card, and the rows of the table."""
+    """What is left to add in order: the card, and the rows of the table; how many of its maps are nearly flat."""
 
     card: Card
     rows: list[list[Any]]
+    flat: int = 0
 
 
 class ResultFolder:
@@ -124,7 +125,8 @@ class ResultFolder:
             for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
             if (self.folder / f"{stem}.{suffix}").is_file()
         }
-        return Written(make_card(explanations, link, **beside), rows)
+        flat = sum(explanation.flat for explanation in explanations)
+        return Written(make_card(explanations, link, **beside), rows, flat)
 
     def _address(self, stem: PurePath, suffix: str) -> str:
         return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))

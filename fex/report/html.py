@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -112,8 +112,7 @@ def page_foot(kind: Kind, links: str = "", remark: str = "") -> str:
     return re.sub(r"\{(links|remark|legend)\}", lambda match: found[match[1]], _FOOT)
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """One image's HTML, and the name under which the index lists it."""
 
     name: str

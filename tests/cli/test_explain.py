@@ -12,6 +12,7 @@ from PIL import Image
 from fex.backbones import build_timm
 from fex.black_box import load_black_box
 from fex.cli import explain
+from fex.cli.journal import JOURNAL
 from fex.preprocess import Preprocess
 from fex.weights import save_black_box
 from tests.explainers import CLASSES, tiny_explainer, write_checkpoint
@@ -47,6 +48,7 @@ def test_a_folder_is_mirrored(tmp_path, checkpoint, capsys):
     assert tree(out) == {f"{s}.{f}" for s in stems for f in ("png", "npz", "json")} | {
         "gallery.html",
         "explanations.csv",
+        JOURNAL,
     }
     explainer = tiny_explainer()
     for stem in stems:
@@ -70,7 +72,7 @@ def test_top_k_and_formats(tmp_path, checkpoint):
     out = tmp_path / "out"
     assert explain.main([checkpoint, str(path), "--output", str(out), "--top-k", "2", "--formats", "npz, html"]) == 0
     assert tree(out) == {"a.png.top1.npz", "a.png.top2.npz", "a.png.top1.html", "a.png.top2.html", "gallery.html",
-                         "explanations.csv"}  # fmt: skip
+                         "explanations.csv", JOURNAL}  # fmt: skip
     rows = read_csv(out / "explanations.csv")
     expected = tiny_explainer().explain(path, top_k=2)
     assert [(row["rank"], row["class"]) for row in rows] == [(str(i), e.target_name) for i, e in enumerate(expected, 1)]
