@@ -177,7 +177,7 @@ class AmortizedModule(pl.LightningModule):
         share, inputs = float(self.agreement.compute()), int(self._compared.compute())
         self._compared.reset()
         if inputs and not self.trainer.sanity_checking:
-            self._agreement = {"share": share, "inputs": inputs}
+            self._agreement = {"share": round(share, 4), "inputs": inputs}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As in validation."""
