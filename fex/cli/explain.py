@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -75,35 +75,6 @@ class Summary:
         )
 
 
-def _find(inputs: Sequence[Path], output: Path) -> Iterator["ImageFile"]:
-    """Pictures of all arguments with the names of their results, which are all different."""
-    from fex.image_files import walk_images
-    from fex.streaming import ImageFile
-
-    taken: set[str] = set()
-    for path in inputs:
-        # One folder is mirrored as it is; among several arguments each keeps a folder of its name.
-        if path.is_dir() and len(inputs) == 1:
-            prefix = PurePath()
-        else:
-            prefix = PurePath(_unused(path.resolve().name or "root", taken))
-        if path.is_dir():
-            for name in walk_images(path, without=output):
-                yield ImageFile(path / name, prefix / name)
-        else:
-            yield ImageFile(path, prefix)
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    """The name, or the first of 2-name, 3-name, ... that is not taken; takes it."""
-    chosen, number = name, 1
-    while chosen.lower() in taken:  # some file systems do not tell a from A
-        number += 1
-        chosen = f"{number}-{name}"
-    taken.add(chosen.lower())
-    return chosen
-
-
 def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
     import torch
 
@@ -156,7 +127,9 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
     if any(path.is_dir() and path.resolve() == arguments.output.resolve() for path in arguments.inputs):
         raise ValueError(f"{arguments.output} is both input and output: give another --output.")
-    total = sum(1 for _ in _find(arguments.inputs, arguments.output))
+    from fex.cli.found_pictures import find_pictures, picture_key
+
+    total = sum(1 for _ in find_pictures(arguments.inputs, arguments.output))
     if total == 0:
         raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
     if checkpoint is None:
@@ -172,7 +145,7 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
     journal = Journal(arguments.output, settings, resume=arguments.resume)
     summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
-    summary.done = journal.check(_key(file) for file in _find(arguments.inputs, arguments.output))
+    summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
     if journal.counts is not None:
         return replace(summary, **journal.counts)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
@@ -192,15 +165,6 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     return summary
 
 
-def _key(file: "ImageFile") -> list[Any]:
-    """What tells a picture from others, for `--resume`: its name, size and time of change."""
-    try:
-        status = file.path.stat()
-    except OSError:
-        return [file.name.as_posix(), None, None]
-    return [file.name.as_posix(), status.st_size, status.st_mtime_ns]
-
-
 def _explain(
     explainer: "AmortizedExplainer",
     box: Any,
@@ -211,6 +175,7 @@ def _explain(
     journal: Journal,
 ) -> None:
     """Reads, explains and writes at the same time; results are added in order, those of a stopped run first."""
+    from fex.cli.found_pictures import find_pictures, picture_key
     from fex.cli.progress import progress
     from fex.explanation import printable
     from fex.streaming import ImageFile, explain_files, ordered_map
@@ -230,7 +195,7 @@ def _explain(
 
     stream = explain_files(
         explainer,
-        islice(_find(arguments.inputs, arguments.output), summary.done, None),
+        islice(find_pictures(arguments.inputs, arguments.output), summary.done, None),
         target=arguments.target,
         top_k=arguments.top_k,
         batch_size=arguments.batch_size,
@@ -245,7 +210,7 @@ def _explain(
             advance(free=True)
         for file, written in ordered_map(pool, write, stream, 2 * workers):
             _add(written, printable(file.name), results, summary)
-            journal.append(_key(file), **_plain(written))
+            journal.append(picture_key(file), **_plain(written))
             advance()
 
 
