@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fex.iassa import IASSA
     from fex.types import Batch, Explainer
 
+__version__ = "0.1.0"
+
 __all__ = [
     "DAX",
     "IASSA",
@@ -20,6 +22,7 @@ __all__ = [
     "BlackBox",
     "Explainer",
     "Explanation",
+    "__version__",
     "explain",
     "load_black_box",
     "load_explainer",

@@ -1,6 +1,7 @@
 """Reading and exporting the checkpoints of explainers."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from fex.resources import made_by, manifest, shipped_path
 from fex.weights import load_weights, save_weights
 
-__all__ = ["export_explainer", "read_checkpoint", "read_plain"]
+__all__ = ["export_explainer", "newest_checkpoint", "read_checkpoint", "read_plain"]
 
 # What torch.load raises for a file that is cut off, changed, or no checkpoint.
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
@@ -38,6 +39,40 @@ def read_plain(path: str | Path) -> Any:
         ) from error
 
 
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of the one run below `folder`: its `last.ckpt`, or else the one of the most steps.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are those of several runs, or several of as many steps; lists them.
+    """
+    found = sorted(folder.rglob("*.ckpt"))
+    if not found:
+        raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {folder}.{made_by(folder)}")
+    last = [path for path in found if re.fullmatch(r"last(-v\d+)?", path.stem)]  # last-v1 is a second run's
+    if len({path.parent for path in found}) > 1 or len(last) > 1:
+        raise ValueError(f"{folder} holds the checkpoints of several runs: {_listed(found)}. Give one of them.")
+    if len(found) == 1 or last:
+        return (last or found)[0]
+    steps = {path: _steps(path) for path in found}
+    newest = [path for path in found if steps[path] == max(steps.values())]
+    if len(newest) > 1:
+        raise ValueError(f"{folder} holds several checkpoints of as many steps: {_listed(newest)}. Give one of them.")
+    return newest[0]
+
+
+def _steps(path: Path) -> int:
+    """Optimiser steps that a checkpoint was trained for; -1 where it does not say."""
+    content = read_plain(path)
+    steps = content.get("global_step") if isinstance(content, dict) else None
+    return steps if isinstance(steps, int) else -1
+
+
+def _listed(paths: list[Path], most: int = 10) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return f"{', '.join(map(str, paths[:most]))}{more}"
+
+
 def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of an explainer and its description (`fex.explainer.explainer_meta`); no code of the file is run.
 
@@ -46,14 +81,11 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
 
     Raises:
         FileNotFoundError: nothing there; lists the shipped names.
-        ValueError: not a checkpoint of an explainer.
+        ValueError: not a checkpoint of an explainer, or a folder with those of several runs.
     """
     path = shipped_path(str(name_or_path)) or Path(name_or_path)
     if path.is_dir():
-        found = sorted(path.rglob("last.ckpt")) or sorted(path.rglob("*.ckpt"))
-        if not found:
-            raise FileNotFoundError(f"Found no checkpoint (*.ckpt) in {path}.{made_by(path)}")
-        path = found[0]
+        path = newest_checkpoint(path)
     if not path.is_file():
         known = [name for name, entry in manifest().items() if entry["kind"] == "explainer"]
         raise FileNotFoundError(
@@ -61,8 +93,8 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
         )
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
-        if training := manifest().get(str(name_or_path), {}).get("training"):
-            meta = {**meta, "training": training}
+        known = manifest().get(str(name_or_path), {})
+        meta = {**meta, **{key: known[key] for key in ("training", "agreement") if key in known}}
     else:
         checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None

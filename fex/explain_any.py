@@ -119,6 +119,7 @@ def _explained(
                 "target_name": box.class_names[index],
                 "probability": float(probabilities[row, index]),
                 "probability_of": "black box",
+                "chosen_by": "black box" if target is None else "user",
                 "method": type(explainer).__name__,
                 "removal": getattr(removal, "name", "no"),
                 "black_box": box.name,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fex.agreement import Agreement
 from fex.black_box.base import BlackBox
 from fex.black_box.classes import misplaced
 from fex.checkpoint import export_explainer, read_checkpoint
@@ -33,6 +34,7 @@ def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, meth
         "modality": net.features.modality,
         "grid": list(net.features.grid) if net.features.grid else None,
         "class_names": list(black_box.class_names),
+        "multi_label": net.multi_label,
         "preprocess": black_box.preprocess.to_dict(),
         "black_box": black_box.name,
         "removal": removal.name,
@@ -45,13 +47,15 @@ class AmortizedExplainer:
 
     Args:
         net: the network, built.
-        meta: see `explainer_meta`; "training" has the queries and seconds it took, where they are known.
+        meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
+            class was the black box's, where they are known.
 
     Attributes:
         features: N features.
         preprocess: PIL image -> input (3, H, W) in [0, 1].
         class_names: names of the C classes.
         method, black_box, removal: how results are named.
+        agreement: how often its own class is the black box's; None where nobody has measured it.
     """
 
     features: Features
@@ -63,6 +67,7 @@ class AmortizedExplainer:
         self.preprocess: Any = self._preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
+        self.agreement = Agreement.of(meta.get("agreement"))
         self.device = torch.device("cpu")
 
     def _preprocess(self, data: dict[str, Any]) -> Any:
@@ -88,8 +93,11 @@ class AmortizedExplainer:
 
     @torch.inference_mode()
     def predict(self, inputs: Tensor) -> Tensor:
-        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns."""
-        return self.net.class_logits(self.net.encode(self._check(inputs))).softmax(1)
+        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns.
+
+        Of a multi-label box each class has a probability of its own, by a sigmoid, and rows need not sum to 1.
+        """
+        return self.net.probabilities(self.net.class_logits(self.net.encode(self._check(inputs))))
 
     @torch.inference_mode()
     def explain_classes(
@@ -110,7 +118,7 @@ class AmortizedExplainer:
         if chosen is None:  # a stable order: among equals the first class, as argmax
             chosen = rates.argsort(dim=1, descending=True, stable=True)[:, : self._top(top_k)]
         maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
-        return torch.stack(maps, 1), chosen, rates.softmax(1)
+        return torch.stack(maps, 1), chosen, self.net.probabilities(rates)
 
     def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
@@ -194,6 +202,9 @@ class AmortizedExplainer:
                 seconds=seconds,
                 source=sources[row],
                 image=inputs[row],
+                chosen_by="user" if target is not None else "explainer" if answer is None else "black box",
+                agreement=self.agreement,
+                span=self.net.span,
             )
             for row, indices in enumerate(classes.tolist())
             for rank, index in enumerate(indices)
@@ -251,7 +262,9 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
             from fex.text_explainer import build_text_explainer
 
             return build_text_explainer(tensors, meta, source=source)
-        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]))
+        # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
+        labels = bool(meta.get("multi_label", False))
+        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]), multi_label=labels)
         load_state(net, tensors, source=source)
         return AmortizedExplainer(net, meta)
     except (KeyError, TypeError) as error:

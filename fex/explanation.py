@@ -66,6 +66,11 @@ class Explanation(BaseExplanation):
         self._own("attribution", self.attribution)
 
     @property
+    def shown(self) -> np.ndarray:
+        """The attribution."""
+        return self.attribution.numpy()
+
+    @property
     def grid(self) -> np.ndarray:
         """Attribution as (height, width) of the patch grid, float32."""
         return self.attribution.reshape(self.features.height, self.features.width).numpy()

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from torch import Tensor
 
+from fex.agreement import Agreement, told_agreement
 from fex.atomic import replacing
+from fex.contrast import contrast, is_flat
 
 __all__ = ["BaseExplanation"]
 
@@ -21,8 +24,7 @@ class BaseExplanation(ABC):
         target: index of the explained class.
         target_name: its name.
         probability: of the explained class, in [0, 1].
-        probability_of: whose estimate that is: the explainer's own, which sums to 1 over the classes even where those
-            of the black box are not exclusive, or the black box's answer.
+        probability_of: whose estimate that is: the explainer's own, or the black box's answer.
         method: explainer's name.
         removal: what removed features were replaced by in its making.
         black_box: name of what is explained.
@@ -30,6 +32,11 @@ class BaseExplanation(ABC):
         seconds: wall time of its batch divided by the batch's instances; in a process's first batches that includes
             the warm-up of the library.
         source: name of the picture or text.
+        chosen_by: who said which class to explain: the user, the black box, or the explainer, whose likeliest class
+            need not be the box's; None where that is not said.
+        agreement: how often the explainer's class is the box's; None where that is not known.
+        span: largest difference that two values of the attribution can have, 1 for probabilities of keeping; None
+            where they have no such bound.
     """
 
     target: int
@@ -42,6 +49,9 @@ class BaseExplanation(ABC):
     queries: int = 0
     seconds: float = 0.0
     source: str = ""
+    chosen_by: Literal["user", "black box", "explainer"] | None = None
+    agreement: Agreement | None = None
+    span: float | None = None
 
     suffixes: ClassVar[tuple[str, ...]]
 
@@ -63,6 +73,27 @@ class BaseExplanation(ABC):
         """Whose estimate `probability` is, for captions."""
         return "explainer's estimate" if self.probability_of == "explainer" else "the black box's"
 
+    @property
+    def doubt(self) -> str:
+        """Where the explainer chose the class by itself, how often that is the black box's; otherwise ""."""
+        return told_agreement(self.agreement) if self.chosen_by == "explainer" else ""
+
+    @property
+    @abstractmethod
+    def shown(self) -> np.ndarray:
+        """The values that pictures and pages colour."""
+
+    @property
+    def contrast(self) -> float:
+        """How much the shown values differ, against how much they could; see `fex.contrast`."""
+        return contrast(self.shown, self.span)
+
+    @property
+    def flat(self) -> bool:
+        """Whether they hardly differ, so that their order says little; one value alone is not held against it."""
+        values = self.shown
+        return len(values) > 1 and is_flat(values, self.span)
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -82,6 +113,10 @@ class BaseExplanation(ABC):
             "target": {"index": self.target, "name": self.target_name},
             "probability": self.probability,
             "probability_of": self.probability_of,
+            "class_chosen_by": self.chosen_by,
+            "agreement": None if self.agreement is None else self.agreement._asdict(),
+            "contrast": float(f"{self.contrast:.4g}"),
+            "flat": self.flat,
             "method": self.method,
             "black_box": self.black_box,
             "removal": self.removal,

@@ -31,6 +31,12 @@ def adapters_only(tensors: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dic
     return kept, {**meta, "net": {**meta["net"], "encoder": encoder}, "preprocess": preprocess, "adapters": True}
 
 
+def _rebuilt(meta: dict[str, Any], preprocess: dict[str, Any]) -> Any:
+    """The network, untrained; checkpoints of before the key was written learnt exclusive classes."""
+    features, labels = TextPreprocess.features_of(preprocess), bool(meta.get("multi_label", False))
+    return rebuild(meta["net"], len(meta["class_names"]), features, multi_label=labels)
+
+
 def build_text_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source: str) -> "AmortizedTextExplainer":
     """The explainer of a checkpoint or of an export; adapters are merged into the weights.
 
@@ -44,11 +50,11 @@ def build_text_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, so
         from fex.text_backbone import load_text_net
 
         name = meta["net"]["encoder"]["init_args"]["model"]
-        net = rebuild(meta["net"], len(meta["class_names"]), TextPreprocess.features_of(data))
+        net = _rebuilt(meta, data)
         data["tokenizer"] = load_text_net(name, classifier=False).preprocess.tokenizer
         tensors = {**{k: v for k, v in net.state_dict().items() if not TextEncoder.is_adapter(k)}, **tensors}
     else:
-        net = rebuild(meta["net"], len(meta["class_names"]), TextPreprocess.features_of(data))
+        net = _rebuilt(meta, data)
     load_state(net, tensors, source=source)
     net.encoder.merge()
     return AmortizedTextExplainer(net, {**meta, "preprocess": data})
@@ -153,6 +159,9 @@ class AmortizedTextExplainer(AmortizedExplainer):
                 queries=0 if black_box is None else len(rows),
                 seconds=seconds,
                 source=sources[number] if sources is not None else "",
+                chosen_by="user" if target is not None else "explainer" if black_box is None else "black box",
+                agreement=self.agreement,
+                span=self.net.span,
             )
             for number, (one, rows, results) in enumerate(zip(texts, pieces, found, strict=True))
             for index, probability, (scores, spans, words, parts) in results

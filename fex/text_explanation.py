@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from fex.explanation_base import BaseExplanation
@@ -121,6 +122,11 @@ class TextExplanation(BaseExplanation):
             for (part, _), (score, start, end) in found.items()
         ]
         return sorted(words, key=lambda word: (word.part, word.start))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The words' scores."""
+        return np.array([word.score for word in self.word_scores()])
 
     def top(self, count: int | None) -> list[Word]:
         """The words of the largest scores, the largest first; None gives all."""

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, SumMetric
 
 from fex.black_box import BlackBox
 from fex.checks import differences
@@ -79,12 +79,13 @@ class AmortizedModule(pl.LightningModule):
         self.automatic_optimization = False
         self.black_box = black_box
         self.features: Features = features if features is not None else black_box.features
-        self.explainer = explainer.build(black_box.num_classes, self.features)
+        self.explainer = explainer.build(black_box.num_classes, self.features, multi_label=black_box.multi_label)
         self.masker = masker_for(black_box, self.features, removal)
         self.removal = self.masker.removal
         self.num_masks, self.noise, self.seed, self.updates = num_masks, noise, seed, updates
         self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
-        self.agreement = MeanMetric()
+        self.agreement, self._compared = MeanMetric(), SumMetric()
+        self._agreement: dict[str, Any] | None = None  # of the last whole validation, for the checkpoint
         self._blank = BlankScores(black_box, self.masker)
         # Queries of training, and the box's own before the step under way.
         self._trained, self._asked_before = 0, cast(int | None, None)
@@ -167,8 +168,16 @@ class AmortizedModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
         found = self._evaluate(batch)
+        self._compared.update(batch["valid"].sum())
         self.log("val/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
         return found
+
+    def on_validation_epoch_end(self) -> None:
+        """Keeps how often the classes agreed, for the checkpoint: who explains without the box must know."""
+        share, inputs = float(self.agreement.compute()), int(self._compared.compute())
+        self._compared.reset()
+        if inputs and not self.trainer.sanity_checking:
+            self._agreement = {"share": round(share, 4), "inputs": inputs}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """As in validation."""
@@ -177,10 +186,13 @@ class AmortizedModule(pl.LightningModule):
         return found
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """One pass, valid rows only: attribution (B, N), target (B,), its estimated probability (B,), index (B,)."""
-        attribution, classes = self.explainer.explain(batch["inputs"])
+        """Valid rows only: attribution (B, N), target (B,), its probability (B,), index (B,).
+
+        One query an input: the box is at hand, so the class and its probability are its own, not the explainer's guess.
+        """
         valid = batch["valid"]
-        probability, target = classes.float().softmax(1).max(1)
+        probability, target = self.black_box(batch["inputs"]).max(1)
+        attribution, _ = self.explainer.explain(batch["inputs"], target)
         found = {
             "attribution": attribution, "target": target, "probability": probability, "index": batch["index"],
         }  # fmt: skip
@@ -211,7 +223,8 @@ class AmortizedModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""
         seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
-        checkpoint["fex"] = {**self._meta(), "training": {"queries": self._queries, "seconds": seconds}}
+        known = {} if self._agreement is None else {"agreement": self._agreement}
+        checkpoint["fex"] = {**self._meta(), "training": {"queries": self._queries, "seconds": seconds}, **known}
         checkpoint["fex_queries"] = self._queries
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -219,10 +232,12 @@ class AmortizedModule(pl.LightningModule):
         found, own = checkpoint.get("fex"), self._meta()
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        found = {"modality": "image", **found}  # older checkpoints are all of images
-        keys = ("net", "modality", "grid", "class_names")
+        # Older checkpoints are all of images, and all of them learnt exclusive classes.
+        found = {"modality": "image", "multi_label": False, **found}
+        keys = ("net", "modality", "grid", "class_names", "multi_label")
         unlike = [line for key in keys for line in differences(key, found[key], own[key])]
         if unlike:
             raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
         self._trained = checkpoint["fex_queries"] // world_size_of(self)
         self._seconds_before = found.get("training", {}).get("seconds", 0.0)
+        self._agreement = found.get("agreement")

@@ -7,10 +7,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.black_box.scores import class_shares
 from fex.estimators import Antithetic, Noise
 from fex.features import PatchGrid
-from fex.losses import kl_black_box_to_explainer, shapley_loss
+from fex.losses import kl_black_box_to_explainer, label_kl_black_box_to_explainer, shapley_loss
 from fex.masking import masked_probabilities
 from fex.nets import ShapleyNet
 from fex.removal import Removal
@@ -38,7 +37,8 @@ class FastSHAPModule(AmortizedModule):
         noise: randomness of the masks; the default draws a mask and its complement (paired sampling).
         classes: which classes the loss sums over: "all", or the "predicted" one of each instance.
         total_weight: weight of the squared error of the network's own estimate of f(x) - f(blank).
-        class_weight: weight of KL(f(x) || the network's own estimate of it), nats.
+        class_weight: weight of KL(f(x) || the network's own estimate of it), nats; of a multi-label box the sum over
+            its classes.
         optimizer: builds the optimiser from the parameters.
         warmup: share of training over which the learning rate rises.
         decay: "cosine" to zero at the end, or "constant".
@@ -114,14 +114,11 @@ class FastSHAPModule(AmortizedModule):
         if self.classes == "predicted":
             target = clean.argmax(1)
             values = tuple(value[torch.arange(len(target)), ..., target].unsqueeze(-1) for value in values)
-        shares = class_shares(clean, multi_label=self.black_box.multi_label)
+        divergence = label_kl_black_box_to_explainer if self.explainer.multi_label else kl_black_box_to_explainer
         terms = {
             "shapley_loss": (1.0, shapley_loss(values[0], share, *values[1:])),
             "total_loss": (self.total_weight, (self.explainer.totals(encoded) - (clean - blank)).square().sum(1)),
-            "class_loss": (
-                self.class_weight,
-                kl_black_box_to_explainer(self.explainer.class_logits(encoded), shares),
-            ),
+            "class_loss": (self.class_weight, divergence(self.explainer.class_logits(encoded), clean)),
         }
         total = sum((factor * loss * weight).sum() for factor, loss in terms.values())
         return total, {name: (loss.detach() * weight).sum() for name, (_, loss) in terms.items()}

@@ -7,7 +7,6 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.black_box.scores import class_shares
 from fex.estimators import (
     Antithetic,
     Baseline,
@@ -116,9 +115,12 @@ class FEXModule(AmortizedModule):
         self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
         self.entropy_weight, self.kl_weight = entropy_weight, kl_weight
+        if self.explainer.multi_label and kl_weight == 0:  # nothing else would train it, which DDP refuses
+            self.explainer.level.requires_grad_(requires_grad=False)
         self.objective = Objective(
-            self.exploration, self.baseline, surrogate, clip_range, divergence, entropy_weight, value_weight, kl_weight
-        )
+            self.exploration, self.baseline, surrogate, clip_range, divergence, entropy_weight, value_weight, kl_weight,
+            self.explainer.multi_label,
+        )  # fmt: skip
 
     def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
         """Draws masks from the policy and queries the black box."""
@@ -147,12 +149,12 @@ class FEXModule(AmortizedModule):
     def _loss(
         self, output: tuple[Encoded, Tensor], rollout: Rollout, clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 25 on one (mini)batch; rows of `clean` sum to 1, `weight` (B,) is as `valid_weight` gives it."""
+        """Eq. 25 on one (mini)batch; `clean` is f(x) (B, C), `weight` (B,) is as `valid_weight` gives it."""
         encoded, logits = output
         total, signs, predicted = self.objective(
             logits,
             self.explainer.value(encoded.trunk, target, rollout.kept),
-            self.explainer.class_log_rates(encoded) if self.kl_weight > 0 else None,
+            self.explainer.class_logits(encoded) if self.kl_weight > 0 else None,
             rollout,
             clean,
             weight,
@@ -165,7 +167,7 @@ class FEXModule(AmortizedModule):
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
         inputs, valid = batch["inputs"], batch["valid"]
         clean = self.black_box(inputs)
-        target, shares = clean.argmax(1), class_shares(clean, multi_label=self.black_box.multi_label)
+        target = clean.argmax(1)
         reuse = self.updates.minibatches == 1
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
@@ -175,7 +177,7 @@ class FEXModule(AmortizedModule):
             # The first update is of the rollout's own pass, where that saw the same rows.
             found = output if reuse and update == 0 else self._encode(inputs[rows], target[rows])
             weight = valid_weight(self, valid[rows])
-            return self._loss(found, rollout[rows], shares[rows], target[rows], weight)
+            return self._loss(found, rollout[rows], clean[rows], target[rows], weight)
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()

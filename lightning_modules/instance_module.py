@@ -200,6 +200,7 @@ class InstanceModule(pl.LightningModule):
             target_name=self.black_box.class_names[int(target)],
             probability=float(clean[target]),
             probability_of="black box",
+            chosen_by="black box" if self.target_kind == "predicted" else "user",
             method=type(self.explainer).__name__,
             removal=self.explainer.removal.name,
             black_box=self.black_box.name,

@@ -35,7 +35,8 @@ def keep_sound(
         explanation.image[0].cpu(),
         explanation.grid,
         seconds=explanation.size[1] * frame,
-        title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}",
+        title=f"{explanation.target_name}, p = {explanation.probability:.3f}: {explanation.source}"
+        + (" (nearly flat)" if explanation.flat else ""),
         intervals=[] if mask is None else [(start * frame, end * frame) for start, end in _runs(mask.any(-2).tolist())],
     )
     with replacing(stem.with_name(f"{stem.name}.{SOUND_PICTURE}")) as part:

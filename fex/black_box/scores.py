@@ -14,7 +14,6 @@ __all__ = [
     "both_logits",
     "both_probabilities",
     "check_probabilities",
-    "class_shares",
     "columns",
     "find_scores",
     "resolve_target",
@@ -171,10 +170,3 @@ def resolve_target(target: Target | None, probabilities: Tensor, class_names: Se
     if batch and not bool(((chosen >= 0) & (chosen < classes)).all()):
         raise ValueError(f"Target {chosen.tolist()} is outside the {classes} classes 0 ... {classes - 1}.")
     return chosen
-
-
-def class_shares(probabilities: Tensor, *, multi_label: bool) -> Tensor:
-    """Probabilities (B, C) as a distribution over classes: themselves, or shares where classes are not exclusive."""
-    if not multi_label:
-        return probabilities
-    return probabilities / probabilities.sum(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)

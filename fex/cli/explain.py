@@ -7,14 +7,17 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain_arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
+from fex.cli.journal import Journal
 from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
@@ -37,6 +40,9 @@ class Summary:
         named: the first few of them, with reasons.
         seconds: wall time after loading.
         output: folder of the results.
+        flat: maps whose values hardly differ.
+        note: what to know of the classes.
+        done: images that an earlier run had finished.
     """
 
     explained: int = 0
@@ -44,48 +50,29 @@ class Summary:
     named: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     output: Path = Path()
+    flat: int = 0
+    note: str = ""
+    done: int = 0
 
     def __str__(self) -> str:
-        rate = (self.explained + self.skipped) / self.seconds if self.seconds else 0.0
+        new = self.explained + self.skipped - self.done
+        rate = new / self.seconds if self.seconds else 0.0
         unit = "image" if self.explained == 1 else "images"
         text = f"explained {self.explained:,} {unit}"
-        if self.explained:
+        if self.done:
+            text += f" ({self.done:,} of all were finished before)"
+        if self.explained and new:
             text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
         if self.skipped:
             text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+        if self.flat:
+            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in explanations.csv)"
+        if self.note:
+            text += f"\n{self.note}"
         return f"{text}\nresults: {self.output}" + (
             f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
         )
-
-
-def _find(inputs: Sequence[Path], output: Path) -> Iterator["ImageFile"]:
-    """Pictures of all arguments with the names of their results, which are all different."""
-    from fex.image_files import walk_images
-    from fex.streaming import ImageFile
-
-    taken: set[str] = set()
-    for path in inputs:
-        # One folder is mirrored as it is; among several arguments each keeps a folder of its name.
-        if path.is_dir() and len(inputs) == 1:
-            prefix = PurePath()
-        else:
-            prefix = PurePath(_unused(path.resolve().name or "root", taken))
-        if path.is_dir():
-            for name in walk_images(path, without=output):
-                yield ImageFile(path / name, prefix / name)
-        else:
-            yield ImageFile(path, prefix)
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    """The name, or the first of 2-name, 3-name, ... that is not taken; takes it."""
-    chosen, number = name, 1
-    while chosen.lower() in taken:  # some file systems do not tell a from A
-        number += 1
-        chosen = f"{number}-{name}"
-    taken.add(chosen.lower())
-    return chosen
 
 
 def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
@@ -131,7 +118,7 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
 
             check_texts(arguments)
             explainer, box = _load(checkpoint, arguments)
-            return run_texts(explainer, box, arguments)  # type: ignore[arg-type]
+            return run_texts(explainer, box, arguments, checkpoint)  # type: ignore[arg-type]
         refuse_text_flags(arguments)
     arguments.inputs = [Path(given) for given in arguments.inputs]
     arguments.output = arguments.output or Path("explanations")
@@ -140,7 +127,9 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
     if any(path.is_dir() and path.resolve() == arguments.output.resolve() for path in arguments.inputs):
         raise ValueError(f"{arguments.output} is both input and output: give another --output.")
-    total = sum(1 for _ in _find(arguments.inputs, arguments.output))
+    from fex.cli.found_pictures import find_pictures, picture_key
+
+    total = sum(1 for _ in find_pictures(arguments.inputs, arguments.output))
     if total == 0:
         raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
     if checkpoint is None:
@@ -150,18 +139,29 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     else:
         explainer, box = _load(checkpoint, arguments)
 
+    from fex.cli.explain_notes import own_class_note, resume_settings
     from fex.report.folder import ResultFolder
 
-    summary = Summary(output=arguments.output)
+    settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
+    journal = Journal(arguments.output, settings, resume=arguments.resume)
+    summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
+    summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
+    if journal.counts is not None:
+        return replace(summary, **journal.counts)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
+    note += f" · {summary.note}" if summary.note else ""
+    if not arguments.resume:
+        tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
     formats = arguments.formats or ["png", "npz", "json"]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results:
+    with ResultFolder(arguments.output, formats=formats, note=note) as results, closing(journal):
         start = time.perf_counter()
         try:
-            _explain(explainer, box, arguments, results, summary, total)
+            _explain(explainer, box, arguments, results, summary, total, journal)
         finally:
             summary.seconds = time.perf_counter() - start
+    every = summary.explained + summary.skipped
+    journal.close({"explained": summary.explained, "skipped": summary.skipped, "named": summary.named,
+                   "flat": summary.flat, "done": every})  # fmt: skip
     return summary
 
 
@@ -172,28 +172,30 @@ def _explain(
     results: "ResultFolder",
     summary: Summary,
     total: int,
+    journal: Journal,
 ) -> None:
-    """Reads, explains and writes at the same time; results are added in order."""
+    """Reads, explains and writes at the same time; results are added in order, those of a stopped run first."""
+    from fex.cli.found_pictures import find_pictures, picture_key
     from fex.cli.progress import progress
-    from fex.explanation import on_one_line, printable
+    from fex.explanation import printable
     from fex.streaming import ImageFile, explain_files, ordered_map
 
     workers = arguments.num_workers or min(8, os.cpu_count() or 1)
 
-    def write(item: tuple[ImageFile, list["Explanation"] | str]) -> "tuple[PurePath, Written | str]":
+    def write(item: tuple[ImageFile, list["Explanation"] | str]) -> "tuple[ImageFile, Written | str]":
         file, found = item
         if isinstance(found, str):
-            return file.name, found
+            return file, found
         try:
-            return file.name, results.write(file.name, found)
+            return file, results.write(file.name, found)
         except OSError:  # a full disk: the next picture would fail like this one
             raise
         except Exception as error:  # one picture that cannot be drawn does not cost the others
-            return file.name, f"its results could not be made ({type(error).__name__}: {error})"
+            return file, f"its results could not be made ({type(error).__name__}: {error})"
 
     stream = explain_files(
         explainer,
-        _find(arguments.inputs, arguments.output),
+        islice(find_pictures(arguments.inputs, arguments.output), summary.done, None),
         target=arguments.target,
         top_k=arguments.top_k,
         batch_size=arguments.batch_size,
@@ -203,16 +205,41 @@ def _explain(
     # A method of queries takes a minute and more an image.
     note = partial(_asked, explainer) if arguments.method else None
     with progress(total, "images", note=note) as advance, ThreadPoolExecutor(workers, "write") as pool:
-        for name, written in ordered_map(pool, write, stream, 2 * workers):
-            if isinstance(written, str):
-                summary.skipped += 1
-                results.skip(printable(name), written)
-                if len(summary.named) < 3:
-                    summary.named.append((on_one_line(printable(name)), written))
-            else:
-                summary.explained += 1
-                results.add(written)
+        for entry in journal.replay():
+            _add(_restored(entry), printable(PurePath(entry["key"][0])), results, summary)
+            advance(free=True)
+        for file, written in ordered_map(pool, write, stream, 2 * workers):
+            _add(written, printable(file.name), results, summary)
+            journal.append(picture_key(file), **_plain(written))
             advance()
+
+
+def _add(written: "Written | str", name: str, results: "ResultFolder", summary: Summary) -> None:
+    """Adds what came of one picture, results or the reason why there are none."""
+    from fex.explanation import on_one_line
+
+    if isinstance(written, str):
+        summary.skipped += 1
+        results.skip(name, written)
+        if len(summary.named) < 3:
+            summary.named.append((on_one_line(name), written))
+    else:
+        summary.explained += 1
+        summary.flat += written.flat
+        results.add(written)
+
+
+def _plain(written: "Written | str") -> dict[str, Any]:
+    if isinstance(written, str):
+        return {"skip": written}
+    return {"card": written.card, "rows": written.rows, "flat": written.flat}
+
+
+def _restored(entry: dict[str, Any]) -> "Written | str":
+    from fex.report.folder import Written
+    from fex.report.html import Card
+
+    return entry["skip"] if "skip" in entry else Written(Card(*entry["card"]), entry["rows"], entry["flat"])
 
 
 def _asked(explainer: Any) -> str:
@@ -227,7 +254,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fex-explain: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fex-explain: interrupted; what was done so far is in the output folder.", file=sys.stderr)
+        print(
+            "fex-explain: interrupted; what was done so far is in the output folder, --resume goes on from there.",
+            file=sys.stderr,
+        )
         return 130
     print(summary)
     if not summary.explained:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fex import __version__
+
 __all__ = ["build_parser", "parse_arguments", "refuse_text_flags", "tell_earlier_results"]
 
 TEXT_FLAGS = ("column", "pair_column", "window")
@@ -12,7 +14,8 @@ TEXT_FLAGS = ("column", "pair_column", "window")
 _EPILOG = """
 For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.jpg.npz and NAME.jpg.json, in the
 sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
-all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked, but by --method.
+all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked, but by --method
+and --black-box: without them the class is the explainer's own guess, and the summary says how often that is the box's.
 "seconds" is the time of a batch divided by its images; the first batches include the library's warm-up.
 
 Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
@@ -115,6 +118,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="of png, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all)",
     )
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="go on with the run of this output folder that was stopped; its settings and inputs must be the same",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"fex-explain {__version__}")
     parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads for files of pictures (default: the cores)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")

@@ -36,6 +36,11 @@ class InstanceMethod:
         self.method, self.removal, self.black_box = type(explainer).__name__, explainer.removal.name, black_box.name
 
     @property
+    def box(self) -> BlackBox:
+        """What it explains."""
+        return self._box
+
+    @property
     def queries(self) -> int:
         """What the black box was asked so far."""
         return self._box.queries

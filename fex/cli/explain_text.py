@@ -4,12 +4,15 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain_arguments import tell_earlier_results
+from fex.cli.explain_notes import own_class_note, resume_settings, text_key
+from fex.cli.journal import Journal
 from fex.text_files import TEXT_SUFFIXES, TextRecord, read_records
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ class TextSummary:
         named: the first few of the skipped, with reasons.
         seconds: wall time after loading.
         output: folder of the results; None where there is none.
+        flat: maps whose scores hardly differ.
+        note: what to know of the classes.
+        done: texts that an earlier run had finished.
     """
 
     explained: int = 0
@@ -42,11 +48,21 @@ class TextSummary:
     named: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     output: Path | None = None
+    flat: int = 0
+    note: str = ""
+    done: int = 0
 
     def __str__(self) -> str:
-        rate = (self.explained + self.skipped) / self.seconds if self.seconds else 0.0
+        new = self.explained + self.skipped - self.done
+        rate = new / self.seconds if self.seconds else 0.0
         unit = "text" if self.explained == 1 else "texts"
-        text = f"explained {self.explained:,} {unit} in {self.seconds:.1f} s ({rate:.1f} texts/s)"
+        text = f"explained {self.explained:,} {unit}"
+        if self.done:
+            text += f" ({self.done:,} of all were finished before)"
+        if new:
+            text += f" in {self.seconds:.1f} s ({rate:.1f} texts/s)"
+        if self.flat:
+            text += f"\nmaps that are nearly flat and say little: {self.flat:,}"
         if self.truncated:
             text += (
                 f"\nlonger than the explainer reads: {self.truncated:,}, whose last {self.tokens_cut:,} tokens were "
@@ -56,7 +72,21 @@ class TextSummary:
             where = "" if self.output is None else f" (all in {self.output / 'skipped.csv'})"
             text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+        if self.note:
+            text += f"\n{self.note}"
         return text if self.output is None else f"{text}\nresults: {self.output}"
+
+    def count(self, name: str, skipped: str | None, cut: int = 0, flat: int = 0) -> None:
+        """Counts one text, explained or skipped for a reason."""
+        if skipped is not None:
+            self.skipped += 1
+            if len(self.named) < 3:
+                self.named.append((name, skipped))
+            return
+        self.explained += 1
+        self.truncated += cut > 0
+        self.tokens_cut += cut
+        self.flat += flat
 
 
 def _records(inputs: list[str], arguments: argparse.Namespace) -> Iterator[TextRecord]:
@@ -114,7 +144,27 @@ def check_texts(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--window is {arguments.window}: windows overlap by 0 tokens or more.")
 
 
-def _tell(stream: Iterable[Any], summary: TextSummary, results: "TextResultFolder | None" = None) -> None:
+def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder") -> None:
+    """Adds what a stopped run had finished."""
+    from fex.report.html import Card
+    from fex.report.text_folder import WrittenText
+
+    for entry in journal.replay():
+        name, reason = entry["key"][0], entry.get("skip")
+        summary.count(name, reason, entry.get("cut", 0), entry.get("flat", 0))
+        if reason is not None:
+            results.skip(name, reason)
+            continue
+        card = None if entry["card"] is None else Card(*entry["card"])
+        results.add_written(WrittenText(entry["lines"], entry["rows"], card, entry["flat"]))
+
+
+def _tell(
+    stream: Iterable[Any],
+    summary: TextSummary,
+    results: "TextResultFolder | None" = None,
+    journal: Journal | None = None,
+) -> None:
     """Counts, shows and stores what comes."""
     from rich.console import Console
 
@@ -123,17 +173,15 @@ def _tell(stream: Iterable[Any], summary: TextSummary, results: "TextResultFolde
     console = Console()
     for record, found in stream:
         if isinstance(found, str):
-            summary.skipped += 1
-            if len(summary.named) < 3:
-                summary.named.append((record.name, found))
-            if results is not None:
+            summary.count(record.name, found)
+            if results is not None and journal is not None:
                 results.skip(record.name, found)
+                journal.append(text_key(record), skip=found)
             continue
-        summary.explained += 1
-        summary.truncated += found[0].cut > 0
-        summary.tokens_cut += found[0].cut
-        if results is not None:
-            results.add(found)
+        summary.count(record.name, None, found[0].cut, sum(each.flat for each in found))
+        if results is not None and journal is not None:
+            written = results.add(found)
+            journal.append(text_key(record), cut=found[0].cut, **written._asdict())
         if summary.explained <= SHOWN:
             for explanation in found:
                 console.print(terminal_text(explanation))
@@ -141,8 +189,16 @@ def _tell(stream: Iterable[Any], summary: TextSummary, results: "TextResultFolde
             print("... (the others are in the results alone)", file=sys.stderr)
 
 
-def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace) -> TextSummary:
+def run_texts(
+    explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any
+) -> TextSummary:
     """Explains the strings and files of a command line.
+
+    Args:
+        explainer: trained.
+        box: asked too, where there is one.
+        arguments: of the command line.
+        checkpoint: what the explainer was built of, for `--resume`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -157,13 +213,22 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
     formats = arguments.formats or list(TEXT_FORMATS)
     check_formats(formats)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    summary = TextSummary(output=output)
+    if arguments.resume and output is None:
+        raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
+    summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments))
+    note += f" · {summary.note}" if summary.note else ""
+    journal = None
+    if output is not None:
+        journal = Journal(output, resume_settings(arguments, checkpoint, box), resume=arguments.resume)
+        summary.done = journal.check(map(text_key, _records(arguments.inputs, arguments)))
+        if journal.counts is not None:
+            return replace(summary, **journal.counts)
     for given in filter(_is_file, arguments.inputs):  # a wrong column of the last file stops the run before the first
         next(read_records(given, column=arguments.column, pair_column=arguments.pair_column), None)
     start = time.perf_counter()
     stream = explain_records(
         explainer,
-        _records(arguments.inputs, arguments),
+        islice(_records(arguments.inputs, arguments), summary.done, None),
         target=arguments.target,
         top_k=arguments.top_k,
         batch_size=arguments.batch_size,
@@ -171,11 +236,16 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
         black_box=box,
     )
     first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over
-    if output is None:
+    if output is None or journal is None:
         _tell(chain(first, stream), summary)
     else:
-        tell_earlier_results(output)
-        with TextResultFolder(output, formats=formats, note=note) as results:
-            _tell(chain(first, stream), summary, results)
+        if not arguments.resume:
+            tell_earlier_results(output)
+        with TextResultFolder(output, formats=formats, note=note) as results, closing(journal):
+            _replay(journal, summary, results)
+            _tell(chain(first, stream), summary, results, journal)
+        keys = ("explained", "skipped", "truncated", "tokens_cut", "named", "flat")
+        every = summary.explained + summary.skipped
+        journal.close({**{key: getattr(summary, key) for key in keys}, "done": every})
     summary.seconds = time.perf_counter() - start
     return summary

@@ -8,12 +8,17 @@ from torch import Tensor
 
 from fex import policy
 from fex.estimators import Baseline, Exploration
-from fex.losses.kl import kl_black_box_to_explainer, kl_explainer_to_black_box
+from fex.losses.kl import (
+    kl_black_box_to_explainer,
+    kl_explainer_to_black_box,
+    label_kl_black_box_to_explainer,
+    label_kl_explainer_to_black_box,
+)
 from fex.losses.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
 from fex.losses.value import value_loss
 from fex.rollout import Rollout
 
-__all__ = ["DIVERGENCES", "SURROGATES", "Objective", "PolicyTerms", "Surrogate", "policy_terms"]
+__all__ = ["DIVERGENCES", "LABEL_DIVERGENCES", "SURROGATES", "Objective", "PolicyTerms", "Surrogate", "policy_terms"]
 
 # (log_prob (B, K, N), old_log_prob (B, K, N), advantage (B, K), clip_range, valid (B, N) or None) -> loss (B, K)
 Surrogate = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
@@ -25,6 +30,10 @@ SURROGATES: dict[str, Surrogate] = {
 DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "black_box_to_explainer": kl_black_box_to_explainer,
     "explainer_to_black_box": kl_explainer_to_black_box,
+}
+LABEL_DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "black_box_to_explainer": label_kl_black_box_to_explainer,
+    "explainer_to_black_box": label_kl_explainer_to_black_box,
 }
 
 
@@ -107,6 +116,7 @@ class Objective:
         entropy_weight: lambda_en.
         value_weight: lambda_v.
         kl_weight: lambda_kl; at 0 the class term is left out.
+        multi_label: the classes are not exclusive: eq. 24 is a sum over them.
     """
 
     exploration: Exploration
@@ -117,12 +127,13 @@ class Objective:
     entropy_weight: float
     value_weight: float
     kl_weight: float
+    multi_label: bool = False
 
     def __call__(
         self,
         logits: Tensor,
         values: Tensor,
-        class_log_rates: Tensor | None,
+        class_logits: Tensor | None,
         rollout: Rollout,
         clean: Tensor,
         weight: Tensor,
@@ -132,9 +143,9 @@ class Objective:
         Args:
             logits: the explainer's logits of the target (B, N), with gradient.
             values: the value net's output (B, K), with gradient.
-            class_log_rates: of all classes (B, C), with gradient; not read where `kl_weight` is 0.
+            class_logits: the explainer's own of all classes (B, C), with gradient; not read where `kl_weight` is 0.
             rollout: masks and rewards.
-            clean: the black box's distribution over classes (B, C).
+            clean: the black box's probabilities (B, C).
             weight: of each instance (B,); sums to 1 over the batch of one process (over those of several, on
                 average), 0 for rows without a readable input.
 
@@ -157,7 +168,8 @@ class Objective:
             "value_loss": (self.value_weight, terms.value),
         }
         if self.kl_weight > 0:
-            losses["kl_loss"] = (self.kl_weight, DIVERGENCES[self.divergence](class_log_rates, clean))
+            divergence = (LABEL_DIVERGENCES if self.multi_label else DIVERGENCES)[self.divergence]
+            losses["kl_loss"] = (self.kl_weight, divergence(class_logits, clean))
         total = sum((share * loss * weight).sum() for share, loss in losses.values())
         signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
         joint = terms.log_ratio.sum(-1)

@@ -33,8 +33,8 @@ _NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
 _ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder)}
 
 
-def rebuild(config: dict[str, Any], num_classes: int, features: Features) -> ClassMapNet:
-    """The network that `ClassMapNet.init_args` described, untrained.
+def rebuild(config: dict[str, Any], num_classes: int, features: Features, *, multi_label: bool = False) -> ClassMapNet:
+    """The network that `ClassMapNet.init_args` described, untrained; the other arguments as of `build`.
 
     Raises:
         ValueError: a network or an encoder that is none of this project's.
@@ -64,4 +64,4 @@ def rebuild(config: dict[str, Any], num_classes: int, features: Features) -> Cla
             f"The checkpoint asks for files or downloads (model {name!r}, {fetching}), expected the name of an "
             "architecture alone: it was not written by fex."
         )
-    return net(kind(**arguments), **config).build(num_classes, features)
+    return net(kind(**arguments), **config).build(num_classes, features, multi_label=multi_label)

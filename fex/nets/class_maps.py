@@ -46,6 +46,7 @@ class ClassMapNet(nn.Module):
         hidden: width of the heads.
     """
 
+    span: ClassVar[float | None]  # largest difference that two values of a map can have; None without such a bound
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
     def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:
@@ -54,13 +55,19 @@ class ClassMapNet(nn.Module):
         self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.shared = nn.Linear(hidden, 1)
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
-        self.num_classes = 0
+        self.num_classes, self.multi_label = 0, False
 
-    def build(self: Net, num_classes: int, features: Features) -> Net:
-        """Adds the layers whose size depends on the black box (C) and the features (N)."""
+    def build(self: Net, num_classes: int, features: Features, *, multi_label: bool = False) -> Net:
+        """Adds the layers whose size depends on the black box (C) and the features (N).
+
+        Args:
+            num_classes: C.
+            features: the N features.
+            multi_label: the black box's classes are not exclusive.
+        """
         if num_classes < 1:
             raise ValueError(f"An explainer needs at least one class, got {num_classes}.")
-        self.num_classes, self.features = num_classes, features
+        self.num_classes, self.features, self.multi_label = num_classes, features, multi_label
         nn.init.zeros_(self.shared.weight)
         nn.init.zeros_(self.shared.bias)
         self.weight = nn.Parameter(torch.zeros(num_classes, self.hidden))
@@ -124,7 +131,8 @@ class ClassMapNet(nn.Module):
             level, shared = self.level(trunk), self.shared(tokens).squeeze(-1)
             if found.classes is not None:
                 self._check_classes(found.classes.shape[1])
-                level = level + found.classes.log_softmax(1)
+                # Independent labels have no common normaliser: what the backbone says of each is its own logit.
+                level = level + (found.classes if self.multi_label else found.classes.log_softmax(1))
             if found.local is not None:
                 local = found.local - found.local.mean(1, keepdim=True)
                 tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
@@ -141,4 +149,12 @@ class ClassMapNet(nn.Module):
 
     @abstractmethod
     def class_logits(self, encoded: Encoded) -> Tensor:
-        """The explainer's own estimate of f(x), before the softmax: (B, C)."""
+        """The explainer's own estimate of f(x), before the softmax, or the sigmoid of a multi-label box: (B, C)."""
+
+    def probabilities(self, class_logits: Tensor) -> Tensor:
+        """The explainer's own estimate of f(x), (B, C), float32, from `class_logits`.
+
+        Exclusive classes share one distribution; those of a multi-label box have a sigmoid each.
+        """
+        logits = class_logits.float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(1)

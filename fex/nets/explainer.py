@@ -32,8 +32,10 @@ class ExplainerNet(ClassMapNet):
     """g(x) and v(x) of the paper: logits of the mask policy for every class, values for every class.
 
     logit(n, y) = s(token_n) + w_y . h(token_n) + a_y(x): a part that all classes share, a part of each class, and a
-    level of each class that all features share (where the KL term finds the class without bending the maps). All are
-    float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere, or a class
+    level of each class that all features share (where the KL term finds the class without bending the maps). Of a
+    multi-label box the level is the class's own logit, and no part of the map: mean log rates, which are negative, say
+    no probability above one half, and a level of 3 would keep 95 % of the features of every class that is there. All
+    are float32 whatever the precision of the encoder, and the start is exactly the keep rate everywhere, or a class
     activation map around it where the encoder keeps its classifier (see `ClassMapNet`).
 
     Args:
@@ -43,6 +45,7 @@ class ExplainerNet(ClassMapNet):
         value_degree: degree of the value in the expected kept share; 0 is the paper's v(x), 3 follows random budgets.
     """
 
+    span = 1.0
     gate_start = 0.2
 
     def __init__(self, encoder: BaseEncoder, hidden: int = 128, keep_rate: float = 0.5, value_degree: int = 0) -> None:
@@ -66,8 +69,8 @@ class ExplainerNet(ClassMapNet):
 
     def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""
-        with torch.autocast(target.device.type, enabled=False):
-            return self.target_scores(encoded, target) + encoded.level.gather(1, target.unsqueeze(1))
+        scores = self.target_scores(encoded, target)
+        return scores if self.multi_label else scores + encoded.level.gather(1, target.unsqueeze(1))
 
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
         """Keep probabilities lambda = g_y(x) of the classes `target` (B,): (B, N), in [0, 1]; 0 where none is."""
@@ -75,8 +78,8 @@ class ExplainerNet(ClassMapNet):
         return rates if encoded.valid is None else rates * encoded.valid
 
     def class_logits(self, encoded: Encoded) -> Tensor:
-        """The mean log rates, whose softmax eq. 24 aligns with f(x): (B, C)."""
-        return self.class_log_rates(encoded)
+        """What eq. 24 aligns with f(x), (B, C): mean log rates, by softmax; of a multi-label box levels, by sigmoid."""
+        return encoded.level if self.multi_label else self.class_log_rates(encoded)
 
     def class_log_rates(self, encoded: Encoded) -> Tensor:
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
@@ -101,11 +104,11 @@ class ExplainerNet(ClassMapNet):
             return (basis * chosen.unsqueeze(1)).sum(-1)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One pass: inputs (B, ...) -> logits (B, N) of `target` (B,), and the classes' log rates (B, C).
+        """One pass: inputs (B, ...) -> logits (B, N) of `target` (B,), and `class_logits` (B, C).
 
-        Without a target, the class is the one with the largest mean log rate (the explainer's own prediction).
+        Without a target, the class is the one with the largest class logit (the explainer's own prediction).
         """
         encoded = self.encode(inputs)
-        rates = self.class_log_rates(encoded)
-        target = rates.argmax(1) if target is None else target
-        return self.target_logits(encoded, target), rates
+        classes = self.class_logits(encoded)
+        target = classes.argmax(1) if target is None else target
+        return self.target_logits(encoded, target), classes

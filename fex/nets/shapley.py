@@ -23,6 +23,7 @@ class ShapleyNet(ClassMapNet):
         hidden: width of the heads.
     """
 
+    span = None
     gate_start = 0.01
 
     def _add_heads(self) -> None:
@@ -53,5 +54,5 @@ class ShapleyNet(ClassMapNet):
         return additive_efficiency(self.target_scores(encoded, target), total)
 
     def class_logits(self, encoded: Encoded) -> Tensor:
-        """Estimate of log f(x), up to a constant: (B, C)."""
+        """Estimate of log f(x), up to a constant, or of the logit of each label of a multi-label box: (B, C)."""
         return encoded.level

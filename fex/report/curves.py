@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fex.atomic import replacing
 
 if TYPE_CHECKING:
+    from fex.metrics.curve import Curve
     from fex.metrics.protocol_scores import ProtocolScores
 
-__all__ = ["curve_file", "draw_course", "draw_curves"]
+__all__ = ["curve_file", "curve_picture", "draw_course", "draw_curves"]
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -30,32 +33,48 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
         The files.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    found: dict[tuple[str, str], dict[str, object]] = {}
+    found: dict[tuple[str, str], dict[str, Curve]] = {}
     for method, protocols in scores.items():
         for protocol, score in protocols.items():
             for name, curve in score.curves().items():
                 found.setdefault((protocol, name), {})[method] = curve
     written = []
     for (protocol, name), curves in found.items():
-        # As high as the names of the methods beside it need.
-        figure = Figure(figsize=(8, max(4, 0.5 + 0.22 * len(curves))), dpi=150, layout="constrained")
-        axes = figure.add_subplot()
-        for number, (method, curve) in enumerate(curves.items()):
-            # Ten colours; and no names as formulas, or hidden by an underscore.
-            style, label = _STYLES[number // 10 % len(_STYLES)], f" {method}".replace("$", r"\$")
-            axes.plot(curve.x, curve.y, style, marker=".", label=label)  # type: ignore[attr-defined]
-        axes.set_xlabel(curve.x_name)  # type: ignore[attr-defined]
-        axes.set_ylabel(curve.y_name)  # type: ignore[attr-defined]
-        axes.set_title(f"{protocol}: {name.replace('_', ' ')}")
-        axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper")  # beside the lines, not over them
+        figure = _curve_figure(curves, f"{protocol}: {name.replace('_', ' ')}")
         path = Path(folder) / curve_file(protocol, name)
         with replacing(path) as part:
             FigureCanvasAgg(figure).print_png(part)
         written.append(path)
     return written
+
+
+def _curve_figure(curves: "Mapping[str, Curve]", title: str) -> Any:
+    """One line a method."""
+    from matplotlib.figure import Figure
+
+    # As high as the names of the methods beside it need.
+    figure = Figure(figsize=(8, max(4, 0.5 + 0.22 * len(curves))), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (method, curve) in enumerate(curves.items()):
+        # Ten colours; and no names as formulas, or hidden by an underscore.
+        style, label = _STYLES[number // 10 % len(_STYLES)], f" {method}".replace("$", r"\$")
+        axes.plot(curve.x, curve.y, style, marker=".", label=label)
+        axes.set_xlabel(curve.x_name)
+        axes.set_ylabel(curve.y_name)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper")  # beside the lines, not over them
+    return figure
+
+
+def curve_picture(curves: "Mapping[str, Curve]", title: str) -> np.ndarray:
+    """Curves by method as a picture (H, W, 3), uint8, RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(_curve_figure(curves, title))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def draw_course(course: Sequence[Sequence[Mapping[str, Any]]], path: str | Path) -> None:

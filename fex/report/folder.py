@@ -18,7 +18,7 @@ __all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written"
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
     "file", "rank", "class_index", "class", "probability", "probability_of", "top_feature", "top_row", "top_column",
-    "top_attribution", "seconds",
+    "top_attribution", "flat", "seconds",
 )  # fmt: skip
 SOUND_PICTURE, MASKED_SOUND = "sound.png", "masked.wav"  # beside the results of a sound, where they were made
 _LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
@@ -43,10 +43,11 @@ def result_path(name: PurePath, rank: int, ranks: int) -> PurePath:
 
 @dataclass(frozen=True)
 class Written:
-    """What is left to add in order: the card, and the rows of the table."""
+    """What is left to add in order: the card, and the rows of the table; how many of its maps are nearly flat."""
 
     card: Card
     rows: list[list[Any]]
+    flat: int = 0
 
 
 class ResultFolder:
@@ -115,7 +116,7 @@ class ResultFolder:
                 [explanation.source, rank, explanation.target, explanation.target_name,
                  f"{explanation.probability:.6f}", explanation.probability_of,
                  top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
-                 f"{explanation.seconds:.6f}"]
+                 "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}"]
             )  # fmt: skip
         stem = result_path(name, 1, ranks)
         link = self._address(stem, "png") if "png" in self.formats else None
@@ -124,7 +125,8 @@ class ResultFolder:
             for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
             if (self.folder / f"{stem}.{suffix}").is_file()
         }
-        return Written(make_card(explanations, link, **beside), rows)
+        flat = sum(explanation.flat for explanation in explanations)
+        return Written(make_card(explanations, link, **beside), rows, flat)
 
     def _address(self, stem: PurePath, suffix: str) -> str:
         return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
+from fex.contrast import is_flat, painted_span
 from fex.explanation import Explanation, on_one_line
 
 __all__ = [
@@ -57,12 +58,13 @@ def to_picture(image: ArrayLike) -> Image.Image:
     return Image.fromarray((array.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
 
-def normalise(values: ArrayLike, how: Normalisation = "min-max") -> np.ndarray:
-    """Values of any range -> [0, 1], float32, same shape; a constant map becomes 0.
+def normalise(values: ArrayLike, how: Normalisation = "min-max", span: float | None = None) -> np.ndarray:
+    """Values of any range -> [0, 1], float32, same shape; a constant map becomes 0, one that is nearly so stays low.
 
     Args:
         values: attribution.
         how: "min-max" keeps distances; "rank" shows the order alone (ties share their mean rank), robust to outliers.
+        span: largest difference that two values can have, where it is known; see `fex.contrast.painted_span`.
     """
     array = np.asarray(values, dtype=np.float64)
     if how == "rank":
@@ -73,7 +75,8 @@ def normalise(values: ArrayLike, how: Normalisation = "min-max") -> np.ndarray:
     low, high = array.min(), array.max()
     if high == low:
         return np.zeros(array.shape, np.float32)
-    return ((array - low) / (high - low)).astype(np.float32)
+    full = painted_span(array, span) if how == "min-max" else high - low
+    return ((array - low) / full).astype(np.float32)
 
 
 def upsample(grid: ArrayLike, size: tuple[int, int], how: Interpolation = "bilinear") -> np.ndarray:
@@ -138,6 +141,7 @@ def panel(
     how: Normalisation = "min-max",
     interpolation: Interpolation = "bilinear",
     colormap: str = COLORMAP,
+    span: float | None = None,
 ) -> Image.Image:
     """Picture | map by patch | overlay, under a title and above a colour bar that names range and normalisation.
 
@@ -149,9 +153,10 @@ def panel(
         how: see `normalise`.
         interpolation: of the overlay; the map in the middle always shows the patches.
         colormap: matplotlib's name.
+        span: see `normalise`.
     """
     values = np.asarray(grid, dtype=np.float32)
-    shown = normalise(values, how)
+    shown = normalise(values, how, span)
     picture = _enlarged(picture, TILE)
     (width, height), size = picture.size, (picture.height, picture.width)
     tiles = [
@@ -169,12 +174,14 @@ def panel(
         canvas.paste(tile, (_GAP + column * (width + _GAP), head))
 
     left, top = 2 * _GAP + width, head + height + 9
-    bar = Image.fromarray(_colors(colormap)[None].repeat(8, 0)).resize((90, 8))
+    used = _colors(colormap)[: 1 + round(255 * float(shown.max()))]  # a map that is nearly flat has few of them
+    bar = Image.fromarray(used[None].repeat(8, 0)).resize((90, 8))
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     draw.text((left, top - 3), low, _FAINT, small)
     left += round(small.getlength(low)) + 6
     canvas.paste(bar, (left, top))
-    draw.text((left + 96, top - 3), f"{high}  ({how})", _FAINT, small)
+    sign = "  nearly flat: says little" if values.size > 1 and is_flat(values, span) else ""
+    draw.text((left + 96, top - 3), f"{high}  ({how}){sign}", _FAINT, small)
     return canvas
 
 
@@ -186,11 +193,14 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
         picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
     title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({explanation.estimated_by})"
     subtitle = on_one_line(f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal")
+    if explanation.chosen_by == "explainer":
+        subtitle += f"  ·  {explanation.doubt}"
     if explanation.source:  # a long path gives way to the rest
         font, dot = _font(12), "  ·  "
         width = 3 * _enlarged(picture, TILE).width + 2 * _GAP - font.getlength(subtitle + dot)
         subtitle += dot + fitted(explanation.source, font, max(60, int(width)))
-    return panel(picture, explanation.grid, title=title, subtitle=subtitle, **options)  # type: ignore[arg-type]
+    named = {"title": title, "subtitle": subtitle, "span": explanation.span, **options}
+    return panel(picture, explanation.grid, **named)  # type: ignore[arg-type]
 
 
 def grid_picture(
@@ -202,6 +212,7 @@ def grid_picture(
     how: Normalisation = "min-max",
     tile: int = 160,
     colormap: str = COLORMAP,
+    span: float | None = None,
 ) -> Image.Image:
     """Methods x images: the pictures in the first row, then one row of overlays for each method.
 
@@ -213,6 +224,7 @@ def grid_picture(
         how: see `normalise`.
         tile: side of a cell in pixels.
         colormap: matplotlib's name.
+        span: see `normalise`.
 
     Raises:
         ValueError: numbers that do not agree.
@@ -228,7 +240,7 @@ def grid_picture(
     pictures = [to_picture(image).resize((tile, tile), Image.Resampling.BICUBIC) for image in images]
     cells = [pictures]
     for row in maps:
-        shown = [upsample(normalise(values, how), (tile, tile)) for values in row]
+        shown = [upsample(normalise(values, how, span), (tile, tile)) for values in row]
         cells.append([overlay(p, v, colormap=colormap) for p, v in zip(pictures, shown, strict=True)])
 
     font, row_titles = _font(13), [on_one_line(name) for name in row_titles]

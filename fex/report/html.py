@@ -6,17 +6,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
 
 from fex.atomic import replacing
 from fex.explanation import Explanation
+from fex.explanation_base import BaseExplanation
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import PAGE_START, data_uri
 
-__all__ = ["PICTURES", "Card", "Gallery", "Kind", "make_card", "page_foot", "page_head", "write_page"]
+__all__ = ["PICTURES", "Card", "Gallery", "Kind", "doubts", "make_card", "page_foot", "page_head", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
 
@@ -95,7 +96,8 @@ PICTURES = Kind(
     "images",
     "file or class",
     "Colours run from the smallest to the largest value of each map, which are written under it: maps of different "
-    "range look alike. Pictures are shown as the explainer sees them, after its resize and crop.",
+    "range look alike. Only a map whose values hardly differ stays dark, and is called nearly flat: it says little. "
+    "Pictures are shown as the explainer sees them, after its resize and crop.",
 )
 
 
@@ -110,8 +112,7 @@ def page_foot(kind: Kind, links: str = "", remark: str = "") -> str:
     return re.sub(r"\{(links|remark|legend)\}", lambda match: found[match[1]], _FOOT)
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """One image's HTML, and the name under which the index lists it."""
 
     name: str
@@ -144,10 +145,10 @@ def make_card(
     figures = [_figure(picture, first.source, "<span>input</span>")] if first.image is not None else []
     for explanation in explanations:
         grid = explanation.grid
-        shown = upsample(normalise(grid), (size[1], size[0]))
+        shown = upsample(normalise(grid, span=explanation.span), (size[1], size[0]))
         caption = (
             f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f} ({explanation.estimated_by})"
-            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}</span>"
+            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}{' · nearly flat' if explanation.flat else ''}</span>"
         )
         figures.append(_figure(overlay(picture, shown), f"map for {explanation.target_name}", caption))
     name = escape(first.source or "input")
@@ -162,6 +163,12 @@ def make_card(
         f'<div class="row">{"".join(figures)}</div>{heard}</article>\n'
     )
     return Card(first.source or "input", html)
+
+
+def doubts(results: Iterable[Sequence[BaseExplanation]]) -> str:
+    """What is said above explanations whose class the explainer chose by itself; "" where it did not."""
+    found = dict.fromkeys(f"{e.method} chose the class; {e.doubt}" for every in results for e in every if e.doubt)
+    return f"{'. '.join(found)}." if found else ""
 
 
 class Gallery:
@@ -276,8 +283,9 @@ class Gallery:
 
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
     """One page for the given images (each a list of explanations of one image), all on `path`."""
+    images = list(images)
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(page_head(PICTURES, title))
+        file.write(page_head(PICTURES, title, doubts(images)))
         for explanations in images:
             file.write(make_card(explanations).html)
         file.write(page_foot(PICTURES))

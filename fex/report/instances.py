@@ -126,6 +126,7 @@ class InstanceStore:
                             "source",
                         )
                     },
+                    chosen_by=meta.get("class_chosen_by"),
                 )  # fmt: skip
             yield meta["name"], explanation, extra
 

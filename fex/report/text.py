@@ -8,7 +8,8 @@ from typing import NamedTuple
 from rich.text import Text as RichText
 
 from fex.atomic import replacing
-from fex.report.html import Card, Kind, page_foot, page_head
+from fex.contrast import painted_span
+from fex.report.html import Card, Kind, doubts, page_foot, page_head
 from fex.text_explanation import TextExplanation, Word
 
 __all__ = [
@@ -26,7 +27,8 @@ TEXTS = Kind(
     "texts",
     "source, class or words",
     "Colours run from the smallest to the largest score of each text, which are written above it: compare the words "
-    "of one text and class, not two texts. Point at a word for its score.",
+    "of one text and class, not two texts. Only where scores hardly differ colours stay pale, and they are called "
+    "nearly flat: they say little. Point at a word for its score.",
 )
 _ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
@@ -43,11 +45,16 @@ class _Piece(NamedTuple):
     strength: float = 0.0
 
 
-def strengths(words: Sequence[Word]) -> list[float]:
-    """Scores scaled to [0, 1] by their own range; all 0 where they are equal."""
+def strengths(words: Sequence[Word], span: float | None = None) -> list[float]:
+    """Scores scaled to [0, 1] by their own range; all 0 where they are equal, and low where they nearly are.
+
+    Args:
+        words: at least one.
+        span: largest difference that two scores can have, where it is known; see `fex.contrast.painted_span`.
+    """
     scores = [word.score for word in words]
-    low, high = min(scores), max(scores)
-    return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
+    low, full = min(scores), painted_span(scores, span)
+    return [(score - low) / full if full > 0 else 0.0 for score in scores]
 
 
 def displayable(text: str) -> str:
@@ -58,7 +65,7 @@ def displayable(text: str) -> str:
 def _pieces(explanation: TextExplanation) -> Iterator[_Piece]:
     """The text cut up; put together, the pieces are the text."""
     words = explanation.word_scores()
-    shown = strengths(words)
+    shown = strengths(words, explanation.span)
     for part, text in enumerate(explanation.texts):
         place = 0
         for word, strength in zip(words, shown, strict=True):
@@ -114,9 +121,9 @@ def words_html(explanation: TextExplanation, longest: int | None = None) -> tupl
 
 
 def score_range(explanation: TextExplanation) -> str:
-    """The smallest and the largest score of its words."""
-    scores = [word.score for word in explanation.word_scores()]
-    return f"{min(scores):.3g} … {max(scores):.3g}"
+    """The smallest and the largest score of its words, and whether they hardly differ."""
+    scores = explanation.shown
+    return f"{scores.min():.3g} … {scores.max():.3g}{' (nearly flat)' if explanation.flat else ''}"
 
 
 def _numbers(explanation: TextExplanation) -> str:
@@ -153,8 +160,9 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
 
 def write_text_page(path: str | Path, texts: Iterable[Sequence[TextExplanation]], title: str = "Explanations") -> None:
     """One self-contained page for the given texts (each a list of explanations of one text)."""
+    texts = list(texts)
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(page_head(TEXTS, title))
+        file.write(page_head(TEXTS, title, doubts(texts)))
         for explanations in texts:
             file.write(text_card(explanations).html)
         file.write(page_foot(TEXTS))

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from fex.report.html import Gallery
+from fex.report.html import Card, Gallery
 from fex.report.text import TEXTS, text_card
 from fex.text_explanation import TextExplanation
 
-__all__ = ["TEXT_FORMATS", "TextResultFolder", "check_formats"]
+__all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats"]
 
 TEXT_FORMATS = ("html", "jsonl", "csv")
 COLUMNS = (
     "source", "rank", "class_index", "class", "probability", "probability_of", "top_words", "words", "tokens_cut",
-    "windows", "seconds", "text",
+    "windows", "flat", "seconds", "text",
 )  # fmt: skip
 _TOP = 5  # words of a line
 _EXCERPT = 80  # characters of a line
@@ -32,6 +32,15 @@ def check_formats(formats: Sequence[str]) -> None:
     unknown = sorted(set(formats) - set(TEXT_FORMATS))
     if unknown:
         raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(TEXT_FORMATS)}.")
+
+
+class WrittenText(NamedTuple):
+    """What one text adds: lines of JSON, rows of the table, and its card; how many of its maps are nearly flat."""
+
+    lines: list[str]
+    rows: list[list[Any]]
+    card: Card | None
+    flat: int
 
 
 class TextResultFolder:
@@ -83,22 +92,39 @@ class TextResultFolder:
         with self._stack:
             self.gallery.close()
 
-    def add(self, explanations: Sequence[TextExplanation]) -> None:
-        """Adds the explanations of one text."""
+    def add(self, explanations: Sequence[TextExplanation]) -> WrittenText:
+        """Adds the explanations of one text; returns what it added."""
+        written = self._written(explanations)
+        self.add_written(written)
+        return written
+
+    def add_written(self, written: WrittenText) -> None:
+        """Adds what `add` gave before."""
+        if self._lines is not None:
+            self._lines.writelines(written.lines)
+        if self._table is not None:
+            self._table.writerows(written.rows)
+        if written.card is not None:
+            self.gallery.add(written.card)
+
+    def _written(self, explanations: Sequence[TextExplanation]) -> WrittenText:
+        lines: list[str] = []
+        rows: list[list[Any]] = []
         for rank, explanation in enumerate(explanations, 1):
             if self._lines is not None:
-                self._lines.write(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
+                lines.append(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
             if self._table is not None:
                 named = (w.word for w in explanation.top(None) if any(map(str.isalnum, w.word)))
                 top, text = " ".join(islice(named, _TOP)), " | ".join(explanation.texts)
-                self._table.writerow(
+                rows.append(
                     [explanation.source, rank, explanation.target, explanation.target_name,
                      f"{explanation.probability:.6f}", explanation.probability_of, top,
                      len(explanation.word_scores()), explanation.cut, explanation.windows,
-                     f"{explanation.seconds:.6f}", text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
+                     "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}",
+                     text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
                 )  # fmt: skip
-        if "html" in self.formats:
-            self.gallery.add(text_card(explanations))
+        card = text_card(explanations) if "html" in self.formats else None
+        return WrittenText(lines, rows, card, sum(explanation.flat for explanation in explanations))
 
     def skip(self, name: str, reason: str) -> None:
         """Notes a text that could not be explained in skipped.csv."""

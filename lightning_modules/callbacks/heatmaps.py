@@ -1,6 +1,6 @@
 """Heat maps and perturbation curves in TensorBoard."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -12,8 +12,20 @@ from fex.report.heatmap import grid_picture
 __all__ = ["HeatMaps"]
 
 
+class _Shown(NamedTuple):
+    """What is drawn of one image: its place among those kept, the image (3, H, W), its map (h, w) and its class."""
+
+    place: int
+    image: torch.Tensor
+    grid: np.ndarray
+    target: int
+
+
 class HeatMaps(pl.Callback):
-    """Logs, after each validation, the same first validation images over their maps for the predicted class.
+    """Logs, after each validation, the same validation images over their maps for the class that the box predicts.
+
+    They are the first of each class, and, where those are too few, the first of what is left: data that is sorted by
+    class would otherwise show one. All validations have one tag, `val/heat_maps`, by step.
 
     Above each stands the class, and the values (keep probabilities lambda) at the two ends of the map's colours. Reads
     what the module's validation step returns: attribution (B, N), clean (B, C).
@@ -26,23 +38,54 @@ class HeatMaps(pl.Callback):
         if count < 1:
             raise ValueError(f"count must be at least 1 image, got {count}.")
         self.count = count
+        self._first: dict[int, _Shown] = {}  # by class
+        self._others: list[_Shown] = []
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts over."""
+        self._first, self._others = {}, []
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Draws the first batch."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if batch_idx or not loggers or not trainer.is_global_zero:
+        """Keeps the first of each class.
+
+        Raises:
+            ValueError: texts, which are not drawn.
+        """
+        if not _loggers(trainer) or not trainer.is_global_zero or len(self._first) >= self.count:
             return
         features = pl_module.features
         if features.grid is None:
             raise ValueError("HeatMaps draws images, this run explains texts: take the callback out of the config.")
-        grids = outputs["attribution"].float().unflatten(1, (features.height, features.width)).cpu().numpy()
-        grids, target = grids[: self.count], outputs["clean"].argmax(1).tolist()
-        names = [pl_module.class_names[index] for index in target[: self.count]]
-        titles = [f"{name} {grid.min():.2g}…{grid.max():.2g}" for name, grid in zip(names, grids, strict=True)]
-        images = list(batch["inputs"].float().cpu()[: self.count])
-        drawn = grid_picture(images, [list(grids)], row_titles=["lambda"], column_titles=titles)
+        target = outputs["clean"].argmax(1).tolist()
+        for row in batch["valid"].nonzero().flatten().tolist():
+            new = target[row] not in self._first
+            if len(self._first) >= self.count or not (new or len(self._others) < self.count):
+                continue
+            grid = outputs["attribution"][row].float().unflatten(0, (features.height, features.width)).cpu().numpy()
+            shown = _Shown(len(self._first) + len(self._others), batch["inputs"][row].float().cpu(), grid, target[row])
+            if new:
+                self._first[target[row]] = shown
+            else:
+                self._others.append(shown)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Draws them, in the order of the data."""
+        few = [*self._first.values(), *self._others][: self.count]
+        self._first, self._others = {}, []
+        if not few:
+            return
+        few.sort(key=lambda shown: shown.place)
+        titles = [f"{pl_module.class_names[s.target]} {s.grid.min():.2g}…{s.grid.max():.2g}" for s in few]
+        drawn = grid_picture(
+            [s.image for s in few], [[s.grid for s in few]],
+            row_titles=["lambda"], column_titles=titles, span=pl_module.explainer.span,
+        )  # fmt: skip
         pixels = torch.from_numpy(np.asarray(drawn).copy()).permute(2, 0, 1)
-        for logger in loggers:
+        for logger in _loggers(trainer):
             logger.experiment.add_image("val/heat_maps", pixels, trainer.global_step)
+
+
+def _loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

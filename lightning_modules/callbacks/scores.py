@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
+from fex.report.curves import curve_picture
 from fex.types import Batch
 
 __all__ = ["ExplanationScores"]
@@ -75,18 +76,18 @@ class ExplanationScores(pl.Callback):
                 )
 
     def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:
-        """The protocol's figures as TensorBoard scalars: over shares in percent, or over counts."""
+        """The protocol's curves as TensorBoard pictures, each of one tag by step."""
         with scores.sync_context():
             curves = scores.curves()
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         for component, curve in curves.items():
-            unit = 100 if max(curve.x) <= 1 else 1
-            tag = f"curves/{name}/{component}/step_{trainer.global_step}"
+            method = getattr(trainer.lightning_module, "method", type(trainer.lightning_module).__name__)
+            picture = curve_picture({method: curve}, f"{name}: {component.replace('_', ' ')}") if loggers else None
             for logger in loggers:
-                for position, value in zip(curve.x, curve.y, strict=True):
-                    logger.experiment.add_scalar(tag, value, round(unit * position))
+                tag = f"curves/{name}/{component}"
+                logger.experiment.add_image(tag, picture, trainer.global_step, dataformats="HWC")
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""

@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import os
 import subprocess
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fex.backbones import build_timm
 from fex.black_box import load_black_box
 from fex.cli import explain
+from fex.cli.journal import JOURNAL
 from fex.preprocess import Preprocess
 from fex.weights import save_black_box
 from tests.explainers import CLASSES, tiny_explainer, write_checkpoint
@@ -47,6 +50,7 @@ def test_a_folder_is_mirrored(tmp_path, checkpoint, capsys):
     assert tree(out) == {f"{s}.{f}" for s in stems for f in ("png", "npz", "json")} | {
         "gallery.html",
         "explanations.csv",
+        JOURNAL,
     }
     explainer = tiny_explainer()
     for stem in stems:
@@ -70,7 +74,7 @@ def test_top_k_and_formats(tmp_path, checkpoint):
     out = tmp_path / "out"
     assert explain.main([checkpoint, str(path), "--output", str(out), "--top-k", "2", "--formats", "npz, html"]) == 0
     assert tree(out) == {"a.png.top1.npz", "a.png.top2.npz", "a.png.top1.html", "a.png.top2.html", "gallery.html",
-                         "explanations.csv"}  # fmt: skip
+                         "explanations.csv", JOURNAL}  # fmt: skip
     rows = read_csv(out / "explanations.csv")
     expected = tiny_explainer().explain(path, top_k=2)
     assert [(row["rank"], row["class"]) for row in rows] == [(str(i), e.target_name) for i, e in enumerate(expected, 1)]
@@ -131,6 +135,32 @@ def test_a_black_box_may_be_asked(tmp_path, checkpoint, capsys):
     assert result["probability"] == pytest.approx(float(probabilities.max()))
     assert explain.main([*flags, "no_such_module:f"]) == 2
     assert "no_such_module" in capsys.readouterr().err
+
+
+def test_it_is_told_whose_class_is_explained(tmp_path, capsys):
+    path = str(picture(tmp_path / "a.png"))
+    known = str(write_checkpoint(tmp_path / "known.ckpt", agreement={"share": 0.864, "inputs": 1000}))
+    told = "its own class is the black box's in 86 % of 1,000 held-out inputs"
+    arguments = [known, path, "--output", str(tmp_path / "out"), "--formats", "json,html"]
+    assert explain.main(arguments) == 0
+    assert f"{told} (--black-box NAME asks the box, one query an input)" in capsys.readouterr().out
+    for page in ("gallery.html", "a.png.html"):
+        assert told in html.unescape((tmp_path / "out" / page).read_text())
+    result = json.loads((tmp_path / "out" / "a.png.json").read_text())
+    assert (result["class_chosen_by"], result["agreement"]) == ("explainer", {"share": 0.864, "inputs": 1000})
+    assert explain.main([*arguments, "--target", "crane"]) == 0
+    assert "its own class" not in capsys.readouterr().out
+    assert "its own class" not in (tmp_path / "out" / "gallery.html").read_text()
+
+
+def test_nearly_flat_maps_are_counted(tmp_path, capsys):
+    flat = tiny_explainer()
+    with torch.no_grad():
+        flat.net.weight.mul_(1e-4)
+        flat.net.shared.weight.mul_(1e-4)
+    arguments = [str(write_checkpoint(tmp_path / "flat.ckpt", flat)), str(picture(tmp_path / "a.png"))]
+    assert explain.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    assert "maps that are nearly flat and say little: 1 " in capsys.readouterr().out
 
 
 def test_help_is_fast_and_documents_exit_codes():

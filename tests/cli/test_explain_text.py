@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fex.cli.explain import main, run
+from fex.cli.journal import JOURNAL
 from fex.report.text_folder import TextResultFolder
 from fex.text_files import TextRecord
 from fex.text_streaming import explain_records
@@ -147,7 +148,7 @@ def test_a_mistake_leaves_the_results_of_an_earlier_run(mistake, checkpoint, tmp
     (tmp_path / "two.csv").write_text("first,second\na,b\n")
     assert main([checkpoint, "one.csv", ""]) == 1
     before = {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
-    assert set(before) == {"explanations.jsonl", "explanations.csv", "gallery.html", "skipped.csv"}
+    assert set(before) == {"explanations.jsonl", "explanations.csv", "gallery.html", "skipped.csv", JOURNAL}
     assert "earlier run" not in capsys.readouterr().err
     assert main([checkpoint, "one.csv", *mistake]) == 2
     assert {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()} == before
@@ -216,10 +217,11 @@ def test_memory_does_not_grow_with_the_rows(checkpoint, tmp_path, monkeypatch):
     seen, count, add = [], iter(range(1, 1 + pool * pools)), TextResultFolder.add
 
     def watch(self, explanations):
-        add(self, explanations)
+        written = add(self, explanations)
         if next(count) % pool == 0:
             gc.collect()
             seen.append(tracemalloc.get_traced_memory()[0])
+        return written
 
     monkeypatch.setattr(TextResultFolder, "add", watch)
     arguments = ["--output", str(tmp_path / "out"), "--batch-size", "2", "--formats", "jsonl,csv"]

@@ -65,27 +65,49 @@ def test_unknown_protocol_fails_before_training():
 
 
 def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
-    rows = fixed()
-    trainer(tmp_path, [ExplanationScores(["fex"]), HeatMaps(count=2)]).validate(module, rows, verbose=False)
+    run = trainer(tmp_path, [ExplanationScores(["fex"]), HeatMaps(count=2)], max_epochs=3)
+    run.fit(module, fixed(), fixed())
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
-    assert events.Tags()["images"] == ["val/heat_maps"]
-    curves = [tag for tag in events.Tags()["scalars"] if tag.startswith("curves/fex/positive_curve")]
-    assert len(curves) == 1
-    assert [event.step for event in events.Scalars(curves[0])] == list(range(0, 100, 10))
+    pictures = ["curves/fex/negative_curve", "curves/fex/positive_curve", "val/heat_maps"]
+    assert sorted(events.Tags()["images"]) == pictures
+    for tag in pictures:  # one tag, a step a validation
+        assert [event.step for event in events.Images(tag)] == [2, 4, 6]
+    assert not [tag for tag in events.Tags()["scalars"] if "curve" in tag or "step_" in tag]
 
 
-def test_heat_maps_are_titled_by_class_and_range(module, tmp_path, monkeypatch):
+def drawn_maps(monkeypatch):
+    """Arguments of the pictures that are drawn."""
     drawn = []
     monkeypatch.setattr(
         "lightning_modules.callbacks.heatmaps.grid_picture",
-        lambda images, maps, **titles: drawn.append((maps, titles)) or grid_picture(images, maps, **titles),
+        lambda images, maps, **titles: drawn.append((images, maps, titles)) or grid_picture(images, maps, **titles),
     )
+    return drawn
+
+
+def test_heat_maps_are_of_different_classes_and_of_readable_images(module, tmp_path, monkeypatch):
+    first, second = torch.zeros(3, 2, 8), torch.ones(3, 2, 8)
+    with torch.no_grad():
+        module.black_box.table.copy_(torch.cat([torch.full((15,), 0.9), torch.tensor([0.1])]))  # all white is class 1
+    rows = [{"inputs": second, "index": 0, "valid": False, "labels": 0}]
+    rows += [{"inputs": first + 0.01 * i, "index": 1 + i, "valid": True, "labels": 0} for i in range(7)]
+    rows += [{"inputs": second, "index": 8, "valid": True, "labels": 1}]
+    drawn = drawn_maps(monkeypatch)
+    data = DataLoader(rows, batch_size=3, collate_fn=collate)
+    trainer(tmp_path, [HeatMaps(count=3)]).validate(module, data, verbose=False)
+    ((images, _, titles),) = drawn
+    assert [title.split()[0] for title in titles["column_titles"]] == ["0", "0", "1"]
+    assert [float(image.mean()) for image in images] == pytest.approx([0.0, 0.01, 1.0])
+
+
+def test_heat_maps_are_titled_by_class_and_range(module, tmp_path, monkeypatch):
+    drawn = drawn_maps(monkeypatch)
     rows = fixed()
     trainer(tmp_path, [HeatMaps(count=2)]).validate(module, rows, verbose=False)
-    inputs = next(iter(rows))["inputs"][:2]
+    ((images, maps, titles),) = drawn
+    inputs = torch.stack(images)
     target = module.black_box(inputs).argmax(1)
-    ((maps, titles),) = drawn
     for index, (title, values) in enumerate(zip(titles["column_titles"], module(inputs, target), strict=True)):
         low, high = values.min().item(), values.max().item()
         assert title == f"{module.class_names[target[index]]} {low:.2g}…{high:.2g}"

@@ -7,10 +7,13 @@ from fex.losses import (
     explained_variance,
     kl_black_box_to_explainer,
     kl_explainer_to_black_box,
+    label_kl_black_box_to_explainer,
+    label_kl_explainer_to_black_box,
     value_loss,
 )
 
 DIVERGENCES = [kl_black_box_to_explainer, kl_explainer_to_black_box]
+OF_LABELS = {label_kl_black_box_to_explainer: True, label_kl_explainer_to_black_box: False}
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -33,6 +36,25 @@ def test_directions_differ_and_match_their_definitions():
 def test_never_negative(divergence, rates, scores):
     f = torch.tensor([scores], dtype=torch.float64).softmax(1)
     assert divergence(torch.tensor([rates], dtype=torch.float64), f).item() >= -1e-9
+
+
+@pytest.mark.parametrize("divergence", OF_LABELS)
+def test_of_labels_it_is_the_sum_over_two_sided_coins(divergence):
+    logits, f = torch.tensor([[1.5, -2.0, 0.0]]), torch.tensor([[0.95, 0.9, 0.05]])
+    p, q = (torch.distributions.Bernoulli(probs=each) for each in (f, logits.sigmoid()))
+    pair = (p, q) if OF_LABELS[divergence] else (q, p)
+    expected = torch.distributions.kl_divergence(*pair).sum(1)
+    torch.testing.assert_close(divergence(logits, f), expected)
+    assert divergence(torch.logit(f), f).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("divergence", OF_LABELS)
+def test_labels_that_are_certain_give_finite_losses_and_gradients(divergence):
+    logits = torch.tensor([[40.0, -40.0, 3.0, -3.0]], requires_grad=True)
+    loss = divergence(logits, torch.tensor([[0.0, 1.0, 1.0, 1.0005]]))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_a_class_of_probability_zero_gives_a_finite_loss():

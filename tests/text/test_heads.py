@@ -9,8 +9,6 @@ from datamodules import Texts
 from fex import explain
 from fex.baselines import Occlusion
 from fex.black_box import TextInputs
-from fex.black_box.scores import class_shares
-from fex.losses import kl_black_box_to_explainer
 from tests.text.test_training import fit, module
 from tests.texts import WORDS, preprocess, sentences
 
@@ -70,11 +68,3 @@ def test_labels_of_more_classes_than_the_model_has(tmp_path):
     data = Texts(train=path, val=path, label_column="label", batch_size=1)
     with pytest.raises(ValueError, match=r"Label 2 of a\.csv:3 does not match the model, which has 2 classes"):
         fit(module(), data, max_steps=1)
-
-
-def test_shares_sum_to_one_and_exclusive_classes_stay_as_they_are():
-    answers = torch.tensor([[0.9, 0.9, 0.2], [0.0, 0.0, 0.0]])
-    shares = class_shares(answers, multi_label=True)
-    assert shares.tolist() == [pytest.approx([0.45, 0.45, 0.1]), [0, 0, 0]]
-    assert class_shares(answers, multi_label=False) is answers
-    assert float(kl_black_box_to_explainer(shares[:1].log(), shares[:1])) == pytest.approx(0, abs=1e-6)
