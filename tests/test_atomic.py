@@ -67,19 +67,24 @@ def test_what_another_run_is_writing_stays(tmp_path, monkeypatch):
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_text("new")
-        raise RuntimeError
-    with pytest.raises(OSError, match=r"Could not write .*a\.txt \(No space left on device\)"), replacing(path) as part:
-        raise OSError(28, "No space left on device")
+
+    def fail(error):
+        with replacing(path) as part:
+            part.write_text("new")
+            raise error
+
+    with pytest.raises(KeyError):
+        fail(KeyError())
+    with pytest.raises(OSError, match=r"Could not write .*a\.txt \(No space left on device\)"):
+        fail(OSError(28, "No space left on device"))
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_takes_one_run_at_a_time_and_the_next_after_a_kill(tmp_path):
+    second = claimed(tmp_path / "run", seconds=0)
     with claimed(tmp_path / "run"), pytest.raises(FileExistsError, match=r"Another run is writing to .*run"):
-        with claimed(tmp_path / "run", seconds=0):
-            pass
+        second.__enter__()
     with claimed(tmp_path / "run", seconds=0):
         pass
 

@@ -1,6 +1,7 @@
 """timm networks: built with errors that say what to do, and their weights from local files or shipped names."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from torch import nn
 
 import fex.backbones.conv_vit  # registers conv_vit_tiny with timm
 import fex.backbones.mel_blstm  # noqa: F401 registers mel_blstm
+from fex.checkpoint import check_zip
 from fex.resources import made_by, manifest, shipped_path
-from fex.weights import load_weights
+from fex.weights import ForeignWeightsError, load_weights
 
 __all__ = ["build_timm", "in_order", "read_timm_weights"]
 
@@ -47,11 +49,16 @@ def read_timm_weights(weights: str | Path) -> tuple[dict[str, torch.Tensor], dic
     if path.suffix == ".safetensors":
         try:
             return load_weights(path)
-        except ValueError:
-            pass  # a safetensors file of timm itself
+        except ForeignWeightsError:
+            pass  # of timm itself
     try:
+        if zipfile.is_zipfile(path):  # torch itself compares no checksums
+            check_zip(path)
         return dict(timm.models.load_state_dict(str(path), weights_only=True)), meta
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, TypeError, ValueError) as error:
+    except (
+        pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, TypeError, ValueError, LookupError,
+        AttributeError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"Could not read weights from {path}, expected a state dict of tensors (.safetensors, .pth, .bin); "
             f"anything else in a pickle is refused, since it could run code. The reader said: {error}"

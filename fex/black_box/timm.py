@@ -1,5 +1,6 @@
 """A timm classifier as a black box: by name (hub or local weights), or a classifier trained here."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from fex.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.black_box.base import Compile, TorchBlackBox
+from fex.description import building
 from fex.preprocess import Preprocess
 from fex.weights import load_state
 
@@ -59,7 +61,8 @@ class TimmBlackBox(TorchBlackBox):
         if model is None:
             raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
-        net = build_timm(model, arguments, pretrained=pretrained and weights is None)
+        with building(tensors, str(weights)) if meta else nullcontext():
+            net = build_timm(model, arguments, pretrained=pretrained and weights is None)
         if weights is not None and "num_classes" not in arguments:
             count = _head_size(net, tensors) or len(class_names or ())
             if count and count != net.num_classes:
