@@ -15,8 +15,8 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 class SafeResume(pl.Callback):
     """Looks through a checkpoint before Lightning restores anything but the weights.
 
-    Settings come from the config. Paths that `ModelCheckpoint` remembers are forgotten where they lie outside its folder: it removes such files, and
-    writes over them. And a run that a limit of steps has ended in mid-epoch goes on with the rest of that epoch:
+    Settings come from the config. Paths that `ModelCheckpoint` remembers are forgotten where they lie outside its
+    folder: it removes such files, and writes over them. And a run that a limit of steps has ended in mid-epoch goes on with the rest of that epoch:
     Lightning has counted the epoch as a whole one, and would leave the rest out.
     """
 

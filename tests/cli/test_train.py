@@ -154,7 +154,7 @@ class Evil:
     [
         ({"state_dict": {}, "fex": Evil()}, "without running code from it (it holds more than tensors and plain data"),
         (b"PK\x03\x04 cut off", "without running code from it (it is cut off, damaged or no checkpoint)"),
-        ({"weights": torch.zeros(2)}, "is no checkpoint of fex-train (it has no `pytorch-lightning_version`)"),
+        ({"weights": torch.zeros(2)}, "is no checkpoint of fex-train (it has no `state_dict`)"),
         (torch.zeros(2), "is no checkpoint of fex-train"),
         (None, "Found no checkpoint at"),
     ],
