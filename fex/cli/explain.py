@@ -150,13 +150,14 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     else:
         explainer, box = _load(checkpoint, arguments)
 
+    from fex.atomic import claimed
     from fex.report.folder import ResultFolder
 
     summary = Summary(output=arguments.output)
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
     tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
     formats = arguments.formats or ["png", "npz", "json"]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results:
+    with claimed(arguments.output), ResultFolder(arguments.output, formats=formats, note=note) as results:
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total)

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fex.atomic import claimed
 from fex.cli.explain_arguments import tell_earlier_results
 from fex.text_files import TEXT_SUFFIXES, TextRecord, read_records
 
@@ -175,7 +176,7 @@ def run_texts(explainer: "AmortizedTextExplainer", box: Any, arguments: argparse
         _tell(chain(first, stream), summary)
     else:
         tell_earlier_results(output)
-        with TextResultFolder(output, formats=formats, note=note) as results:
+        with claimed(output), TextResultFolder(output, formats=formats, note=note) as results:
             _tell(chain(first, stream), summary, results)
     summary.seconds = time.perf_counter() - start
     return summary

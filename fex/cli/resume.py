@@ -16,8 +16,8 @@ class SafeResume(pl.Callback):
     """Looks through a checkpoint before Lightning restores anything but the weights.
 
     Settings come from the config. Paths that `ModelCheckpoint` remembers are forgotten where they lie outside its
-    folder: it removes such files, and writes over them. And a run that a limit of steps has ended in mid-epoch goes on with the rest of that epoch:
-    Lightning has counted the epoch as a whole one, and would leave the rest out.
+    folder: it removes such files, and writes over them. And a run that a limit of steps has ended in mid-epoch goes on
+    with the rest of that epoch: Lightning has counted the epoch as a whole one, and would leave the rest out.
     """
 
     def on_load_checkpoint(
