@@ -52,6 +52,11 @@ class Preprocess:
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1 or (self.resize is not None and self.resize < 1):
             raise ValueError(f"Preprocess sizes must be positive, got {self}. Give the model's input size in pixels.")
+        known = [mode.value for mode in InterpolationMode]
+        if self.interpolation not in known:
+            raise ValueError(
+                f"Preprocess knows no interpolation {self.interpolation!r}: give one of {', '.join(known)}."
+            )
 
     @property
     def size(self) -> tuple[int, int]:

@@ -100,6 +100,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         ({"model_args": [3]}, "not a mapping"),
         ({"preprocess": {"height": 10**9, "width": 16}}, "two sides"),
         ({"preprocess": {"height": "16", "width": 16}}, "two sides"),
+        ({"preprocess": {"height": 16, "width": 16, "resize": 10**9}}, "resize has the size"),
+        ({"preprocess": {"height": 16, "width": 16, "length": 3}}, "TypeError"),
         ({"class_names": "abc"}, "not a list of names"),
         ({"class_names": [1, 2, 3]}, "not a list of names"),
         ({"std": [0.0, 1.0, 1.0]}, "above 0"),
@@ -156,3 +158,17 @@ def test_the_files_of_others_are_still_read(tmp_path):
     assert TimmBlackBox("conv_vit_tiny", weights=str(tmp_path / "x.safetensors"), model_args=SMALL).num_classes == 3
     with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
         assert "digest" not in file.metadata()
+
+
+def test_a_manifest_names_nothing_that_is_imported_or_lies_elsewhere(tmp_path, monkeypatch):
+    from fex import resources
+
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for package, file in (("evil.weights", "a"), ("evil", "../../a"), ("evil", "/etc/passwd")):
+        entry = {"kind": "black_box", "package": package, "file": file, "sha256": "0"}
+        monkeypatch.setattr(resources, "manifest", lambda entry=entry: {"x": entry})
+        with pytest.raises(ValueError, match="no package and file inside"):
+            resources.shipped_path("x")
+    assert not (tmp_path / "ran").exists()

@@ -63,6 +63,8 @@ class TimmBlackBox(TorchBlackBox):
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         with building(tensors, str(weights)) if meta else nullcontext():
             net = build_timm(model, arguments, pretrained=pretrained and weights is None)
+            if preprocess is None and "preprocess" in meta:
+                preprocess = Preprocess(**meta["preprocess"])
         if weights is not None and "num_classes" not in arguments:
             count = _head_size(net, tensors) or len(class_names or ())
             if count and count != net.num_classes:
@@ -77,7 +79,7 @@ class TimmBlackBox(TorchBlackBox):
             )
         data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
-            preprocess = Preprocess(**meta["preprocess"]) if "preprocess" in meta else _preprocess_of(data)
+            preprocess = _preprocess_of(data)
         net.requires_grad_(requires_grad=False)
         super().__init__(
             net.eval(),
