@@ -48,7 +48,7 @@ def left(folder):
 def killed(work, arguments, folder, log, check=lambda: None):
     """Starts `work` again and again, kills it at random moments after its first write, and then lets it finish."""
     draw, inside = random.Random(0), 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")} if folder.exists() else {}
         process = start(slowly, work, *arguments(), log=log)
 
@@ -57,6 +57,8 @@ def killed(work, arguments, folder, log, check=lambda: None):
 
         wait_for(lambda process=process, written=written: written() or not process.is_alive(), process, log)
         time.sleep(draw.uniform(0, 1.5))
+        if number % 2 == 0:  # inside a save
+            wait_for(lambda process=process: left(folder) or not process.is_alive(), process, log)
         if process.is_alive():
             os.kill(process.pid, signal.SIGKILL)
         code = finish(process, log)
