@@ -2,19 +2,38 @@
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fex.description import check_description
 from fex.resources import made_by, manifest, shipped_path
 from fex.weights import load_weights, save_weights
 
-__all__ = ["export_explainer", "newest_checkpoint", "read_checkpoint", "read_plain"]
+__all__ = ["check_zip", "export_explainer", "newest_checkpoint", "read_checkpoint", "read_plain"]
 
 # What torch.load raises for a file that is cut off, changed, or no checkpoint.
-_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
+_DAMAGED = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError,
+    MemoryError, ArithmeticError, AssertionError, zipfile.BadZipFile, NotImplementedError,
+)  # fmt: skip
+
+
+def check_zip(path: str | Path) -> None:
+    """Reads all of a zip file, as torch and NumPy write them, and compares it with its own checksums.
+
+    Raises:
+        zipfile.BadZipFile: something has changed since it was written, or its parts are packed, so that a small file
+            might become one without end.
+    """
+    with zipfile.ZipFile(path) as file:
+        packed = [each.filename for each in file.infolist() if each.compress_type != zipfile.ZIP_STORED]
+        changed = packed[0] if packed else file.testzip()
+    if changed is not None:
+        raise zipfile.BadZipFile(f"{changed} is {'packed' if packed else 'changed'}")
 
 
 def read_plain(path: str | Path) -> Any:
@@ -27,6 +46,7 @@ def read_plain(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"Found no checkpoint at {path}.{made_by(Path(path))}")
     try:
+        check_zip(path)  # torch compares no checksums
         return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         # torch's own text advises to let the file run its code.
@@ -98,10 +118,14 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     else:
         checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None
-        if not isinstance(meta, dict) or "state_dict" not in checkpoint:
+        if meta is None or not isinstance(checkpoint.get("state_dict"), dict):
             raise ValueError(f"{path} is no FEX checkpoint (it has no `fex` entry): give one written by fex-train.")
-        prefix = "explainer."
-        tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        check_description(meta, str(path))
+        prefix, weights = "explainer.", checkpoint["state_dict"].items()
+        tensors = {k.removeprefix(prefix): v for k, v in weights if str(k).startswith(prefix)}
+        strange = [key for key, value in tensors.items() if not isinstance(value, Tensor)]
+        if strange:
+            raise ValueError(f"{path} has {strange[0]!r} as weights, which is no tensor: give a file of fex-train.")
     if meta.get("kind") != "explainer":
         raise ValueError(f"{path} holds a {meta.get('kind')!r}, expected an explainer: use fex.load_black_box for it.")
     return tensors, meta

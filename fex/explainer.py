@@ -14,6 +14,7 @@ from fex.black_box.classes import misplaced
 from fex.checkpoint import export_explainer, read_checkpoint
 from fex.checks import as_targets, check_choice, check_inputs
 from fex.class_names import Target, class_index
+from fex.description import building
 from fex.explanation import Explanation
 from fex.features import Features, PatchGrid
 from fex.image_files import Picture, as_inputs, as_picture
@@ -257,7 +258,7 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
     Raises:
         ValueError: weights or a description that do not fit.
     """
-    try:
+    with building(tensors, source):
         if meta.get("modality", "image") == "text":
             from fex.text_explainer import build_text_explainer
 
@@ -267,8 +268,3 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
         net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]), multi_label=labels)
         load_state(net, tensors, source=source)
         return AmortizedExplainer(net, meta)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"The description of the explainer in {source} is damaged or of another version of fex "
-            f"({type(error).__name__}: {error}): give a checkpoint written by this version."
-        ) from error

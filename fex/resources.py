@@ -44,6 +44,9 @@ def manifest() -> dict[str, dict[str, Any]]:
 
 def _in_package(entry: dict[str, Any]) -> Path:
     """A file inside another installed package, found without importing that package."""
+    if not entry["package"].isidentifier() or ".." in Path(entry["file"]).parts or Path(entry["file"]).is_absolute():
+        # The spec of a module inside a package would import the package.
+        raise ValueError(f"The manifest names {entry['package']!r} and {entry['file']!r}: no package and file inside.")
     spec = importlib.util.find_spec(entry["package"])
     if spec is None or not spec.submodule_search_locations:
         name = entry["package"].replace("_", "-")

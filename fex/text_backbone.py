@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from fex.description import building
 from fex.lora import add_lora, merge_lora
 from fex.resources import manifest, shipped_path
 from fex.text_network import TextReading, ask_positions, ask_reading, embeddings_of, settle
@@ -220,10 +221,17 @@ def save_text_black_box(path: str | Path, net: nn.Module, meta: dict[str, Any]) 
 def _load_written(model: str, *, classifier: bool, max_length: int | None) -> TextNet:
     path = shipped_path(model) or Path(model)
     tensors, meta = load_weights(path)
-    base = load_text_net(
-        meta["base"], classifier=True, num_classes=len(meta["class_names"]), max_length=max_length or meta["max_length"]
-    )
-    net = add_lora(base.net, meta["lora_rank"]) if meta["lora_rank"] else base.net
+    if (name := str(meta.get("base"))) not in manifest() and not Path(name).is_dir():
+        # A file that is only to give weights does not choose what is fetched.
+        raise ValueError(
+            f"The weights of {model} stand on {name!r}, which is neither shipped nor a folder here: get it, such as by "
+            f"`hf download {name} --local-dir {name}`, and try again."
+        )
+    with building(tensors, model):
+        base = load_text_net(
+            name, classifier=True, num_classes=len(meta["class_names"]), max_length=max_length or meta["max_length"]
+        )
+        net = add_lora(base.net, meta["lora_rank"]) if meta["lora_rank"] else base.net
     unknown = sorted(set(tensors) - set(net.state_dict()))
     lacking = sorted(name for name in base.missing if name not in tensors)
     if unknown or lacking:

@@ -1,32 +1,47 @@
-"""Weights as safetensors with plain-data metadata: nothing in such a file is ever executed."""
+"""Weights as safetensors with plain-data metadata: nothing in such a file is ever executed, and damage is seen."""
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
-__all__ = ["load_weights", "save_black_box", "save_weights"]
+from fex.atomic import replacing
+from fex.description import check_description
 
-FORMAT = "fex/1"
+__all__ = ["ForeignWeightsError", "load_state", "load_weights", "save_black_box", "save_weights"]
+
+FORMAT = "fex/2"
+
+
+class ForeignWeightsError(ValueError):
+    """Not a file that this project has written, as far as its head can be read."""
 
 
 def save_weights(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Writes `tensors` (floating ones as bfloat16) and `meta` (plain data) to `path`, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes `tensors` (floating ones as bfloat16), `meta` (plain data) and a digest of both to `path`, atomically."""
     packed = {}
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu()
         packed[name] = (tensor.bfloat16() if tensor.is_floating_point() else tensor).contiguous().clone()
-    part = path.with_name(path.name + ".part")
-    save_file(packed, part, metadata={"format": FORMAT, "meta": json.dumps(dict(meta))})
-    os.replace(part, path)
+    text = json.dumps(dict(meta))
+    header = {"format": FORMAT, "meta": text, "digest": _digest(packed, text)}
+    with replacing(path) as part:
+        part.write_bytes(save(packed, metadata=header))
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of description, names, types, shapes and contents."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -34,22 +49,43 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file.
+        ForeignWeightsError: a file by others, or one without a head.
+        ValueError: a damaged file, or one of another version of fex.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Found no weights at {path}.")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+        file = safe_open(path, framework="pt")
+    except Exception as error:  # the reader's own classes share no base
+        raise ForeignWeightsError(
+            f"{path} is cut off, damaged or no safetensors file ({error}): give weights written by fex."
+        ) from error
+    with file:
+        header = file.metadata() or {}
+        form = header.get("format", "")
+        # Any of the three, so that a changed letter does not make it a file by others, which has no digest.
+        if not (form.startswith("fex/") or "digest" in header or "meta" in header):
+            raise ForeignWeightsError(f"{path} was not written by fex (its format is {form!r}): give one that was.")
+        try:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file ({error}): give weights written by fex.") from error
-    if header.get("format") != FORMAT:
-        found = header.get("format")
-        raise ValueError(f"{path} has format {found!r}, expected {FORMAT!r}: give weights written by fex.")
+        except Exception as error:  # a type that this torch does not know
+            raise ValueError(f"The tensors of {path} cannot be read ({error}): it is damaged.") from error
+    if form == "fex/1":
+        raise ValueError(
+            f"{path} was written by an earlier version of fex, without the digest that shows damage: export it again."
+        )
+    if form != FORMAT or header.get("digest") != _digest(tensors, header.get("meta", "")):
+        raise ValueError(
+            f"{path} is damaged: its content is not what was written (the digest differs). Take it from where it came "
+            "once more, or export it again."
+        )
+    try:
+        meta = json.loads(header["meta"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The description in {path} is no JSON ({error}): give weights written by fex.") from error
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    return tensors, json.loads(header["meta"])
+    return tensors, check_description(meta, str(path))
 
 
 def save_black_box(path: str | Path, net: nn.Module, meta: Mapping[str, Any]) -> None:
@@ -67,7 +103,7 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str)
     """Loads `tensors` into `module`, strictly.
 
     Raises:
-        ValueError: names or shapes differ; says which.
+        ValueError: names or shapes differ, or weights are not finite; says which.
     """
     own = module.state_dict()
     missing, extra = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
@@ -87,6 +123,13 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str)
         raise ValueError(
             f"The weights of {source} do not fit {type(module).__name__}: {'; '.join(parts)}. "
             "Give weights of the same model and settings."
+        )
+    trained = {name for name, _ in module.named_parameters()}
+    broken = sorted(name for name in trained & tensors.keys() if not tensors[name].isfinite().all())
+    if broken:
+        raise ValueError(
+            f"The weights of {source} hold NaN or infinity in {len(broken)} tensors (first: {broken[0]}): the training "
+            "that wrote them has diverged. Give those of an earlier step."
         )
     with torch.no_grad():
         module.load_state_dict(dict(tensors))

@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, SumMetric
 
 from fex.black_box import BlackBox
 from fex.checks import differences
+from fex.description import check_description
 from fex.estimators import Noise
 from fex.explainer import explainer_meta
 from fex.features import Features
@@ -233,11 +234,13 @@ class AmortizedModule(pl.LightningModule):
         if found is None:
             raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
         # Older checkpoints are all of images, and all of them learnt exclusive classes.
-        found = {"modality": "image", "multi_label": False, **found}
+        found = {"modality": "image", "multi_label": False, **check_description(found, "the checkpoint")}
         keys = ("net", "modality", "grid", "class_names", "multi_label")
-        unlike = [line for key in keys for line in differences(key, found[key], own[key])]
+        unlike = [line for key in keys for line in differences(key, found.get(key), own[key])]
         if unlike:
             raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
-        self._trained = checkpoint["fex_queries"] // world_size_of(self)
-        self._seconds_before = found.get("training", {}).get("seconds", 0.0)
+        queries, seconds = checkpoint.get("fex_queries"), found.get("training", {}).get("seconds", 0.0)
+        if type(queries) is not int or type(seconds) not in (int, float):
+            raise ValueError(f"The checkpoint counts {queries!r} queries in {seconds!r} seconds: it is damaged.")
+        self._trained, self._seconds_before = queries // world_size_of(self), seconds
         self._agreement = found.get("agreement")

@@ -108,7 +108,7 @@ def test_other_files_are_told(tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("preprocess", {"length": 3}), ("net", {}), ("grid", 4)])
 def test_damaged_descriptions_are_told(tmp_path, key, value):
-    with pytest.raises(ValueError, match=r"description of the explainer in .*x\.ckpt is damaged"):
+    with pytest.raises(ValueError, match=r"description in .*x\.ckpt is damaged"):
         load_explainer(write_checkpoint(tmp_path / "x.ckpt", **{key: value}))
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 
 import fex.backbones.conv_vit  # registers conv_vit_tiny with timm
 import fex.backbones.mel_blstm  # noqa: F401 registers mel_blstm
+from fex.checkpoint import check_zip
 from fex.resources import made_by, manifest, shipped_path
-from fex.weights import load_weights
+from fex.weights import ForeignWeightsError, load_weights
 
 __all__ = ["build_timm", "in_order", "read_timm_weights"]
 
@@ -65,11 +67,16 @@ def read_timm_weights(weights: str | Path) -> tuple[dict[str, torch.Tensor], dic
     if path.suffix == ".safetensors":
         try:
             return load_weights(path)
-        except ValueError:
-            pass  # a safetensors file of timm itself
+        except ForeignWeightsError:
+            pass  # of timm itself
     try:
+        if zipfile.is_zipfile(path):  # torch itself compares no checksums
+            check_zip(path)
         found = dict(timm.models.load_state_dict(str(path), weights_only=True))
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, TypeError, ValueError) as error:
+    except (
+        pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, TypeError, ValueError, LookupError,
+        AttributeError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"Could not read weights from {path}, expected a state dict of tensors (.safetensors, .pth, .bin); "
             f"anything else in a pickle is refused, since it could run code. The reader said: {error}"

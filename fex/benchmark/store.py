@@ -1,21 +1,18 @@
 """Results of a benchmark on disk, one file a method and batch, so that an interrupted run goes on where it stopped."""
 
 import json
-import logging
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fex.array_files import load_arrays, save_arrays
 from fex.atomic import replacing
 
 __all__ = ["Record", "ResultStore"]
-
-log = logging.getLogger("fex")
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 
 
 @dataclass
@@ -61,17 +58,7 @@ class ResultStore:
 
     def load(self, method: str, batch: str) -> Record | None:
         """The record of a method and a batch, by their fingerprints; None where there is none that can be read."""
-        found = self._arrays(self._path(method, batch))
-        if found is None:
-            return None
-        meta = json.loads(str(found.pop("meta")))
-        maps = found.pop("maps", None)
-        record = Record(meta["instances"], meta["queries"], meta["seconds"], evaluation=meta["evaluation"])
-        record.maps, record.cold = None if maps is None else torch.from_numpy(maps), meta["cold"]
-        for name, values in found.items():
-            protocol, _, component = name.rpartition(":")
-            record.components.setdefault(protocol, {})[component] = torch.from_numpy(values)
-        return record
+        return load_arrays(self._path(method, batch), _record)
 
     def save(self, method: str, batch: str, record: Record) -> None:
         """Writes a record in place of an older one."""
@@ -83,42 +70,53 @@ class ResultStore:
         meta = {key: getattr(record, key) for key in ("instances", "queries", "seconds", "evaluation", "cold")}
         if record.maps is not None:
             arrays["maps"] = record.maps.numpy()
-        self._write(self._path(method, batch), {"meta": np.array(json.dumps(meta)), **arrays})
+        save_arrays(self._path(method, batch), meta, arrays)
 
     def load_clean(self, black_box: str, batch: str) -> Tensor | None:
         """The box's probabilities (B, C) of a batch's inputs, or None."""
-        found = self._arrays(self._path(black_box, batch))
-        return None if found is None else torch.from_numpy(found["clean"])
+        return load_arrays(self._path(black_box, batch), _clean)
 
     def save_clean(self, black_box: str, batch: str, clean: Tensor) -> None:
         """Keeps the box's probabilities (B, C)."""
-        self._write(self._path(black_box, batch), {"clean": clean.cpu().numpy()})
+        save_arrays(self._path(black_box, batch), {}, {"clean": clean.cpu().numpy()})
 
     def load_note(self, method: str) -> dict[str, object]:
         """What was noted of a method."""
         path = self.folder / method[:32] / "method.json"
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError):
+            found = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def save_note(self, method: str, note: dict[str, object]) -> None:
         """Plain data of a method: what it is, its peak memory."""
         with replacing(self.folder / method[:32] / "method.json") as part:
             part.write_text(json.dumps(note, indent=1))
 
-    @staticmethod
-    def _arrays(path: Path) -> dict[str, np.ndarray] | None:
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except _DAMAGED as error:
-            log.warning("%s cannot be read (%s): that batch is done again.", path, error)
-            return None
 
-    @staticmethod
-    def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-        with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, **arrays)
+def _record(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Record:
+    """A record of what was read; raises where that is none."""
+    maps = arrays.pop("maps", None)
+    record = Record(**meta, maps=None if maps is None else torch.from_numpy(maps))
+    for name, values in arrays.items():
+        protocol, _, component = name.rpartition(":")
+        record.components.setdefault(protocol, {})[component] = torch.from_numpy(values)
+    counts = [record.instances, record.queries, *record.evaluation.values()]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError(f"it counts {counts}")
+    if type(record.seconds) not in (int, float) or not 0 <= record.seconds < float("inf"):
+        raise ValueError(f"it took {record.seconds!r} seconds")
+    rows = {len(values) for parts in record.components.values() for values in parts.values()}
+    if not rows <= {record.instances} or record.mapped > record.instances or type(record.cold) is not bool:
+        raise ValueError(f"it has {sorted(rows)} rows and {record.mapped} maps of {record.instances} instances")
+    if not record.components.keys() <= record.evaluation.keys():
+        raise ValueError("it does not say what its scores have cost")
+    return record
+
+
+def _clean(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Tensor:  # noqa: ARG001
+    found = torch.from_numpy(arrays["clean"])
+    if found.ndim != 2:
+        raise ValueError(f"probabilities have the shape {tuple(found.shape)}")
+    return found

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from fex.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.black_box.base import Colour, Compile, TorchBlackBox
+from fex.description import building
 from fex.preprocess import Preprocess
 from fex.weights import load_state
 
@@ -75,14 +77,17 @@ class TimmBlackBox(TorchBlackBox):
         if isinstance(class_names, str):
             class_names = _subset_names(class_names)
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
-        net = build_timm(model, arguments, pretrained=weights is None)
+        with building(tensors, str(weights)) if meta else nullcontext():
+            net = build_timm(model, arguments, pretrained=weights is None)
+            if preprocess is None and "preprocess" in meta:
+                preprocess = Preprocess(**meta["preprocess"])
         if weights is not None:
             arguments = _filled(net, tensors, arguments, len(class_names or ()), source=weights)
         elif class_names is None:
             class_names = _own_names(net, model)
         data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
-            preprocess = Preprocess(**meta["preprocess"]) if "preprocess" in meta else _preprocess_of(data)
+            preprocess = _preprocess_of(data)
         super().__init__(
             net.eval().requires_grad_(requires_grad=False),
             channels=int(arguments.get("in_chans", 3)),

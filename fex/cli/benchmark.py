@@ -5,12 +5,14 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
 
+from fex.atomic import claimed
 from fex.benchmark.build import box_key, build_candidate
 from fex.benchmark.cost import training_cost
 from fex.benchmark.fingerprint import package_versions
@@ -82,8 +84,13 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
             metric, a device that is not there, or no method that could be scored; in the last case says why for each,
             and the report is written all the same, but not in place of one with scores.
         FileNotFoundError: the data.
-        OSError: an output that cannot be written.
+        OSError: an output that cannot be written, or that another run is writing to.
     """
+    with ExitStack() as held:
+        return _run(config, objects, held)
+
+
+def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, Any]:
     methods = chosen_methods({name: plain(spec) for name, spec in config.methods.items()}, config.only)
     check_entries(methods)
     check_shown(config.show, config.protocols)
@@ -101,6 +108,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
     output = Path(config.output)
     check_writable(output)
+    held.enter_context(claimed(output))
     evaluations: list[Evaluation] = []
     found = 0
     if candidates:

@@ -26,7 +26,11 @@ class PackagedConfig(ActionConfigFile):
                 value = str(config_path(value))
             except FileNotFoundError as error:
                 parser.error(str(error))
-        ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
+        try:
+            ActionConfigFile.apply_config(parser, cfg, dest, value, **kwargs)
+        except (UnicodeDecodeError, RecursionError) as error:
+            reason = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else "nested too deeply"
+            parser.error(f"The config {value} is {reason} ({error}): give a YAML file.")
 
 
 # Of jsonargparse's report on a value that fits none of several types: what is left are the key, the reasons, the value.

@@ -127,7 +127,7 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
     if any(path.is_dir() and path.resolve() == arguments.output.resolve() for path in arguments.inputs):
         raise ValueError(f"{arguments.output} is both input and output: give another --output.")
-    from fex.cli.found_pictures import find_pictures, picture_key
+    from fex.cli.found_pictures import find_pictures
 
     total = sum(1 for _ in find_pictures(arguments.inputs, arguments.output))
     if total == 0:
@@ -139,7 +139,18 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     else:
         explainer, box = _load(checkpoint, arguments)
 
+    from fex.atomic import claimed
+
+    with claimed(arguments.output):
+        return _run(explainer, box, arguments, checkpoint, total)
+
+
+def _run(
+    explainer: "AmortizedExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int
+) -> Summary:
+    """What is left to do of a run whose output folder is this process's alone."""
     from fex.cli.explain_notes import own_class_note, resume_settings
+    from fex.cli.found_pictures import find_pictures, picture_key
     from fex.report.folder import ResultFolder
 
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))

@@ -3,13 +3,14 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fex.atomic import claimed
 from fex.cli.explain_arguments import tell_earlier_results
 from fex.cli.explain_notes import own_class_note, resume_settings, text_key
 from fex.cli.journal import Journal
@@ -205,16 +206,31 @@ def run_texts(
         ValueError: no such column or format; nothing that can be explained.
         OSError: results that cannot be written.
     """
-    from fex.report.text_folder import TEXT_FORMATS, TextResultFolder, check_formats
-    from fex.text_streaming import explain_records
+    from fex.report.text_folder import TEXT_FORMATS, check_formats
 
     files = any(map(_is_file, arguments.inputs))
     output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
     formats = arguments.formats or list(TEXT_FORMATS)
     check_formats(formats)
-    note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
     if arguments.resume and output is None:
         raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
+    with nullcontext() if output is None else claimed(output):
+        return _run_texts(explainer, box, arguments, checkpoint, output, formats)
+
+
+def _run_texts(
+    explainer: "AmortizedTextExplainer",
+    box: Any,
+    arguments: argparse.Namespace,
+    checkpoint: Any,
+    output: Path | None,
+    formats: Sequence[str],
+) -> TextSummary:
+    """What is left to do of a run whose output folder is this process's alone."""
+    from fex.report.text_folder import TextResultFolder
+    from fex.text_streaming import explain_records
+
+    note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
     summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments))
     note += f" · {summary.note}" if summary.note else ""
     journal = None

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,21 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from fex.atomic import replacing
+from fex.atomic import claimed, replacing
 from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
 from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.cli.graceful_stop import GracefulStop
 from fex.cli.progress_lines import ProgressLines
+from fex.cli.resume import SafeResume
 from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
 PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: fex does not import the modules
-_CKPT_KEYS = {"state_dict", "pytorch-lightning_version"}  # without them Lightning fails later, in many ways
+# Without these Lightning fails later, in many ways.
+_CKPT_TYPES = {"state_dict": dict, "pytorch-lightning_version": str}
+_FIT_TYPES = {"callbacks": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
 _CKPT_WORDS = ("last", "best", "hpc")  # what Lightning takes for a checkpoint beside paths
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -103,7 +107,7 @@ class FexCLI(LightningCLI):
         """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
         config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
         callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
-        callbacks.append(GracefulStop())
+        callbacks += [GracefulStop(), SafeResume()]
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )
@@ -114,16 +118,42 @@ class FexCLI(LightningCLI):
         return super().instantiate_trainer(**{"callbacks": callbacks, "plugins": plugins, **kwargs})
 
     def _parse_ckpt_path(self) -> None:
-        """Says what is wrong with a checkpoint before anything is built."""
+        """Says what is wrong with a checkpoint before anything is built; takes no setting from it, as Lightning would.
+
+        Raises:
+            ValueError: it cannot be read, or lacks what this subcommand restores.
+        """
         path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
         if path and str(path) not in _CKPT_WORDS and "://" not in str(path):
             found = read_plain(path)
-            missing = sorted(_CKPT_KEYS - set(found if isinstance(found, dict) else ()))
+            found = found if isinstance(found, dict) else {}
+            needed = _CKPT_TYPES | (_FIT_TYPES if self.config.subcommand == "fit" else {})
+            missing = [key for key, kind in needed.items() if not isinstance(found.get(key), kind)]
             if missing:
                 raise ValueError(f"{path} is no checkpoint of fex-train (it has no `{missing[0]}`).")
-            if not found.get("hyper_parameters"):
-                return
-        super()._parse_ckpt_path()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Holds the folders of the run for as long as it lasts."""
+        with ExitStack() as self._held:
+            super()._run_subcommand(subcommand)
+
+    def _claim(self) -> None:
+        """Keeps other runs out of the folders that this one writes to: of results and of checkpoints.
+
+        Raises:
+            FileExistsError: another run writes there.
+        """
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+            return
+        folders = [_checkpoint_folder(self.trainer, callback) for callback in self.trainer.checkpoint_callbacks]
+        folders.append(getattr(self.model, "output", None) if getattr(self.model, "per_instance", False) else None)
+        for folder in dict.fromkeys(Path(folder).resolve() for folder in folders if folder is not None):
+            self._held.enter_context(claimed(folder))
+
+    def before_predict(self) -> None:
+        """Holds the folder of a per-instance explainer's results."""
+        if getattr(self.model, "per_instance", False):
+            self._claim()
 
     def before_fit(self) -> None:
         """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where.
@@ -132,6 +162,7 @@ class FexCLI(LightningCLI):
             FileExistsError: the folder has the checkpoints of an earlier run, neither resumed nor to be overwritten.
             OSError: the folder cannot be written.
         """
+        self._claim()
         resumed = self.config[self.subcommand].get("ckpt_path")
         for callback in self.trainer.checkpoint_callbacks if self.trainer.is_global_zero else []:
             folder = _checkpoint_folder(self.trainer, callback)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fex.backbones import build_timm, read_timm_weights
+from fex.description import building
 from fex.weights import load_state
 
 __all__ = [
@@ -107,7 +108,9 @@ def load_backbone(
         The network, and the metadata of weights written by this project (mean and std, model arguments).
     """
     tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
-    net = build_timm(model, {**meta.get("model_args", {}), **(model_args or {})}, pretrained=pretrained and not weights)
+    with building(tensors, str(weights)) if meta else nullcontext():
+        arguments = {**meta.get("model_args", {}), **(model_args or {})}
+        net = build_timm(model, arguments, pretrained=pretrained and not weights)
     if weights is not None:
         own = net.state_dict()
         if set(own) != set(tensors) and len(own) == len(tensors):  # a port: same order, other names

@@ -34,12 +34,16 @@ def values(evaluations):
 def test_a_record_comes_back_whole(tmp_path):
     store = ResultStore(tmp_path)
     record = Record(
-        3, 60, 1.5, {"fex@1": {"positive_curve": torch.rand(3, 10)}, "s@2": {"c": torch.rand(3)}}, {"fex@1": 54}
+        3,
+        60,
+        1.5,
+        {"fex@1": {"positive_curve": torch.rand(3, 10)}, "s@2": {"c": torch.rand(3)}},
+        {"fex@1": 54, "s@2": 6},
     )
     record.maps = torch.rand(2, 4, 4)
     store.save("m", "b", record)
     found = store.load("m", "b")
-    assert (found.instances, found.queries, found.seconds, found.evaluation) == (3, 60, 1.5, {"fex@1": 54})
+    assert (found.instances, found.queries, found.seconds, found.evaluation) == (3, 60, 1.5, {"fex@1": 54, "s@2": 6})
     torch.testing.assert_close(found.components, record.components)
     torch.testing.assert_close(found.maps, record.maps)
     assert store.load("m", "other") is None
@@ -53,7 +57,7 @@ def test_a_damaged_record_is_done_again_and_told(tmp_path, caplog):
     path.write_bytes(path.read_bytes()[:-20])
     with caplog.at_level(logging.WARNING, "fex"):
         assert store.load("m", "b") is None
-    assert "that batch is done again" in caplog.text
+    assert "what it held is done again" in caplog.text
 
 
 class Stops(Random):

@@ -32,7 +32,8 @@ def picture(path: Path, size=(20, 18), mode="RGB", **options) -> Path:
 
 
 def tree(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return files - {".fex.lock"}
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -154,7 +154,7 @@ class Evil:
     [
         ({"state_dict": {}, "fex": Evil()}, "without running code from it (it holds more than tensors and plain data"),
         (b"PK\x03\x04 cut off", "without running code from it (it is cut off, damaged or no checkpoint)"),
-        ({"weights": torch.zeros(2)}, "is no checkpoint of fex-train (it has no `pytorch-lightning_version`)"),
+        ({"weights": torch.zeros(2)}, "is no checkpoint of fex-train (it has no `state_dict`)"),
         (torch.zeros(2), "is no checkpoint of fex-train"),
         (None, "Found no checkpoint at"),
     ],
@@ -246,3 +246,9 @@ def test_predict_writes_texts_in_the_order_given(tmp_path):
     with (folder / "explanations.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     assert (folder / "gallery.html").read_text().count("<article") == 4
+
+
+def test_a_config_that_is_no_text_is_told(tmp_path, capsys):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"model: \xff\xfe")
+    assert f"The config {path} is no text in UTF-8" in refused(capsys, "--config", str(path))
