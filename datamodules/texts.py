@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datamodules.base import DataModule
+from datamodules.hub import load_reason
 from datamodules.order import held_back
 from datamodules.text_rows import TextRows
 from fex.class_names import class_index
@@ -233,13 +234,14 @@ class Texts(TextDataModule):
 
     def _from_hub(self, split: str) -> TextTable:
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
 
         try:
             data = load_dataset(self.name, self.config_name, split=split)
-        except (ConnectionError, FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError, DatasetsError) as error:
             raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({error}). Check the id and the name of the split; "
-                "without a network, give local files in `train`, `val` and `test`."
+                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and the name of "
+                "the split; without a network, give local files in `train`, `val` and `test`."
             ) from error
         source = f"{self.name} ({split})"
         column = text_column(data.column_names, self.text_column, source)
