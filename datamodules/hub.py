@@ -161,7 +161,8 @@ class Hub(ImageDataModule):
             none = "" if part == "train" else f" Set `{part}_split: null` if there is none."
             raise ValueError(
                 f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and "
-                f"`{part}_split`.{none} Without a network, give a local folder, or parquet files to `datamodules.Parquet`."
+                f"`{part}_split`.{none} Without a network, give a local folder, or parquet files to "
+                "`datamodules.Parquet`."
             ) from error
 
     def split_length(self, data: Any, split: str) -> int | None:

@@ -240,8 +240,8 @@ class Texts(TextDataModule):
             data = load_dataset(self.name, self.config_name, split=split)
         except (OSError, ValueError, DatasetsError) as error:
             raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and the name of "
-                "the split; without a network, give local files in `train`, `val` and `test`."
+                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and the name "
+                "of the split; without a network, give local files in `train`, `val` and `test`."
             ) from error
         source = f"{self.name} ({split})"
         column = text_column(data.column_names, self.text_column, source)
