@@ -1,8 +1,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOWEST ?= .venv-lowest
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test test-lowest lint clean
 
 install: $(VENV)/.installed
 
@@ -22,10 +23,19 @@ test: install lint
 	@if [ -d "$${FEX_DATA:-../shared/data}" ]; then $(BIN)/python -m pytest -m "data and not gpu"; \
 	else echo "no data sets here (set FEX_DATA): the tests on real data were left out"; fi
 
+# The core with the oldest versions that pyproject.toml allows; needs Python 3.11 or older, for which they have wheels.
+test-lowest:
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e ".[dev]"
+	$(LOWEST)/bin/python -m pytest tests/black_box tests/nets tests/lightning_modules/test_callbacks.py \
+		tests/lightning_modules/test_fastshap.py tests/lightning_modules/test_resume.py \
+		tests/lightning_modules/test_sizes.py tests/lightning_modules/test_training.py tests/cli/test_train.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) runs build dist *.egg-info

@@ -1,6 +1,5 @@
 """CIFAR-10 from parquet files, a `datasets` id or torchvision, held in memory as bytes."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 
 from datamodules.base import ImageDataModule
 from datamodules.pixels import Pixels
+from fex.image_files import decode
 
 __all__ = ["CIFAR10", "CIFAR10_CLASSES"]
 
@@ -28,7 +27,7 @@ def _from_parquet(paths: list[Path]) -> Pixels:
     table = pa.concat_tables([pq.read_table(path) for path in paths])
     column = table["image"] if "image" in table.column_names else table["img"]
     raw = [row["bytes"] if isinstance(row, dict) else row for row in column.to_pylist()]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in raw])
+    pixels = np.stack([np.asarray(decode(row)) for row in raw])
     return Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(table["label"].to_pylist()))
 
 

@@ -7,10 +7,16 @@ from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 
-__all__ = ["Hub", "HubStream", "HubTable"]
+__all__ = ["Hub", "HubStream", "HubTable", "load_reason"]
 
 # Splits by the trainer's task: one that a data set has not is missed only where it is needed.
 _NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+
+
+def load_reason(error: BaseException) -> str:
+    """Why `datasets` cannot load: its own error says no more than that; the one below it, such as pyarrow's, does."""
+    below = error.__cause__ if type(error).__module__.startswith("datasets.") else None
+    return " ".join(str(below or error).split())[:500]
 
 
 def _encoded(data: Any, image_column: str, label_column: str | None) -> Any:
@@ -144,17 +150,19 @@ class Hub(ImageDataModule):
 
     def _load(self, split: str) -> Any:
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
 
         try:
             return load_dataset(
                 self.name, self.config_name, data_files=self.data_files, split=split, streaming=self.streaming
             )
-        except (ConnectionError, FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError, DatasetsError) as error:
             part = next(part for part, given in self.splits.items() if given == split)
             none = "" if part == "train" else f" Set `{part}_split: null` if there is none."
             raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({error}). Check the id and `{part}_split`.{none} "
-                "Without a network, give a local folder, or parquet files to `datamodules.Parquet`."
+                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and "
+                f"`{part}_split`.{none} Without a network, give a local folder, or parquet files to "
+                "`datamodules.Parquet`."
             ) from error
 
     def split_length(self, data: Any, split: str) -> int | None:

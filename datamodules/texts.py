@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datamodules.base import DataModule
+from datamodules.hub import load_reason
 from datamodules.order import held_back
 from datamodules.text_rows import TextRows
 from fex.class_names import class_index
-from fex.text_files import read_records, text_column
+from fex.text_files import LONGEST_TEXT, TextRecord, read_records, text_column, unfit
 from fex.tokenizer import Text, TextPreprocess
 
 __all__ = ["TextDataModule", "TextTable", "Texts"]
 
 log = logging.getLogger("datamodules")
+
+LONGEST_LABEL = 1_000  # characters, a name of many synonyms
 
 
 class TextTable(NamedTuple):
@@ -156,6 +159,8 @@ def _first(table: TextTable, count: int | None) -> TextTable:
 def _number(label: Any, names: list[str] | None, row: str) -> int:
     """One label as a number."""
     text = str(label).strip()
+    if len(text) > LONGEST_LABEL:
+        raise ValueError(f"Label {text[:20]!r}... of {row} has {len(text):,} characters, the limit is {LONGEST_LABEL}.")
     if text.lstrip("-").isdecimal() and (names is None or text not in names):
         number = int(text)
         if number < 0 or (names is not None and number >= len(names)):
@@ -229,13 +234,14 @@ class Texts(TextDataModule):
 
     def _from_hub(self, split: str) -> TextTable:
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
 
         try:
             data = load_dataset(self.name, self.config_name, split=split)
-        except (ConnectionError, FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError, DatasetsError) as error:
             raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({error}). Check the id and the name of the split; "
-                "without a network, give local files in `train`, `val` and `test`."
+                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and the name "
+                "of the split; without a network, give local files in `train`, `val` and `test`."
             ) from error
         source = f"{self.name} ({split})"
         column = text_column(data.column_names, self.text_column, source)
@@ -247,7 +253,11 @@ class Texts(TextDataModule):
             labels = list(data[text_column(data.column_names, self.label_column, source)])
             if all(label == -1 for label in labels):  # how the hub says that labels are kept back
                 labels = None
-        return TextTable(texts, labels, None, [f"row {index}" for index in range(len(texts))], [])
+        names = [f"row {index}" for index in range(len(texts))]
+        reasons = [max(map(unfit, text if isinstance(text, tuple) else (text,))) for text in texts]
+        broken = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+        table = TextTable(texts, labels, None, names, broken)
+        return table.part([row for row, reason in enumerate(reasons) if not reason]) if broken else table
 
 
 def _found(part: str | list[str]) -> list[Path]:
@@ -261,11 +271,15 @@ def _found(part: str | list[str]) -> list[Path]:
 
 
 def _folder(root: Path) -> Any:
-    from fex.text_files import TextRecord
-
     files = sorted(path for path in root.glob("*/*.txt") if not path.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"{root} has no sub-folders (classes) with .txt files.")
     for path in files:
-        text = path.read_text(encoding="utf-8-sig", errors="replace").replace("\0", "")
-        yield TextRecord(f"{path.parent.name}/{path.name}", text, path.parent.name)
+        name = f"{path.parent.name}/{path.name}"
+        if not path.is_file():  # a pipe has no end
+            yield TextRecord(name, None, error="no regular file")
+            continue
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            text = file.read(LONGEST_TEXT + 1).replace("\0", "")
+        error = f"more than {LONGEST_TEXT:,} characters" if len(text) > LONGEST_TEXT else ""
+        yield TextRecord(name, None if error else text, path.parent.name, error)

@@ -2,13 +2,14 @@
 
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from fex.explanation import printable
@@ -37,7 +38,10 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+# What is decoded. PIL knows dozens of formats more; some run other programs (EPS is a program for Ghostscript).
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
+MAX_BYTES = 2**30  # of a file; some formats are read whole before their size is known
 
 
 class UnreadableImageError(ValueError):
@@ -51,12 +55,32 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _opened(source: bytes | str | os.PathLike[str]) -> Image.Image:
+    """The picture, its pixels not decoded yet."""
+    if not isinstance(source, bytes):
+        found = os.stat(os.fspath(source))
+        if not stat.S_ISREG(found.st_mode):  # a pipe has no end
+            raise UnreadableImageError("it is no regular file")
+    size = len(source) if isinstance(source, bytes) else found.st_size
+    if size > MAX_BYTES:
+        raise UnreadableImageError(f"{size:,} bytes, the limit is {MAX_BYTES:,}")
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]  # old versions know fewer
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bombs: `decode` is stricter; of damaged metadata: the pixels count
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"it is none of {', '.join(formats)}, or its head is damaged") from error
+
+
 def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
     """Decodes a picture of any PIL mode as 8-bit RGB.
 
     Pictures are turned and mirrored as their EXIF orientation says, so that results lie the way every viewer shows the
     picture (torchvision's data sets, used for most ImageNet figures, ignore it). A JPEG of more than `MAX_PIXELS` is
     decoded at 1/2, 1/4 or 1/8; other formats of that size are refused before they are decoded (decompression bombs).
+    Pixels that are NaN or infinite are refused, `fex.preprocess.to_rgb` says what is white in grey of 16 and 32 bit.
 
     Args:
         source: encoded bytes, or a path.
@@ -65,10 +89,7 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
         UnreadableImageError: with the reason.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-        with image:
+        with _opened(source) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 scale = (MAX_PIXELS / (width * height)) ** 0.5
@@ -81,11 +102,10 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
             if method is not None:
                 return picture.transpose(method)
             return picture.copy() if picture is image else picture
-    except (MemoryError, UnreadableImageError):
+    except UnreadableImageError:
         raise
-    except (
-        Exception
-    ) as error:  # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
+    # PIL's plugins raise a dozen kinds (OSError, SyntaxError, struct.error, zlib.error, ...)
+    except Exception as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from error
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
+import numpy as np
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -13,19 +13,47 @@ __all__ = ["Preprocess", "to_rgb"]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode (grey, palette, CMYK, 16 bit, transparent) as 8-bit RGB; transparency is laid on white."""
+    """Any PIL mode (grey, palette, CMYK, 16 bit, float, transparent) as 8-bit RGB; transparency is laid on white.
+
+    Raises:
+        ValueError: pixels that are not finite, or whose white cannot be told, see `_grey`.
+    """
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I") or image.mode == "F":  # 16- and 32-bit grey: PIL's convert would clip, not scale
-        pixels = torch.as_tensor(list(image.getextrema()), dtype=torch.float64)
-        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(pixels[0]), float(pixels[1]))
-        scale = 255.0 / max(high - low, 1.0)
-        return image.convert("F").point(lambda v: v * scale - low * scale).convert("L").convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":  # PIL's convert would clip, not scale
+        return _grey(image).convert("RGB")
+    if image.mode in ("RGBa", "La"):  # colours already multiplied by their opacity
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bit, integer or float, as 8 bit: white is the largest value of its code, not of the picture.
+
+    16 bit: 65535. Floats up to 1: 1. Other 32-bit pixels, which files write in several codes: 255 where none is
+    larger, else 65535.
+
+    Raises:
+        ValueError: NaN or infinite pixels, negative ones, or larger ones; says which.
+    """
+    pixels = np.asarray(image)
+    bad = pixels.size - int(np.isfinite(pixels).sum())
+    if bad:
+        raise ValueError(f"{bad:,} of {pixels.size:,} pixels are NaN or infinite")
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    if low < 0 or high > 65535:
+        raise ValueError(f"pixels from {low:g} to {high:g}, expected 0 ... 1, 0 ... 255 or 0 ... 65535: save it so")
+    if image.mode.startswith("I;16") or high > 255:
+        white = 65535.0
+    else:
+        white = 1.0 if image.mode == "F" and high <= 1 else 255.0
+    scaled = pixels.astype(np.float32)
+    scaled *= 255.0 / white
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
-from fex.preprocess import to_rgb
+from fex.image_files import decode
 
 __all__ = ["Black", "Blur", "DatasetMean", "Mean", "Noise", "Removal", "Silence"]
 
@@ -134,7 +133,7 @@ class DatasetMean(Removal):
                 raise ValueError(f"{path} has shape {array.shape}, expected (3, H, W) with values in [0, 1].")
             self.image = torch.from_numpy(array).float()
         else:
-            self.image = TF.pil_to_tensor(to_rgb(Image.open(path))).float() / 255
+            self.image = TF.pil_to_tensor(decode(path)).float() / 255
 
     def __call__(self, inputs: Tensor, mean: Tensor) -> Tensor:
         image = self.image

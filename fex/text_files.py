@@ -7,15 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fex.text_lines import decoded_lines, table_rows
+from fex.text_lines import LONGEST_ROW, decoded_lines, table_rows
 
-__all__ = ["TEXT_SUFFIXES", "TextRecord", "read_records", "text_column"]
+__all__ = ["LONGEST_TEXT", "TEXT_SUFFIXES", "TextRecord", "read_records", "text_column", "unfit"]
 
 log = logging.getLogger(__name__)
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 USUAL_COLUMNS = ("text", "sentence", "review", "content", "document")
 DELIMITERS = ";\t,|"
+LONGEST_TEXT = 2**20  # characters, a novel; far more than any model reads, and ten times more take a minute to cut up
+LONGEST_INTEGER = 100  # digits; a longer one fits into no column of numbers
 PEEKED = 100  # rows of a .jsonl that tell which columns there are
 
 
@@ -35,6 +37,18 @@ class TextRecord(NamedTuple):
     label: Any = None
     error: str = ""
     fields: dict[str, Any] = {}
+
+
+def unfit(text: Any, what: str = "text") -> str:
+    """Why something cannot be explained as a text; "" where it can.
+
+    Args:
+        text: what stands in its place.
+        what: it is called.
+    """
+    if not isinstance(text, str):
+        return f"no {what}, but {type(text).__name__}"
+    return f"{what} of {len(text):,} characters, the limit is {LONGEST_TEXT:,}" if len(text) > LONGEST_TEXT else ""
 
 
 def text_column(columns: list[str], wanted: str | None, source: str, texts: Collection[str] | None = None) -> str:
@@ -118,7 +132,16 @@ def read_records(
 
 def _lines(path: Path) -> Iterator[TextRecord]:
     for number, line in enumerate(decoded_lines(path), 1):
-        yield TextRecord(f"{path.name}:{number}", line.rstrip("\r\n"))
+        yield _text(f"{path.name}:{number}", line.rstrip("\r\n"))
+
+
+def _text(place: str, text: str) -> TextRecord:
+    error = _too_long(text) or unfit(text)
+    return TextRecord(place, None if error else text, error=error)
+
+
+def _too_long(line: str) -> str:
+    return f"a line of more than {LONGEST_ROW:,} characters" if len(line) > LONGEST_ROW else ""
 
 
 def _table(
@@ -161,8 +184,8 @@ def _record(
 ) -> TextRecord:
     texts = [values.get(name) for name in (column, pair_column) if name is not None]
     for name, text in zip((column, pair_column), texts, strict=False):
-        if not isinstance(text, str):
-            return TextRecord(place, None, error=f"no text in {name!r}, but {type(text).__name__}")
+        if error := unfit(text, f"text in {name!r}"):
+            return TextRecord(place, None, error=error)
     label = values.get(label_column) if label_column else None
     others = {key: value for key, value in values.items() if key not in (column, pair_column)}
     return TextRecord(place, texts[0] if len(texts) == 1 else tuple(texts), label, "", others)  # type: ignore[arg-type]
@@ -190,17 +213,28 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | TextRecord]]:
             continue
         place = f"{path.name}:{number}"
         try:
-            values = json.loads(line)
+            if error := _too_long(line):
+                raise ValueError(error)
+            values = json.loads(line, parse_int=_integer)
+        except RecursionError:
+            yield place, TextRecord(place, None, error="no JSON: nested too deep")
+            continue
         except ValueError as error:
             yield place, TextRecord(place, None, error=f"no JSON: {error}")
             continue
         if isinstance(values, dict):
             yield place, values
         elif isinstance(values, str):
-            yield place, TextRecord(place, values)
+            yield place, _text(place, values)
         else:
             reason = f"{type(values).__name__}, expected an object or a string"
             yield place, TextRecord(place, None, error=reason)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(digits):,} digits, the limit is {LONGEST_INTEGER}")
+    return int(digits)
 
 
 def _json_names(

@@ -7,14 +7,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
-__all__ = ["TableRow", "decoded_lines", "table_rows"]
+__all__ = ["LONGEST_ROW", "TableRow", "decoded_lines", "table_rows"]
 
 log = logging.getLogger(__name__)
 
-LONGEST_FIELD = 2**30  # characters; Python's own limit of 131,072 is less than a long text
-LONGEST_ROW = 2**24  # characters of a row with line breaks, five long novels; more are taken for an open quote
+LONGEST_ROW = (
+    2**22
+)  # characters of a line, or of a row with line breaks, a long novel; more are taken for an open quote
 REREADS = 20  # times that the lines are read on average, at most, however many quotes are open
 ESCAPED = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of bytes that are not UTF-8
 
@@ -22,7 +23,8 @@ ESCAPED = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of bytes
 def decoded_lines(path: Path) -> Iterator[str]:
     """Lines with their ends, without NUL bytes: UTF-8, or UTF-16 where a byte order mark says so.
 
-    Other bytes become the replacement character; a warning counts the lines that have such.
+    Other bytes become the replacement character; a warning counts the lines that have such. Of a line that is longer
+    than `LONGEST_ROW`, so many characters and one more are given, and the rest is passed over.
     """
     with path.open("rb") as file:
         wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -30,7 +32,7 @@ def decoded_lines(path: Path) -> Iterator[str]:
     count = first = 0
     try:
         with path.open(encoding=encoding, errors=errors, newline="") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(_bounded(file), 1):
                 if not line.isascii() and ESCAPED.search(line):
                     count, first = count + 1, first or number
                     line = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -42,6 +44,27 @@ def decoded_lines(path: Path) -> Iterator[str]:
                 "Save the file as UTF-8.",
                 count, "line" if count == 1 else "lines", path.name, "holds" if count == 1 else "hold", first,
             )  # fmt: skip
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """Lines, of a too long one its start."""
+    kept = ""  # of the next line, read already
+
+    def piece() -> str:
+        nonlocal kept
+        line, kept = kept + file.readline(LONGEST_ROW + 1), ""
+        if len(line) > LONGEST_ROW and line.endswith("\r"):  # its line feed may lie beyond what was read
+            kept = file.read(1)
+            if kept == "\n":
+                line, kept = line + kept, ""
+        return line
+
+    while line := piece():
+        yield line
+        while len(line) > LONGEST_ROW and not line.endswith(("\n", "\r")):
+            rest = piece()
+            if not rest or rest.endswith(("\n", "\r")):
+                break
 
 
 class TableRow(NamedTuple):
@@ -77,6 +100,8 @@ class _Lines:
         line = self.returned.popleft() if self.returned else next(self.lines)
         self.row.append(line)
         self.number, self.read, self.size = self.number + 1, self.read + 1, self.size + len(line)
+        if len(line) > LONGEST_ROW:
+            raise csv.Error(f"a line of more than {LONGEST_ROW:,} characters")
         return line
 
     def start_row(self) -> int:
@@ -104,7 +129,7 @@ def table_rows(path: Path, delimiter: str) -> Iterator[TableRow]:
         path: the file.
         delimiter: between fields.
     """
-    csv.field_size_limit(LONGEST_FIELD)
+    csv.field_size_limit(2 * LONGEST_ROW + 2)  # never reached; Python's own, 131,072, is less than a long text
     lines = _Lines(path)
     # Strict, so that a quote that is never closed is an error of its row.
     reader = csv.reader(

@@ -72,3 +72,21 @@ def test_pictures_are_upright(tmp_path, orientation):
 def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
     Image.new("RGB", (8, 8), (9, 8, 7)).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
     assert decode(tmp_path / "a.jpg").size == (8, 8)
+
+
+def test_only_pictures_are_opened(tmp_path):
+    """PIL would run Ghostscript for the first; a pipe would be waited for."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+    with pytest.raises(UnreadableImageError, match="none of JPEG, "):
+        decode(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(UnreadableImageError, match="no regular file"):
+        decode(tmp_path / "b.png")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with (tmp_path / "a.webp").open("wb") as file:
+        file.write(b"RIFF\xff\xff\xff\xffWEBPVP8 ")
+        file.truncate(image_files.MAX_BYTES + 1)  # a hole: takes no room
+    with pytest.raises(UnreadableImageError, match=r"1,073,741,825 bytes, the limit is 1,073,741,824"):
+        decode(tmp_path / "a.webp")

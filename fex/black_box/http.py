@@ -1,40 +1,31 @@
 """A classifier behind an HTTP endpoint as a black box; `fex/black_box/wire.py` says what is sent and expected."""
 
-import os
+import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from random import Random
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.exchange import Answer, post
 from fex.black_box.retry import LONGEST_WAIT, RateLimiter, TransientError, retry_delay
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
+from fex.black_box.secrets import check_address, check_headers, hidden, public, query_values, read_token
 from fex.black_box.wire import Encoding, decode_response, encode_request, quoted
 from fex.preprocess import Preprocess
 
 __all__ = ["HttpBlackBox"]
 
 RETRIED = {408, 425, 429}  # besides every 5xx: the server asks for patience
+SECONDS = re.compile("[0-9]{1,9}")  # a Retry-After that is no date
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would resend the token to whatever host it names."""
-
-    def redirect_request(self, *arguments: Any, **keywords: Any) -> None:
-        return None
-
-
-def _without(token: str | None, body: bytes) -> bytes:
-    """An answer that errors may quote: some servers echo the headers."""
-    return body.replace(token.encode(), b"***") if token else body
+# Bytes of an answer that are read: for all numbers, indented, and for what else a server says.
+MOST_BYTES, MOST_BYTES_OF_A_NUMBER = 2**20, 64
 
 
 class HttpBlackBox(BlackBox):
@@ -44,15 +35,16 @@ class HttpBlackBox(BlackBox):
     back-off and jitter; others are errors at once.
 
     Args:
-        url: http:// or https:// address that takes the POST; part of the config, so no secrets.
+        url: http:// or https:// address that takes the POST; part of the config, so no secrets. Redirects are not
+            followed. Proxies of the environment are used, but for a token over http://, which they could read.
         class_names: names of the classes, in the order of the scores.
         num_classes: C; needed only without `class_names`.
         encoding: "png" (small, 8 bit) or "float32" (exact, ten times larger).
         outputs: what the server returns; logits go through softmax (sigmoid where `multi_label`).
-        token_env: name of the environment variable that holds a bearer token. The token itself is read at each
-            request and kept nowhere.
+        token_env: name of the environment variable that holds a token. The token itself is read at each request and
+            kept nowhere; errors show *** in its place.
         headers: further headers; they are part of the config, so no secrets.
-        timeout: seconds without an answer before an attempt fails.
+        timeout: seconds of an attempt in all, from the connection to the last byte of the answer.
         retries: further attempts after the first.
         backoff: seconds before the first retry; doubles each time.
         rate: most requests a second; None sends as fast as the server answers.
@@ -63,9 +55,11 @@ class HttpBlackBox(BlackBox):
         multi_label: classes are not exclusive.
         seed: seed of the jitter; None differs between processes, so that they do not retry in step.
         name: how errors and reports call it; by default host and path of the address.
+        token_header: header of the token; "Authorization" holds it as a bearer token, others hold it alone.
 
     Raises:
-        ValueError: an address or a setting that cannot work; an answer that is refused (4xx, no JSON, wrong count).
+        ValueError: an address or a setting that cannot work; an answer that is refused (4xx, no JSON, wrong count, more
+            than a megabyte and 64 bytes a number).
         ConnectionError: no usable answer after all attempts.
     """
 
@@ -89,13 +83,12 @@ class HttpBlackBox(BlackBox):
         multi_label: bool = False,  # noqa: FBT001, FBT002 a YAML key
         seed: int | None = None,
         name: str | None = None,
+        token_header: str = "Authorization",
     ) -> None:
         check_outputs(outputs)
+        check_address(url)
+        check_headers(headers or {})
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"Got url {url!r}, expected an address that starts with http:// or https://.")
-        if parts.username or parts.password:
-            raise ValueError("The url holds a user name or password: put a token into a variable named by token_env.")
         if encoding not in ("png", "float32"):
             raise ValueError(f"Got encoding={encoding!r}, expected 'png' or 'float32'.")
         if timeout <= 0 or retries < 0 or backoff < 0 or concurrency < 1:
@@ -112,7 +105,8 @@ class HttpBlackBox(BlackBox):
             multi_label=multi_label,
             name=name or parts.netloc + parts.path,
         )
-        self.url, self.encoding, self.outputs, self.token_env = url, encoding, outputs, token_env
+        self.url, self.encoding, self.outputs = url, encoding, outputs
+        self.token_env, self.token_header = token_env, token_header
         self.headers = dict(headers or {})
         self.timeout, self.retries, self.backoff = timeout, retries, backoff
         self.request_size, self.concurrency = chunk, concurrency
@@ -140,7 +134,7 @@ class HttpBlackBox(BlackBox):
             if self._limiter is not None:
                 self._limiter.wait()
             try:
-                return decode_response(self._post(body), len(images), self.outputs, self.num_classes, self.name)
+                return self._attempt(body, len(images))
             except TransientError as error:
                 attempts += 1
                 if attempts > self.retries:
@@ -151,55 +145,44 @@ class HttpBlackBox(BlackBox):
                 asked = min(error.wait, LONGEST_WAIT)
                 time.sleep(max(asked, retry_delay(attempts - 1, self.backoff, self._random)))
 
-    def _post(self, body: bytes) -> bytes:
+    def _attempt(self, body: bytes, rows: int) -> Tensor:
+        """Scores (R, C) of one attempt; no message has a secret in it."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
-        token = self._token()
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(self.url, data=body, headers=headers, method="POST")
+        secrets = query_values(self.url)
+        if self.token_env is not None:
+            token = read_token(self.token_env, self.name)
+            headers[self.token_header] = f"Bearer {token}" if self.token_header.lower() == "authorization" else token
+            secrets.append(token)
+        most = MOST_BYTES + MOST_BYTES_OF_A_NUMBER * rows * self.num_classes
+        tokened = self.token_env is not None
         try:
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
-                return _without(token, response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error, token) from error
-        except TimeoutError as error:
-            raise TransientError(f"no answer within {self.timeout} s") from error
-        except urllib.error.URLError as error:
-            timed_out = isinstance(error.reason, TimeoutError)
-            reason = f"no answer within {self.timeout} s" if timed_out else f"cannot reach {self.name} ({error.reason})"
-            raise TransientError(reason) from error
-        except (OSError, HTTPException) as error:
-            raise TransientError(f"connection broke off ({type(error).__name__}: {error})") from error
-
-    def _token(self) -> str | None:
-        if self.token_env is None:
-            return None
-        token = os.environ.get(self.token_env, "").strip()
-        if not token:
+            answer = post(self.url, body, headers, seconds=self.timeout, most=most, secret=tokened)
+        except TransientError as error:
+            raise TransientError(hidden(str(error), secrets)) from None
+        except ValueError as error:
+            raise ValueError(f"Black box {self.name!r} was not asked: {hidden(str(error), secrets)}.") from None
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer, secrets)
+        if len(answer.body) > most:
             raise ValueError(
-                f"Black box {self.name!r} takes its token from the environment variable {self.token_env}, which is "
-                "not set: export it before the run."
+                f"Black box {self.name!r} answered with more than {most:,} bytes, the limit for {rows} rows of "
+                f"{self.num_classes} numbers: it should send the scores alone."
             )
-        return token
+        return decode_response(answer.body, rows, self.outputs, self.num_classes, self.name, secrets)
 
-    def _refusal(self, error: urllib.error.HTTPError, token: str | None) -> Exception:
+    def _refusal(self, answer: Answer, secrets: Sequence[str]) -> Exception:
         """The error for a status that is no success."""
-        try:
-            body = _without(token, error.read())
-        except (OSError, HTTPException):
-            body = b""
-        if error.code >= 500 or error.code in RETRIED:
-            asked = error.headers.get("Retry-After", "")
-            wait = float(asked) if asked.isdigit() else 0.0
-            return TransientError(f"status {error.code}: {quoted(body)}", wait)
-        if 300 <= error.code < 400:
-            target = error.headers.get("Location", "")
+        said = quoted(answer.body, secrets)
+        if answer.status >= 500 or answer.status in RETRIED:
+            asked = answer.headers.get("Retry-After", "")
+            return TransientError(f"status {answer.status}: {said}", float(asked) if SECONDS.fullmatch(asked) else 0.0)
+        if 300 <= answer.status < 400:
+            target = hidden(unquote(public(answer.headers.get("Location", ""))), secrets)
             return ValueError(
-                f"Black box {self.name!r} redirects to {target!r} (status {error.code}): redirects are not followed, "
-                "set `url` to the final address."
+                f"Black box {self.name!r} redirects to {target[:300]!r} (status {answer.status}): redirects are not "
+                "followed, set `url` to the final address."
             )
         return ValueError(
-            f"Black box {self.name!r} refused the request with status {error.code}: {quoted(body)}. Check `url`, "
+            f"Black box {self.name!r} refused the request with status {answer.status}: {said}. Check `url`, "
             "`encoding` and `token_env`."
         )

@@ -16,7 +16,8 @@ has one row of C numbers an image, in the order of the request; under the key "l
 import base64
 import io
 import json
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,15 +25,16 @@ from PIL import Image
 from torch import Tensor
 
 from fex.black_box.scores import Outputs
+from fex.black_box.secrets import hidden
 
 __all__ = ["Encoding", "decode_response", "encode_image", "encode_request", "quoted"]
 
 Encoding = Literal["png", "float32"]
 
 
-def quoted(body: bytes) -> str:
-    """The start of an answer, on one line, for an error."""
-    text = " ".join(body.decode("utf-8", "replace").split())
+def quoted(body: bytes, secrets: Sequence[str] = ()) -> str:
+    """The start of an answer, on one line, for an error; secrets are hidden before it is cut."""
+    text = hidden(" ".join(body.decode("utf-8", "replace").split()), secrets)
     return repr(text if len(text) <= 300 else text[:300] + "...")
 
 
@@ -54,31 +56,54 @@ def encode_request(images: Tensor, encoding: Encoding) -> bytes:
     return json.dumps({"encoding": encoding, "shape": list(images.shape[1:]), "inputs": inputs}).encode()
 
 
-def decode_response(body: bytes, rows: int, outputs: Outputs, num_classes: int, name: str) -> Tensor:
+def decode_response(
+    body: bytes, rows: int, outputs: Outputs, num_classes: int, name: str, secrets: Sequence[str] = ()
+) -> Tensor:
     """The scores (rows, C) in a body, float32; C and the values are checked by the box.
+
+    Args:
+        body: the answer.
+        rows: how many were asked for.
+        outputs: the key of the table.
+        num_classes: C.
+        name: of the black box, for messages.
+        secrets: what no message may repeat.
 
     Raises:
         ValueError: no JSON, no table of numbers, or another number of rows; quotes what it got.
     """
+    expected = f'{{"{outputs}": [[...], ...]}}'
     try:
-        answer = json.loads(body)
-    except ValueError as error:  # broken JSON, and bytes that are no text
+        answer = json.loads(body, parse_int=float)  # an integer of 400 digits becomes infinite, and is told as such
+    except RecursionError:
         raise ValueError(
-            f"Black box {name!r} answered with something that is no JSON: {quoted(body)}. Expected "
-            f'{{"{outputs}": [[...], ...]}}.'
-        ) from error
+            f"Black box {name!r} answered with JSON that is nested too deep, expected {expected}."
+        ) from None
+    except ValueError:  # broken JSON, and bytes that are no text
+        raise ValueError(
+            f"Black box {name!r} answered with something that is no JSON: {quoted(body, secrets)}. Expected {expected}."
+        ) from None
     table = answer.get(outputs) if isinstance(answer, dict) else None
     if not isinstance(table, list):
         raise ValueError(
-            f"Black box {name!r} answered {quoted(body)}, expected a JSON object with {outputs!r}: one list of numbers "
-            "an image. Where it gives the other kind, set `outputs`."
+            f"Black box {name!r} answered {quoted(body, secrets)}, expected a JSON object with {outputs!r}: one list "
+            "of numbers an image. Where it gives the other kind, set `outputs`."
         )
     if len(table) != rows:
         raise ValueError(f"Black box {name!r} answered with {len(table)} rows for {rows} images, expected one each.")
+    return _scores(table, num_classes, name)
+
+
+def _scores(table: list[Any], num_classes: int, name: str) -> Tensor:
+    kinds = {type(value) for row in table for value in (row if isinstance(row, list) else [row])}
+    reason = ", ".join(sorted(kind.__name__ for kind in kinds - {float, type(None)}))
     try:
-        return torch.from_numpy(np.array(table, dtype=np.float32))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Black box {name!r} answered with rows that are no table of numbers ({error}), expected {rows} lists of "
-            f"{num_classes} numbers."
-        ) from error
+        if not reason:
+            with np.errstate(over="ignore"):  # what is too large is infinite, which the box refuses
+                return torch.from_numpy(np.array(table, dtype=np.float32))
+    except (TypeError, ValueError):
+        reason = "rows of different lengths"
+    raise ValueError(
+        f"Black box {name!r} answered with rows that are no table of numbers (they hold {reason}), expected "
+        f"{len(table)} lists of {num_classes} numbers."
+    )

@@ -6,6 +6,7 @@ import yaml
 
 from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, load_black_box
 from fex.black_box.loading import loader_of
+from fex.black_box.secrets import public
 from fex.cli.config import instantiated
 from fex.resources import config_path
 
@@ -49,6 +50,7 @@ def chosen_black_box(name: str) -> BlackBox:
     if not is_config(name):
         kind = loader_of(name)
         if key := _UNKNOWN.get(kind):
+            name = public(name) if kind is HttpBlackBox else name
             raise ValueError(
                 f"How many classes {name!r} has, and the size of its inputs, must be said in a file, such as mine.yaml "
                 f'with `{{class_path: fex.black_box.{kind.__name__}, init_args: {{{key}: "{name}", num_classes: 10, '  # type: ignore[union-attr]
