@@ -150,11 +150,18 @@ class DataModule(pl.LightningDataModule):
         """The "predict" data, or else the test data."""
         return self._loader("predict" if "predict" in self.datasets else "test")
 
+    def remarks(self) -> list[str]:
+        """What the reader of a result must know of the data that was read so far, a sentence each."""
+        return [
+            f"{count} {self.noun} of the {part} data could not be read and were skipped."
+            for part, count in self.skipped.items()
+            if count
+        ]
+
     def teardown(self, stage: str) -> None:
-        """Says how many instances could not be read."""
-        for part, count in self.skipped.items():
-            if count:
-                log.warning("%d %s of the %s data could not be read and were skipped.", count, self.noun, part)
+        """Says it."""
+        for remark in self.remarks():
+            log.warning("%s", remark)
 
 
 class ImageDataModule(DataModule):

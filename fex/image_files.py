@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "as_inputs",
     "as_picture",
     "decode",
+    "decode_raw",
     "walk_images",
 ]
 
@@ -64,6 +65,19 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
     Raises:
         UnreadableImageError: with the reason.
     """
+    return _decoded(source, to_rgb)
+
+
+def decode_raw(source: bytes | str | os.PathLike[str]) -> Image.Image:
+    """As `decode`, but the values as they are stored, whatever the PIL mode: a palette's indices, not its colours.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    return _decoded(source, lambda image: image)
+
+
+def _decoded(source: bytes | str | os.PathLike[str], convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
@@ -77,7 +91,7 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
                 raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
             image.load()  # here, where its errors count: reading EXIF data of a PNG would load it too
             method = _UPRIGHT.get(_orientation(image))
-            picture = to_rgb(image)
+            picture = convert(image)
             if method is not None:
                 return picture.transpose(method)
             return picture.copy() if picture is image else picture

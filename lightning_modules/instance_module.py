@@ -214,7 +214,7 @@ class InstanceModule(pl.LightningModule):
         if not self.protocols:
             return {}
         size = (inputs.shape[-2], inputs.shape[-1])
-        labels, masks = batch.get("labels"), batch.get("masks")
+        labels, masks, ignored = batch.get("labels"), batch.get("masks"), batch.get("ignored")
         data = Attributed(
             inputs,
             attribution.flatten()[None],
@@ -225,6 +225,7 @@ class InstanceModule(pl.LightningModule):
             None if masks is None else masks[row : row + 1],
             explain=partial(attributions, self.explainer, features=PatchGrid(*size)),
             target=target,
+            ignored=None if ignored is None else ignored[row : row + 1],
         )
         return {
             f"{protocol.name}/{name}": values.cpu().float().numpy()

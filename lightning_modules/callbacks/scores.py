@@ -50,6 +50,7 @@ class ExplanationScores(pl.Callback):
             batch.get("labels"),
             batch.get("masks"),
             batch.get("words"),
+            ignored=batch.get("ignored"),
         )
         for name, scores in self.scores.items():
             components = get_protocol(name).evaluate(module.black_box, data, seed=self.seed)
