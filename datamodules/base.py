@@ -1,13 +1,14 @@
 """What every datamodule shares: sharded, resumable batches whose order does not depend on the number of processes."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from datamodules.augment import Augment
-from datamodules.loader import BatchLoader, stream_loader, table_loader
+from datamodules.loader import BatchLoader, Indexed, stream_loader, table_loader
 from datamodules.order import ShardedBatchSampler
 from datamodules.rows import EvalStream, RowStream, TrainStream, collate
 from fex.preprocess import Preprocess
@@ -149,6 +150,21 @@ class DataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> BatchLoader:
         """The "predict" data, or else the test data."""
         return self._loader("predict" if "predict" in self.datasets else "test")
+
+    def sample(self, count: int, stages: Sequence[str]) -> tuple[str, Batch] | None:
+        """The first of `stages` that has data, and up to `count` instances of it.
+
+        They are drawn by `seed`; of a stream, which cannot be drawn from, they are the first ones. None without data.
+        """
+        stage = next((stage for stage in stages if stage in self.datasets), None)
+        if stage is None:
+            return None
+        data = self.datasets[stage]
+        if hasattr(data, "deal"):
+            first = next(iter(EvalStream(data, self.preprocess, count)), None)
+            return None if first is None else (stage, first)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed))
+        return stage, Indexed(data).__getitems__([(row, True) for row in order[:count].tolist()])
 
     def remarks(self) -> list[str]:
         """What the reader of a result must know of the data that was read so far, a sentence each."""

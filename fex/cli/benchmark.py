@@ -21,6 +21,7 @@ from fex.benchmark.summary import summarise
 from fex.black_box import CachedBlackBox
 from fex.cli.benchmark_checks import bring_to, check_labels, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.benchmark_files import write_report
+from fex.cli.label_agreement import tell_agreement
 from fex.cli.method_overrides import check_entries
 from fex.cli.progress import progress
 
@@ -101,6 +102,9 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
     output = Path(config.output)
     check_writable(output)
+    warnings += tell_agreement(black_box, data, ("test",))
+    for warning in warnings:  # again in the report, hours later
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     evaluations: list[Evaluation] = []
     found = 0
     if candidates:
@@ -143,7 +147,8 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
             "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
             "less time. Do not compare the seconds; queries are counted in full."
         )
-    report["warnings"] += [*warnings, *strangers(candidates, black_box)]
+    read = data.remarks() if hasattr(data, "remarks") else []
+    report["warnings"] += [*warnings, *strangers(candidates, black_box), *read]
     report |= {
         "black_box": black_box.name,
         "data": config.data.class_path,

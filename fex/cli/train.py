@@ -21,6 +21,7 @@ from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
 from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
 from fex.cli.graceful_stop import GracefulStop
+from fex.cli.label_agreement import LabelAgreement
 from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
 
@@ -103,7 +104,7 @@ class FexCLI(LightningCLI):
         """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
         config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
         callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
-        callbacks.append(GracefulStop())
+        callbacks += [GracefulStop(), LabelAgreement()]
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )

@@ -246,3 +246,12 @@ def test_predict_writes_texts_in_the_order_given(tmp_path):
     with (folder / "explanations.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     assert (folder / "gallery.html").read_text().count("<article") == 4
+
+
+def test_agreement_with_the_labels_is_told_before_the_training(small, tmp_path, capsys):
+    run(["--config", small])
+    out, err = capsys.readouterr()
+    assert "The black box agrees with " in err
+    assert " labels of the val data (" in err
+    run(["--config", small, "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
+    assert "The black box agrees" not in capsys.readouterr().err
