@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from fex.black_box import BlackBox
 from fex.cli.benchmark import plain, run_benchmark
 from fex.cli.benchmark_checks import check_selected
-from fex.cli.config import PackagedConfig, ShortErrors, help_with, instantiated, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated, told
 from fex.cli.method_overrides import overridden, take_overrides
 from fex.features import PatchGrid
 
@@ -103,6 +103,7 @@ def _parser() -> ArgumentParser:
 
 def run(argv: list[str]) -> dict[str, Any]:
     """Parses `argv` and runs the subcommand; returns its report."""
+    check_help(argv)
     parser = _parser()
     rest, overrides = take_overrides(argv)
     config = parser.parse_args(_selecting(rest))

@@ -17,6 +17,7 @@ from fex.types import Batch
 __all__ = ["SAMPLE", "LabelAgreement", "label_agreement", "tell_agreement"]
 
 SAMPLE = 64  # instances that are asked about
+_FEW = 10  # labels, of which as few may be wrong by chance
 _POOR = 0.05  # agreement below it is as bad as chance, however many classes there are
 
 
@@ -53,7 +54,7 @@ def label_agreement(
     warnings += _names_apart(black_box.class_names, class_names, answers.tolist(), truth.tolist(), right)
     chance = 1 / black_box.num_classes
     spread = 2 * math.sqrt(count * chance * (1 - chance))
-    if right <= max(count * chance + spread, count * _POOR):
+    if count >= _FEW and right <= max(count * chance + spread, count * _POOR):
         warnings.append(
             f"The black box agrees with {right} of {count} labels, near chance ({chance:.2g}): are its `preprocess` "
             "(size and crop), `mean` and `std`, or its tokenizer, those of its training, and do the labels count "

@@ -13,15 +13,17 @@ import torch
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from fex.atomic import replacing
 from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
-from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, told
 from fex.cli.graceful_stop import GracefulStop
 from fex.cli.label_agreement import LabelAgreement
+from fex.cli.model_lines import ModelLines
+from fex.cli.progress_bar import OneLineBar
 from fex.cli.progress_lines import ProgressLines
 from fex.resources import resource_dir
 
@@ -108,8 +110,10 @@ class FexCLI(LightningCLI):
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )
-        if shown and not sys.stdout.isatty():
-            callbacks.append(ProgressLines())
+        if shown:
+            callbacks.append(OneLineBar() if sys.stdout.isatty() else ProgressLines())
+        if config.get("enable_model_summary") is not False and not any(isinstance(c, ModelSummary) for c in callbacks):
+            callbacks.append(ModelLines())
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(SafeCheckpointIO())
         return super().instantiate_trainer(**{"callbacks": callbacks, "plugins": plugins, **kwargs})
@@ -125,6 +129,30 @@ class FexCLI(LightningCLI):
             if not found.get("hyper_parameters"):
                 return
         super()._parse_ckpt_path()
+
+    def _untrained(self) -> bool:
+        """Whether what is run is an explainer with the weights that it was built with."""
+        learns = hasattr(self.model, "explainer") and not getattr(self.model, "per_instance", False)
+        return learns and not self.config[self.subcommand].get("ckpt_path")
+
+    def before_predict(self) -> None:
+        """Explanations of an untrained explainer look like any others.
+
+        Raises:
+            ValueError: no checkpoint is given.
+        """
+        if self._untrained():
+            raise ValueError(
+                "Without a checkpoint the explainer is untrained, and so would be what predict writes: give "
+                "--ckpt_path runs/NAME/checkpoints/last.ckpt."
+            )
+
+    def before_test(self) -> None:
+        """Says what is scored."""
+        if self._untrained():
+            print("warning: no --ckpt_path is given: what is scored is an untrained explainer.", file=sys.stderr)
+
+    before_validate = before_test
 
     def before_fit(self) -> None:
         """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where.
@@ -181,9 +209,9 @@ def _arguments(argv: list[str]) -> list[str]:
     return argv if not argv or argv[0] in known else ["fit", *argv]
 
 
-def _no_tips(record: logging.LogRecord) -> bool:
-    """Lightning advertises its cloud products at every start."""
-    return "Tip: For seamless cloud" not in record.getMessage()
+def _no_noise(record: logging.LogRecord) -> bool:
+    """Lightning advertises its cloud products at every start, and tells a default at every checkpoint."""
+    return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
 
 
 _EXAMPLES = {
@@ -203,7 +231,9 @@ def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
+    check_help(argv)
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_no_noise)
     packaged = ", ".join(
         sorted(path.name for path in resource_dir("configs").glob("*.yaml") if not path.stem.startswith("benchmark"))
     )
