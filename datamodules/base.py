@@ -32,10 +32,13 @@ class DataModule(pl.LightningDataModule):
         datasets: "train", "val", "test", "predict" -> a data set of dicts (`Batch` without the batch axis), one with
             ``batch(indices) -> Batch``, or a `StreamSource`; with ``lengths`` (n,) where rows differ in length.
         class_names: names of the labels, where the data has them.
+        needs_labels: whether labels that are none of the classes end a run; None leaves it to the module's own
+            `needs_labels`.
         epoch_size: training rows of an epoch where the training data is a stream; by default the stream's length.
     """
 
     class_names: list[str] | None = None
+    needs_labels: bool | None = None
     epoch_size: int | None = None
     noun = "instances"
 
@@ -63,6 +66,13 @@ class DataModule(pl.LightningDataModule):
             return self._preprocess
         module = self.trainer.lightning_module if self.trainer is not None else None
         return getattr(module, "preprocess", None)
+
+    @property
+    def labels_needed(self) -> bool:
+        """Whether the run needs labels; where nobody says that it does not, it does."""
+        if self.needs_labels is not None:
+            return self.needs_labels
+        return getattr(self.trainer.lightning_module if self.trainer is not None else None, "needs_labels", True)
 
     @property
     def preprocess(self) -> Any:

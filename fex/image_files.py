@@ -23,6 +23,7 @@ __all__ = [
     "as_picture",
     "decode",
     "decode_raw",
+    "passed_over",
     "walk_images",
 ]
 
@@ -39,6 +40,15 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
+
+
+# What systems leave in folders beside what people put there; what begins with a dot is hidden as well.
+_LEFT_BEHIND = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+
+
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or left there by a system and nobody's data."""
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 class UnreadableImageError(ValueError):
@@ -180,7 +190,7 @@ def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
 
     for root, folders, names in os.walk(folder, onerror=fail):
         here = Path(root)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != skipped)
+        folders[:] = sorted(name for name in folders if not passed_over(name) and (here / name).resolve() != skipped)
         for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            if not passed_over(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield (here / name).relative_to(folder)

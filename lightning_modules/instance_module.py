@@ -91,6 +91,12 @@ class InstanceModule(pl.LightningModule):
         self._group: Any = None  # of all processes
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether targets, the choice of instances or a protocol go by them."""
+        by_label = self.target_kind == "label" or self.only != "all"
+        return by_label or any("labels" in protocol.needs for protocol in self.protocols)
+
+    @property
     def preprocess(self) -> Preprocess:
         """Geometry of the inputs; the datamodule reads it."""
         return self.black_box.preprocess

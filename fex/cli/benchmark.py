@@ -19,11 +19,13 @@ from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explaine
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.black_box import CachedBlackBox
-from fex.cli.benchmark_checks import bring_to, check_labels, check_shown, check_writable, chosen_methods, strangers
+from fex.cli.benchmark_checks import bring_to, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.benchmark_files import write_report
 from fex.cli.label_agreement import tell_agreement
 from fex.cli.method_overrides import check_entries
 from fex.cli.progress import progress
+from fex.metrics.label_classes import check_labels
+from fex.metrics.protocols import get_protocol
 
 __all__ = ["plain", "run_benchmark"]
 
@@ -90,6 +92,7 @@ def run_benchmark(config: Namespace, objects: Namespace) -> dict[str, Any]:
     check_shown(config.show, config.protocols)
     black_box, data = objects.black_box, objects.data
     data._preprocess = data._preprocess or black_box.preprocess
+    data.needs_labels = any("labels" in get_protocol(name).needs for name in config.protocols)
     data.setup("test")
     if config.device != "cpu":
         bring_to(black_box, config.device)

@@ -4,8 +4,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from fex.metrics.label_classes import check_labels
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.types import Batch
@@ -31,6 +33,15 @@ class ExplanationScores(pl.Callback):
         self.limit, self.seed = limit, seed
         self.scores: dict[str, ProtocolScores] = {}
         self.seen = 0
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Compares the classes of labels and black box, where labels are scored.
+
+        Raises:
+            ValueError: they are not the same.
+        """
+        for warning in check_labels(pl_module.black_box, getattr(trainer, "datamodule", None), self.names):
+            rank_zero_warn(warning)
 
     def _start(self, module: pl.LightningModule) -> None:
         self.scores = {name: ProtocolScores(name).to(module.device) for name in self.names}
