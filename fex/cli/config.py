@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fex.cli.help_pages import EXIT_CODES
 from fex.errors import BlackBoxError
 from fex.resources import config_path, look_beside
 
@@ -50,11 +51,7 @@ class _Lines(DefaultHelpFormatter):
 
 def help_with(examples: str) -> dict[str, Any]:
     """Arguments of a parser that ends its help with the exit codes and examples, one a line, each after a new line."""
-    codes = (
-        "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback; "
-        "130 interrupted."
-    )
-    return {"epilog": f"{codes}\n\nexamples:{examples}\n", "formatter_class": _Lines}
+    return {"epilog": f"{EXIT_CODES}\n\nexamples:{examples}\n", "formatter_class": _Lines}
 
 
 def check_help(argv: Sequence[str]) -> None:

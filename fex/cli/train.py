@@ -21,11 +21,11 @@ from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
 from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, told
 from fex.cli.graceful_stop import GracefulStop
+from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
 from fex.cli.label_agreement import LabelAgreement
 from fex.cli.model_lines import ModelLines
 from fex.cli.progress_bar import OneLineBar
 from fex.cli.progress_lines import ProgressLines
-from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
@@ -214,19 +214,6 @@ def _no_noise(record: logging.LogRecord) -> bool:
     return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
 
 
-_EXAMPLES = {
-    "fit": """
-  fex-train --config quickstart.yaml
-  fex-train --config vit_imagenet.yaml --trainer.devices 4 --data.init_args.root /data/imagenet
-  fex-train fit --config runs/quickstart/config.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt""",
-    **{
-        stage: f"""
-  fex-train {stage} --config quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt"""
-        for stage in SUBCOMMANDS[1:]
-    },
-}
-
-
 def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
     for pattern in SILENCED:
@@ -234,9 +221,6 @@ def run(argv: list[str]) -> FexCLI:
     check_help(argv)
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_no_noise)
-    packaged = ", ".join(
-        sorted(path.name for path in resource_dir("configs").glob("*.yaml") if not path.stem.startswith("benchmark"))
-    )
     return FexCLI(
         LightningModule,
         LightningDataModule,
@@ -251,9 +235,10 @@ def run(argv: list[str]) -> FexCLI:
         parser_kwargs={
             "prog": "fex-train",
             "allow_abbrev": False,  # a mistyped key is an error, not another key
-            "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
-            **help_with(_EXAMPLES["fit"] + _EXAMPLES["test"]),
-            **{stage: {"allow_abbrev": False, **help_with(_EXAMPLES[stage])} for stage in SUBCOMMANDS},
+            "description": "Train an explainer (or a classifier) from one YAML file. Packaged configs: "
+            f"{packaged(benchmarks=False)}.",
+            **help_with(TRAIN_EXAMPLES["fit"] + TRAIN_EXAMPLES["test"]),
+            **{stage: {"allow_abbrev": False, **help_with(TRAIN_EXAMPLES[stage])} for stage in SUBCOMMANDS},
         },
         args=_arguments(argv),
     )
