@@ -1,6 +1,5 @@
 """What the command lines of YAML files share: `--config` finds the packaged ones by name; errors are short."""
 
-import difflib
 import os
 import re
 import sys
@@ -11,6 +10,7 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.cli.help_pages import EXIT_CODES
+from fex.cli.quick_check import close_names
 from fex.errors import BlackBoxError
 from fex.resources import config_path, look_beside
 
@@ -76,7 +76,7 @@ def _with_close_names(message: str) -> str:
     """Adds what a mistyped class or setting may have meant."""
     for module, name in _NO_ATTRIBUTE.findall(message):
         known = getattr(sys.modules.get(module), "__all__", [])
-        message = message.replace(f"has no attribute '{name}'", f"has no {name!r}{_close(name, known)}")
+        message = message.replace(f"has no attribute '{name}'", f"has no {name!r}{close_names(name, known)}")
     classes = _CLASS.findall(message)
     for name in _NO_OPTION.findall(message):
         known = []
@@ -84,18 +84,13 @@ def _with_close_names(message: str) -> str:
             module, _, kind = path.rpartition(".")
             found = getattr(sys.modules.get(module), kind, None)
             known += [key for each in getattr(found, "__mro__", [found]) for key in _parameters(each)]
-        message = message.replace(f"Option '{name}' is not accepted", f"It takes no {name!r}{_close(name, known)}")
+        message = message.replace(f"Option '{name}' is not accepted", f"It takes no {name!r}{close_names(name, known)}")
     return message
 
 
 def _parameters(kind: Any) -> list[str]:
     code = getattr(getattr(kind, "__init__", kind), "__code__", None)
     return [] if code is None else list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-
-
-def _close(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known)}" if known else ""
 
 
 class ShortErrors:
