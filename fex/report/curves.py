@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fex.atomic import replacing
 
 if TYPE_CHECKING:
+    from fex.metrics.curve import Curve
     from fex.metrics.protocol_scores import ProtocolScores
 
-__all__ = ["curve_file", "draw_course", "draw_curves"]
+__all__ = ["curve_file", "curve_picture", "draw_course", "draw_curves"]
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -56,6 +59,21 @@ def draw_curves(scores: "Mapping[str, Mapping[str, ProtocolScores]]", folder: st
             FigureCanvasAgg(figure).print_png(part)
         written.append(path)
     return written
+
+
+def curve_picture(curve: "Curve", title: str) -> np.ndarray:
+    """One curve between 0 and 1 as pixels (h, w, 3), uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(curve.x, curve.y, marker=".")
+    axes.set(xlabel=curve.x_name, ylabel=curve.y_name, title=title, ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def draw_course(course: Sequence[Sequence[Mapping[str, Any]]], path: str | Path) -> None:

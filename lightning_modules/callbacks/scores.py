@@ -10,6 +10,7 @@ from torch import Tensor
 from fex.metrics.label_classes import check_labels
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
+from fex.report.curves import curve_picture
 from fex.types import Batch
 
 __all__ = ["ExplanationScores"]
@@ -87,18 +88,18 @@ class ExplanationScores(pl.Callback):
                 )
 
     def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:
-        """The protocol's figures as TensorBoard scalars: over shares in percent, or over counts."""
+        """The protocol's figures as pictures in TensorBoard: one tag a curve, one picture a validation."""
         with scores.sync_context():
             curves = scores.curves()
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
             return
         for component, curve in curves.items():
-            unit = 100 if max(curve.x) <= 1 else 1
-            tag = f"curves/{name}/{component}/step_{trainer.global_step}"
+            title = f"{name}: {component.replace('_', ' ')}, step {trainer.global_step}"
+            picture = curve_picture(curve, title)
             for logger in loggers:
-                for position, value in zip(curve.x, curve.y, strict=True):
-                    logger.experiment.add_scalar(tag, value, round(unit * position))
+                tag = f"curves/{name}/{component}"
+                logger.experiment.add_image(tag, picture, trainer.global_step, dataformats="HWC")
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""

@@ -4,10 +4,12 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import Folder, Texts
+from datamodules import ESC10, Folder, Texts
 from fex.black_box import CallableBlackBox
 from fex.cli.label_agreement import SAMPLE, label_agreement, tell_agreement
 from fex.preprocess import Preprocess
+from tests.datamodules.sounds import MEL, esc10_folder
+from tests.texts import WordBox, preprocess
 
 NAMES = ["blue", "green", "red"]
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
@@ -83,3 +85,26 @@ def test_nothing_is_said_or_asked_without_labels(colours, tmp_path, capsys):
     assert tell_agreement(asked, data, ("test",)) == tell_agreement(asked, object(), ("test",)) == []
     assert tell_agreement(asked, Texts(), ("val", "train")) == []
     assert (asked.queries, capsys.readouterr().err) == (0, "")
+
+
+def test_texts(tmp_path, capsys):
+    rows = "".join(f"a gem,{int(n < 9)}\na mess,0\n" for n in range(12))
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}")
+    data = Texts(test=str(tmp_path / "a.csv"), label_column="label", preprocess=preprocess())
+    data.setup("test")
+    assert tell_agreement(WordBox("gem"), data, ("test",)) == []
+    assert "agrees with 21 of 24 labels of the test data (88%" in capsys.readouterr().err
+
+
+def test_sounds(tmp_path, capsys):
+    data = ESC10(str(esc10_folder(tmp_path / "esc")), seconds=0.5, log_mel=MEL, padding=None)
+    data.setup("fit")
+
+    def tones(spectrograms):
+        low, high = spectrograms[:, 0].mean(2).split(4, 1)
+        return torch.stack([low.mean(1), high.mean(1)], 1).softmax(1)
+
+    asked = CallableBlackBox(tones, num_classes=2)
+    assert tell_agreement(asked, data, ("train",)) == []
+    assert asked.queries == 8
+    assert " of 8 labels of the train data" in capsys.readouterr().err

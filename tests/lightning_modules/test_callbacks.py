@@ -69,10 +69,19 @@ def test_heat_maps_and_curves_reach_tensorboard(module, tmp_path):
     trainer(tmp_path, [ExplanationScores(["fex"]), HeatMaps(count=2)]).validate(module, rows, verbose=False)
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
-    assert events.Tags()["images"] == ["val/heat_maps"]
-    curves = [tag for tag in events.Tags()["scalars"] if tag.startswith("curves/fex/positive_curve")]
-    assert len(curves) == 1
-    assert [event.step for event in events.Scalars(curves[0])] == list(range(0, 100, 10))
+    curves = ["curves/fex/negative_curve", "curves/fex/positive_curve"]
+    assert sorted(events.Tags()["images"]) == [*curves, "val/heat_maps"]
+    assert not [tag for tag in events.Tags()["scalars"] if tag.startswith("curves")]
+
+
+def test_each_validation_adds_a_picture_to_the_same_tags(module, tmp_path):
+    run = trainer(tmp_path, [ExplanationScores(["fex"])], max_epochs=2)
+    run.fit(module, fixed(), fixed())
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert len(events.Tags()["images"]) == 2
+    steps = [event.step for event in events.Images("curves/fex/positive_curve")]
+    assert len(steps) == len(set(steps)) == 2
 
 
 def test_heat_maps_are_titled_by_class_and_range(module, tmp_path, monkeypatch):
