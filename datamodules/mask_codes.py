@@ -75,7 +75,7 @@ def read_mask(path: str | Path) -> Coded:
 
 def _palette(image: Image.Image) -> np.ndarray:
     """Colours (256, 3) of a palette, black where it ends."""
-    colours = np.frombuffer(bytes(image.convert("P").getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
+    colours = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
     return np.concatenate([colours, np.zeros((256 - len(colours), 3), np.uint8)])
 
 

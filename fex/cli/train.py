@@ -136,11 +136,7 @@ class FexCLI(LightningCLI):
         return learns and not self.config[self.subcommand].get("ckpt_path")
 
     def before_predict(self) -> None:
-        """Explanations of an untrained explainer look like any others.
-
-        Raises:
-            ValueError: no checkpoint is given.
-        """
+        """Refuses an untrained explainer (ValueError): its explanations would look like any others."""
         if self._untrained():
             raise ValueError(
                 "Without a checkpoint the explainer is untrained, and so would be what predict writes: give "
