@@ -60,8 +60,8 @@ def read_mask(path: str | Path) -> Coded:
     lossy = Path(path).suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
     if image.mode == "P":
         values = np.asarray(image)
-        used = {tuple(_palette(image)[index]) for index in np.unique(values)}
-        if used != {(0, 0, 0), (255, 255, 255)}:
+        used = [tuple(_palette(image)[index]) for index in np.unique(values)]
+        if sorted(used) != [(0, 0, 0), (255, 255, 255)]:
             return Coded(values, 255, palette=True, soft=False)
         image = image.convert("L")  # black and white in whatever order: a picture of the object
     values = np.asarray(image.convert("L") if image.mode == "1" else image)

@@ -64,12 +64,13 @@ BORDER = torch.from_numpy(shape(1, 2) == 2)
         (palette(shape(2)), False),
         (palette(shape(2, 255)), True),
         (palette(shape(255, 0)), None),
+        (palette(shape(2, 1), [(0, 0, 0), (255, 255, 255), (255, 255, 255)]), "inside"),  # two indices of one colour
         (palette(1 - shape(1), [(255, 255, 255), (0, 0, 0)]), False),  # black and white, in the other order
         (np.stack([shape(255)] * 3, -1), False),
         (np.stack([shape(255), np.full(SIZE, 255, np.uint8)], -1), False),
     ],
-    ids=["white", "ones", "ones_void", "bits", "white16", "ones16", "voc", "voc_void", "voc_only_void", "inverse",
-         "rgb", "grey_alpha"],
+    ids=["white", "ones", "ones_void", "bits", "white16", "ones16", "voc", "voc_void", "voc_only_void", "same_colour",
+         "inverse", "rgb", "grey_alpha"],
 )  # fmt: skip
 def test_codes_that_are_told_from_the_masks(mask, border, tmp_path):
     root = written(tmp_path, [mask])
@@ -78,8 +79,8 @@ def test_codes_that_are_told_from_the_masks(mask, border, tmp_path):
             batch_of(root)
         return
     _, masks, ignored = batch_of(root)
-    assert torch.equal(masks[0], OBJECT)
-    assert torch.equal(ignored[0], BORDER if border else torch.zeros_like(OBJECT))
+    assert torch.equal(masks[0], OBJECT | BORDER if border == "inside" else OBJECT)
+    assert torch.equal(ignored[0], BORDER if border is True else torch.zeros_like(OBJECT))
 
 
 def test_grey_edges_count_from_half_of_white(tmp_path):
