@@ -1,13 +1,14 @@
 """What every datamodule shares: sharded, resumable batches whose order does not depend on the number of processes."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from datamodules.augment import Augment
-from datamodules.loader import BatchLoader, stream_loader, table_loader
+from datamodules.loader import BatchLoader, Indexed, stream_loader, table_loader
 from datamodules.order import ShardedBatchSampler
 from datamodules.rows import EvalStream, RowStream, TrainStream, collate
 from fex.preprocess import Preprocess
@@ -31,10 +32,13 @@ class DataModule(pl.LightningDataModule):
         datasets: "train", "val", "test", "predict" -> a data set of dicts (`Batch` without the batch axis), one with
             ``batch(indices) -> Batch``, or a `StreamSource`; with ``lengths`` (n,) where rows differ in length.
         class_names: names of the labels, where the data has them.
+        needs_labels: whether labels that are none of the classes end a run; None leaves it to the module's own
+            `needs_labels`.
         epoch_size: training rows of an epoch where the training data is a stream; by default the stream's length.
     """
 
     class_names: list[str] | None = None
+    needs_labels: bool | None = None
     epoch_size: int | None = None
     noun = "instances"
 
@@ -62,6 +66,13 @@ class DataModule(pl.LightningDataModule):
             return self._preprocess
         module = self.trainer.lightning_module if self.trainer is not None else None
         return getattr(module, "preprocess", None)
+
+    @property
+    def labels_needed(self) -> bool:
+        """Whether the run needs labels; where nobody says that it does not, it does."""
+        if self.needs_labels is not None:
+            return self.needs_labels
+        return getattr(self.trainer.lightning_module if self.trainer is not None else None, "needs_labels", True)
 
     @property
     def preprocess(self) -> Any:
@@ -150,11 +161,33 @@ class DataModule(pl.LightningDataModule):
         """The "predict" data, or else the test data."""
         return self._loader("predict" if "predict" in self.datasets else "test")
 
+    def sample(self, count: int, stages: Sequence[str]) -> tuple[str, Batch] | None:
+        """The first of `stages` that has data, and up to `count` instances of it.
+
+        They are drawn by `seed`; of a stream, which cannot be drawn from, they are the first ones. None without data.
+        """
+        stage = next((stage for stage in stages if stage in self.datasets), None)
+        if stage is None:
+            return None
+        data = self.datasets[stage]
+        if hasattr(data, "deal"):
+            first = next(iter(EvalStream(data, self.preprocess, count)), None)
+            return None if first is None else (stage, first)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed))
+        return stage, Indexed(data).__getitems__([(row, True) for row in order[:count].tolist()])
+
+    def remarks(self) -> list[str]:
+        """What the reader of a result must know of the data that was read so far, a sentence each."""
+        return [
+            f"{count} {self.noun} of the {part} data could not be read and were skipped."
+            for part, count in self.skipped.items()
+            if count
+        ]
+
     def teardown(self, stage: str) -> None:
-        """Says how many instances could not be read."""
-        for part, count in self.skipped.items():
-            if count:
-                log.warning("%d %s of the %s data could not be read and were skipped.", count, self.noun, part)
+        """Says it."""
+        for remark in self.remarks():
+            log.warning("%s", remark)
 
 
 class ImageDataModule(DataModule):

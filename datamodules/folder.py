@@ -11,7 +11,7 @@ from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 from datamodules.skips import check_readable
-from fex.image_files import IMAGE_SUFFIXES, decode
+from fex.image_files import IMAGE_SUFFIXES, decode, passed_over
 from fex.report.instances import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
@@ -23,8 +23,9 @@ _VAL_NAMES = ("val", "valid", "validation")
 def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
     """Paths of the images below `root`, relative to it, with "/"; in the file system's order and in constant memory.
 
-    Follows symbolic links (but no loops) and passes over hidden files and folders, and over the results of a run that
-    explains instances: with `root` above its `output` it would explain its own pictures.
+    Follows symbolic links (but no loops) and passes over hidden files and folders, over those that systems leave behind
+    (``__MACOSX``), and over the results of a run that explains instances: with `root` above its `output` it would
+    explain its own pictures.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -42,7 +43,7 @@ def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
             return
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if passed_over(entry.name):
                     continue
                 if entry.is_dir():
                     yield from walk(entry.path, f"{prefix}{entry.name}/", above | {real})
@@ -177,6 +178,24 @@ class Folder(ImageDataModule):
             )
         return class_names.index(folder)
 
+    def _named_classes(self, part: str, names: list[str]) -> list[str] | None:
+        """Class names; tells folders that look like a class and have no image, without which the others are counted."""
+        found = self.label_names(names)
+        if found is not None:
+            full = {_class_of(name) for name in names}
+            with os.scandir(Path(self.root) / part) as entries:
+                rest = (
+                    e.name for e in entries if e.is_dir() and not passed_over(e.name) and not is_instance_store(e.path)
+                )
+                empty = sorted(set(rest) - full)
+            if empty:
+                log.warning(
+                    "%s in %s hold no images and are no classes: labels count the other folders only. If the black box "
+                    "knows such a class, its numbers differ from those of the labels.",
+                    ", ".join(map(repr, empty[:5])), Path(self.root) / part,
+                )  # fmt: skip
+        return found
+
     def _names(self, part: str) -> list[str]:
         names = sorted(iter_images(Path(self.root) / part))
         if not names:
@@ -199,7 +218,7 @@ class Folder(ImageDataModule):
         """Labels by class folder, without listing the images; None where the root is not all class folders."""
         folders = []
         for entry in os.scandir(self.root):
-            if entry.is_dir() and not entry.name.startswith("."):
+            if entry.is_dir() and not passed_over(entry.name):
                 folders.append(entry.name)
             elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 return None
@@ -223,7 +242,7 @@ class Folder(ImageDataModule):
         if not (root / "train").is_dir():
             names = self._names("")
             check_readable(root, names, decode, "images")
-            self.class_names = self.label_names(names)
+            self.class_names = self._named_classes("", names)
             self._set_split("", names, self.fractions)
             if stage == "test" and "test" in self.datasets and len(self.datasets["test"]) < len(names):
                 # Whoever scores an explainer on photographs of their own trains nothing on the others.
@@ -235,7 +254,7 @@ class Folder(ImageDataModule):
             return
         names = self._names("train")
         check_readable(root / "train", names, decode, "images")
-        self.class_names = self.label_names(names)
+        self.class_names = self._named_classes("train", names)
         val = next((name for name in _VAL_NAMES if (root / name).is_dir()), None)
         self._set_split("train", names, {} if val else {"val": self.fractions["val"]})
         test = "test" if (root / "test").is_dir() else val

@@ -1,5 +1,6 @@
 """Data sets of the `datasets` library, by id or from local files, in memory-mapped tables or streamed."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 
 __all__ = ["Hub", "HubStream", "HubTable", "load_reason"]
+
+log = logging.getLogger("datamodules")
 
 # Splits by the trainer's task: one that a data set has not is missed only where it is needed.
 _NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
@@ -39,8 +42,19 @@ def _encoded(data: Any, image_column: str, label_column: str | None) -> Any:
 class _Columns:
     """From a row of `datasets` to a `Row`."""
 
-    def __init__(self, image_column: str, label_column: str | None, label_ids: dict[str, int] | None) -> None:
+    def __init__(
+        self, image_column: str, label_column: str | None, label_ids: dict[str, int] | None, *, needed: bool = True
+    ) -> None:
         self.image_column, self.label_column, self.label_ids = image_column, label_column, label_ids
+        self.needed, self._told = needed, False
+
+    def _unknown(self, label: str, name: str) -> None:
+        message = f"Label {label!r} of {name} is not among class_names: list all of them, in order."
+        if self.needed:
+            raise ValueError(message)
+        if not self._told:
+            self._told = True
+            log.warning("%s Such rows go without labels, which nothing here needs.", message)
 
     def row(self, values: dict[str, Any], index: int) -> Row:
         image = values[self.image_column]
@@ -52,8 +66,8 @@ class _Columns:
         label = values[self.label_column] if self.label_column else None
         if isinstance(label, str):
             if self.label_ids is None or label not in self.label_ids:
-                raise ValueError(f"Label {label!r} of {name} is not among class_names: list all of them, in order.")
-            label = self.label_ids[label]
+                self._unknown(label, name)
+            label = (self.label_ids or {}).get(label)
         return Row(image, None if label is None or label < 0 else int(label), name)
 
 
@@ -187,10 +201,13 @@ class Hub(ImageDataModule):
             self.class_names = list(feature.names)
         if self.class_names is None and getattr(feature, "dtype", None) in ("string", "large_string"):
             if self.streaming:
-                raise ValueError(f"The labels in {self.label_column!r} are text: set class_names to stream the data.")
+                raise ValueError(
+                    f"The labels in {self.label_column!r} are text: set class_names to stream the data, or "
+                    "label_column to null."
+                )
             self.class_names = sorted(data.unique(self.label_column))
         ids = {name: label for label, name in enumerate(self.class_names)} if self.class_names else None
-        return _Columns(self.image_column, self.label_column, ids)
+        return _Columns(self.image_column, self.label_column, ids, needed=self.labels_needed)
 
     def _source(self, split: str) -> HubTable | HubStream:
         data = _encoded(self._load(split), self.image_column, self.label_column)

@@ -11,7 +11,7 @@ from datamodules.order import ShardedBatchSampler
 from datamodules.rows import RowStream, collate
 from fex.types import Batch
 
-__all__ = ["BatchLoader", "stream_loader", "table_loader"]
+__all__ = ["BatchLoader", "Indexed", "stream_loader", "table_loader"]
 
 log = logging.getLogger("datamodules")
 
@@ -71,7 +71,7 @@ class BatchLoader:
             )
 
 
-class _Indexed(Dataset[Batch]):
+class Indexed(Dataset[Batch]):
     """Passes a batch of (index, valid) to the data set, in one call where it has `batch(indices)`."""
 
     def __init__(self, data: Any) -> None:
@@ -100,7 +100,7 @@ def _identity(batch: Batch) -> Batch:
 def table_loader(data: Any, sampler: ShardedBatchSampler, num_workers: int) -> BatchLoader:
     """Loads from a data set with random access."""
     loader = DataLoader(
-        _Indexed(data),
+        Indexed(data),
         batch_sampler=sampler,
         collate_fn=_identity,
         num_workers=num_workers,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Skips", "check_readable"]
+__all__ = ["EmptyMasks", "Skips", "check_readable"]
 
 _NAMED = 5
 
@@ -43,6 +43,17 @@ class Skips:
         count = len(self)
         if count <= _NAMED:
             log.warning("Skipped %s that cannot be read: %s (%s).", self.noun, name, error)
+        if count == _NAMED:
+            log.warning("Further ones are counted, not named.")
+
+
+class EmptyMasks(Skips):
+    """Counts ground-truth masks without foreground: such an image has nothing to be found, and no IoU."""
+
+    def _tell(self, name: str, error: Exception) -> None:
+        count = len(self)
+        if count <= _NAMED:
+            log.warning("The mask of %s has no foreground (%s).", name, error)
         if count == _NAMED:
             log.warning("Further ones are counted, not named.")
 

@@ -12,6 +12,7 @@ from datamodules.hub import load_reason
 from datamodules.order import held_back
 from datamodules.text_rows import TextRows
 from fex.class_names import class_index
+from fex.image_files import passed_over
 from fex.text_files import LONGEST_TEXT, TextRecord, read_records, text_column, unfit
 from fex.tokenizer import Text, TextPreprocess
 
@@ -112,10 +113,17 @@ class TextDataModule(DataModule, ABC):
         return found
 
     def _rows(self, table: TextTable, stage: str) -> TextRows:
+        try:
+            labels = self._numbered(table)
+        except ValueError as error:
+            if self.labels_needed:
+                raise
+            log.warning("%s The %s data goes without labels, which nothing here needs.", error, stage)
+            labels = None
         rows = TextRows(
             table.texts,
             self.preprocess,
-            self._numbered(table),
+            labels,
             table.rationales,
             table.names,
             keep_texts=stage in ("test", "predict"),
@@ -271,7 +279,8 @@ def _found(part: str | list[str]) -> list[Path]:
 
 
 def _folder(root: Path) -> Any:
-    files = sorted(path for path in root.glob("*/*.txt") if not path.name.startswith("."))
+    found = root.glob("*/*.txt")
+    files = sorted(path for path in found if not passed_over(path.name) and not passed_over(path.parent.name))
     if not files:
         raise FileNotFoundError(f"{root} has no sub-folders (classes) with .txt files.")
     for path in files:

@@ -4,7 +4,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ __all__ = [
     "as_inputs",
     "as_picture",
     "decode",
+    "decode_raw",
+    "passed_over",
     "walk_images",
 ]
 
@@ -42,6 +44,15 @@ _UPRIGHT = {
 _FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
 MAX_PIXELS = 100_000_000  # 400 MB as RGBX, what PIL needs to decode
 MAX_BYTES = 2**30  # of a file; some formats are read whole before their size is known
+
+
+# What systems leave in folders beside what people put there; what begins with a dot is hidden as well.
+_LEFT_BEHIND = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+
+
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or left there by a system and nobody's data."""
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 class UnreadableImageError(ValueError):
@@ -88,6 +99,19 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
     Raises:
         UnreadableImageError: with the reason.
     """
+    return _decoded(source, to_rgb)
+
+
+def decode_raw(source: bytes | str | os.PathLike[str]) -> Image.Image:
+    """As `decode`, but the values as they are stored, whatever the PIL mode: a palette's indices, not its colours.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    return _decoded(source, lambda image: image)
+
+
+def _decoded(source: bytes | str | os.PathLike[str], convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with _opened(source) as image:
             width, height = image.size
@@ -98,7 +122,7 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
                 raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
             image.load()  # here, where its errors count: reading EXIF data of a PNG would load it too
             method = _UPRIGHT.get(_orientation(image))
-            picture = to_rgb(image)
+            picture = convert(image)
             if method is not None:
                 return picture.transpose(method)
             return picture.copy() if picture is image else picture
@@ -186,7 +210,7 @@ def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
 
     for root, folders, names in os.walk(folder, onerror=fail):
         here = Path(root)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != skipped)
+        folders[:] = sorted(name for name in folders if not passed_over(name) and (here / name).resolve() != skipped)
         for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            if not passed_over(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield (here / name).relative_to(folder)

@@ -22,6 +22,7 @@ class Batch(TypedDict, total=False):
             are token ids (B, L), int64, padded on the right.
         labels: true classes (B,), int64; absent where the data has none.
         masks: ground-truth foreground (B, H, W), bool, of segmentation data; tokens of human rationales (B, L), bool.
+        ignored: pixels of which the masks say nothing, such as a void border (B, H, W), bool; absent if there are none.
         words: number of the word that each token belongs to (B, L), int64; -1 where there is none. Only texts.
         index: position of each instance in its data set (B,), int64.
         valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
@@ -34,6 +35,7 @@ class Batch(TypedDict, total=False):
     inputs: Tensor
     labels: Tensor
     masks: Tensor
+    ignored: Tensor
     words: Tensor
     index: Tensor
     valid: Tensor

@@ -52,6 +52,7 @@ class AmortizedModule(pl.LightningModule):
     """
 
     method: ClassVar[str]
+    needs_labels: ClassVar[bool] = False  # it learns from the box's answers; a protocol that wants labels says so
 
     def __init__(
         self,

@@ -91,6 +91,12 @@ class InstanceModule(pl.LightningModule):
         self._group: Any = None  # of all processes
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether targets, the choice of instances or a protocol go by them."""
+        by_label = self.target_kind == "label" or self.only != "all"
+        return by_label or any("labels" in protocol.needs for protocol in self.protocols)
+
+    @property
     def preprocess(self) -> Preprocess:
         """Geometry of the inputs; the datamodule reads it."""
         return self.black_box.preprocess
@@ -215,7 +221,7 @@ class InstanceModule(pl.LightningModule):
         if not self.protocols:
             return {}
         size = (inputs.shape[-2], inputs.shape[-1])
-        labels, masks = batch.get("labels"), batch.get("masks")
+        labels, masks, ignored = batch.get("labels"), batch.get("masks"), batch.get("ignored")
         data = Attributed(
             inputs,
             attribution.flatten()[None],
@@ -226,6 +232,7 @@ class InstanceModule(pl.LightningModule):
             None if masks is None else masks[row : row + 1],
             explain=partial(attributions, self.explainer, features=PatchGrid(*size)),
             target=target,
+            ignored=None if ignored is None else ignored[row : row + 1],
         )
         return {
             f"{protocol.name}/{name}": values.cpu().float().numpy()

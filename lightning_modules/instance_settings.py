@@ -36,7 +36,7 @@ def run_settings(explainer: Any, module: type, arguments: dict[str, Any]) -> dic
 
 def instance_keys(batch: Batch) -> list[str]:
     """What the result of each instance depends on beside the settings."""
-    parts = [batch[key] for key in ("inputs", "labels", "masks") if key in batch]  # type: ignore[literal-required]
+    parts = [batch[key] for key in ("inputs", "labels", "masks", "ignored") if key in batch]  # type: ignore[literal-required]
     return [fingerprint([part[row] for part in parts]) for row in range(len(batch["inputs"]))]
 
 

@@ -92,7 +92,7 @@ class Rows:
         key: fingerprint of all that follows.
         number: instances that came before.
         clean: the box's probabilities (B, C).
-        tensors: inputs, index and, where the data has them, labels, masks and words.
+        tensors: inputs, index and, where the data has them, labels, masks, ignored pixels and words.
     """
 
     key: str
@@ -244,6 +244,7 @@ class MethodRun:
             more.get("words"),
             explain=self._explain(self.candidate.explainer),
             explain_box=self._explain_box if self.candidate.rebuild is not None else None,
+            ignored=more.get("ignored"),
         )  # fmt: skip
 
     def _explain(self, explainer: Explainer) -> Explain:

@@ -153,11 +153,14 @@ def evaluate_explainer(
     return evaluation
 
 
+_ROW_KEYS = ("inputs", "labels", "masks", "ignored", "words", "index")
+
+
 def _valid_rows(batch: Batch, seen: int, device: torch.device | str) -> dict[str, Tensor]:
     count = len(batch["inputs"])
     keep = batch.get("valid", torch.ones(count, dtype=torch.bool)).cpu()
     rows: dict[str, Tensor] = {"index": torch.arange(seen, seen + count)}
-    rows.update({key: batch[key] for key in ("inputs", "labels", "masks", "words", "index") if key in batch})  # type: ignore[literal-required]
+    rows.update({key: batch[key] for key in _ROW_KEYS if key in batch})  # type: ignore[literal-required]
     return {key: value[keep.to(value.device)].to(device) for key, value in rows.items()}
 
 

@@ -12,20 +12,12 @@ from lightning.pytorch import LightningDataModule
 from fex.black_box import BlackBox
 from fex.cli.benchmark import plain, run_benchmark
 from fex.cli.benchmark_checks import check_selected
-from fex.cli.config import PackagedConfig, ShortErrors, help_with, instantiated, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated, told
+from fex.cli.help_pages import BENCH_EXAMPLES, SPEED_EXAMPLES
 from fex.cli.method_overrides import overridden, take_overrides
 from fex.features import PatchGrid
 
 __all__ = ["main", "run"]
-
-_RUN_EXAMPLES = """
-  fex-bench run --config benchmark_quickstart.yaml
-  fex-bench run --config benchmark_cifar10.yaml --data.init_args.root /data/cifar10 --methods '[FEX, Random]'
-  fex-bench run --config benchmark_ecssd.yaml --methods.RISE.init_args.num_masks 4000 --output runs/rise_4000"""
-_SPEED_EXAMPLES = """
-  fex-bench speed --json speed.json
-  fex-bench speed --only '[folder_memory]' --images 100000
-  fex-bench speed --only '[padding_waste]' --data /data/sst2"""
 
 
 class _Parser(ShortErrors, ArgumentParser):
@@ -50,9 +42,9 @@ def _selecting(argv: list[str]) -> list[str]:
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(prog="fex-bench", description=__doc__, **help_with(_RUN_EXAMPLES + _SPEED_EXAMPLES))
+    parser = _Parser(prog="fex-bench", description=__doc__, **help_with(BENCH_EXAMPLES + SPEED_EXAMPLES))
     commands = parser.add_subcommands()
-    run = _Parser(description="Score explainers by named protocols.", **help_with(_RUN_EXAMPLES))
+    run = _Parser(description="Score explainers by named protocols.", **help_with(BENCH_EXAMPLES))
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
     run.add_subclass_arguments(LightningDataModule, "data", required=True)
@@ -86,9 +78,7 @@ def _parser() -> ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--threads", type=PositiveInt | None, default=None)
     commands.add_subcommand("run", run, help="methods x protocols on one black box")
-    speed = _Parser(
-        description="Ratios of times and memory, measured in turn in one run.", **help_with(_SPEED_EXAMPLES)
-    )
+    speed = _Parser(description="Ratios of times and memory, measured in turn in one run.", **help_with(SPEED_EXAMPLES))
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
     speed.add_argument("--repeats", type=PositiveInt, default=15, help="measurements of each time.")
     speed.add_argument("--images", type=PositiveInt, default=2000, help="pictures in the folder that is explained.")
@@ -103,6 +93,7 @@ def _parser() -> ArgumentParser:
 
 def run(argv: list[str]) -> dict[str, Any]:
     """Parses `argv` and runs the subcommand; returns its report."""
+    check_help(argv)
     parser = _parser()
     rest, overrides = take_overrides(argv)
     config = parser.parse_args(_selecting(rest))

@@ -21,10 +21,13 @@ from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explaine
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.black_box import CachedBlackBox
-from fex.cli.benchmark_checks import bring_to, check_labels, check_shown, check_writable, chosen_methods, strangers
+from fex.cli.benchmark_checks import bring_to, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.benchmark_files import write_report
+from fex.cli.label_agreement import tell_agreement
 from fex.cli.method_overrides import check_entries
 from fex.cli.progress import progress
+from fex.metrics.label_classes import check_labels
+from fex.metrics.protocols import get_protocol
 
 __all__ = ["plain", "run_benchmark"]
 
@@ -96,6 +99,7 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     check_shown(config.show, config.protocols)
     black_box, data = objects.black_box, objects.data
     data._preprocess = data._preprocess or black_box.preprocess
+    data.needs_labels = any("labels" in get_protocol(name).needs for name in config.protocols)
     data.setup("test")
     if config.device != "cpu":
         bring_to(black_box, config.device)
@@ -109,6 +113,9 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     output = Path(config.output)
     check_writable(output)
     held.enter_context(claimed(output))
+    warnings += tell_agreement(black_box, data, ("test",))
+    for warning in warnings:  # again in the report, hours later
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     evaluations: list[Evaluation] = []
     found = 0
     if candidates:
@@ -151,7 +158,8 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
             "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
             "less time. Do not compare the seconds; queries are counted in full."
         )
-    report["warnings"] += [*warnings, *strangers(candidates, black_box)]
+    read = data.remarks() if hasattr(data, "remarks") else []
+    report["warnings"] += [*warnings, *strangers(candidates, black_box), *read]
     report |= {
         "black_box": black_box.name,
         "data": config.data.class_path,

@@ -3,16 +3,18 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fex.cli.help_pages import EXIT_CODES
+from fex.cli.quick_check import close_names
 from fex.errors import BlackBoxError
 from fex.resources import config_path, look_beside
 
-__all__ = ["PackagedConfig", "ShortErrors", "help_with", "instantiated", "told"]
+__all__ = ["PackagedConfig", "ShortErrors", "check_help", "help_with", "instantiated", "told"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -36,8 +38,12 @@ class PackagedConfig(ActionConfigFile):
 # Of jsonargparse's report on a value that fits none of several types: what is left are the key, the reasons, the value.
 _NOISE = re.compile(
     r"\s*(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value type: .*|"
-    r"- Expected a <class 'NoneType'>.*)$"
+    r"- Expected a <class 'NoneType'>.*|- Expected a path but .* either not accessible or invalid|"
+    r"Given value: (Namespace|NestedArg)\(.*|Given value: \{.*)$"
 )
+_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
+_NO_OPTION = re.compile(r"Option '(\w+)' is not accepted")
 
 
 class _Lines(DefaultHelpFormatter):
@@ -49,22 +55,64 @@ class _Lines(DefaultHelpFormatter):
 
 def help_with(examples: str) -> dict[str, Any]:
     """Arguments of a parser that ends its help with the exit codes and examples, one a line, each after a new line."""
-    codes = (
-        "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback; "
-        "130 interrupted."
-    )
-    return {"epilog": f"{codes}\n\nexamples:{examples}\n", "formatter_class": _Lines}
+    return {"epilog": f"{EXIT_CODES}\n\nexamples:{examples}\n", "formatter_class": _Lines}
+
+
+def check_help(argv: Sequence[str]) -> None:
+    """`--KEY.help CLASS` shows the settings of a class; without it jsonargparse asks for "one argument", or shows none.
+
+    Raises:
+        ValueError: no class, or a key that the parser does not take for one.
+    """
+    for word, after in zip(argv, [*argv[1:], "-"], strict=True):
+        key, equals, value = word.partition("=")
+        if not (key.startswith("--") and key.endswith(".help")):
+            continue
+        if ".init_args." in key or not (value if equals else not after.startswith("-")):
+            raise ValueError(
+                f"{word} does not say of which class: write `--model.help lightning_modules.FEXModule`, or --data.help "
+                "and --black_box.help alike. Of a class inside it, both: `--model.help lightning_modules.FEXModule "
+                "--model.explainer.help fex.nets.ExplainerNet`."
+            )
+
+
+def _with_close_names(message: str) -> str:
+    """Adds what a mistyped class or setting may have meant."""
+    for module, name in _NO_ATTRIBUTE.findall(message):
+        known = getattr(sys.modules.get(module), "__all__", [])
+        message = message.replace(f"has no attribute '{name}'", f"has no {name!r}{close_names(name, known)}")
+    classes = _CLASS.findall(message)
+    for name in _NO_OPTION.findall(message):
+        known = []
+        for path in classes:
+            module, _, kind = path.rpartition(".")
+            found = getattr(sys.modules.get(module), kind, None)
+            known += [key for each in getattr(found, "__mro__", [found]) for key in _parameters(each)]
+        message = message.replace(f"Option '{name}' is not accepted", f"It takes no {name!r}{close_names(name, known)}")
+    return message
+
+
+def _parameters(kind: Any) -> list[str]:
+    code = getattr(getattr(kind, "__init__", kind), "__code__", None)
+    return [] if code is None else list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
 class ShortErrors:
     """Of a jsonargparse parser: says what is wrong without printing every setting there is."""
+
+    def parse_args(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        """As ever; of nested settings jsonargparse has made the word "None" of null on the way."""
+        if isinstance(args, list):
+            args = [f"{word[:-5]}=null" if isinstance(word, str) and word.endswith("=None") else word for word in args]
+        return super().parse_args(args, *rest, **options)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with code 2, the error and where to look."""
         own: Any = self
         if not own.exit_on_error:
             super().error(message, ex)  # type: ignore[misc]
-        message = "\n".join(line for line in message.splitlines() if not _NOISE.match(line))
+        message = "\n".join(line for line in message.splitlines() if line.strip() and not _NOISE.match(line))
+        message = _with_close_names(message)
         program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
         own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
 

@@ -1,6 +1,7 @@
-"""Entry points of the four programs: `--version` is answered before torch is imported, which takes seconds."""
+"""Entry points of the four programs: what needs no torch, whose import takes seconds, is answered before it."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from fex import __version__
@@ -8,28 +9,59 @@ from fex import __version__
 __all__ = ["bench", "explain", "quickstart", "train"]
 
 
-def _entry(program: str) -> int | None:
+def _main(program: str) -> int | None:
+    """Runs a program, whose import takes seconds, unless only its version is asked for."""
     if sys.argv[1:] == ["--version"]:
         print(f"fex-{program} {__version__}")
         return 0
     return import_module(f"fex.cli.{program}").main()
 
 
+def _shown(page: Callable[[], str]) -> bool:
+    """Whether the page is all that is asked for; without any argument it goes to standard error, with code 2."""
+    words = sys.argv[1:]
+    if not words:
+        print(page(), end="", file=sys.stderr)
+        sys.exit(2)
+    if words[0] in ("-h", "--help"):
+        print(page(), end="")
+        return True
+    return False
+
+
+def _of_yaml(program: str, full: str, page: Callable[[], str]) -> int | None:
+    """A program of YAML files: its first page of help, or the name in a config that is certainly wrong, at once."""
+    if _shown(page):
+        return 0
+    from fex.cli.quick_check import first_mistake
+
+    mistake = first_mistake(sys.argv[1:])
+    if mistake is not None:
+        own = f"fex-{program}"
+        print(f"{own}: error: {mistake}\nFor all settings: {own} {full} --help", file=sys.stderr)
+        sys.exit(2)
+    return _main(program)
+
+
 def train() -> int | None:
     """`fex-train`."""
-    return _entry("train")
+    from fex.cli.help_pages import train_page
 
-
-def explain() -> int | None:
-    """`fex-explain`."""
-    return _entry("explain")
+    return _of_yaml("train", "fit", train_page)
 
 
 def bench() -> int | None:
     """`fex-bench`."""
-    return _entry("bench")
+    from fex.cli.help_pages import bench_page
+
+    return _of_yaml("bench", "run", bench_page)
+
+
+def explain() -> int | None:
+    """`fex-explain`."""
+    return _main("explain")
 
 
 def quickstart() -> int | None:
     """`fex-quickstart`."""
-    return _entry("quickstart")
+    return _main("quickstart")

@@ -53,6 +53,10 @@ class ProgressLines(ProgressBar):
         of = f" of {total:.0f}" if total < float("inf") else ""
         self.print(f"{what}: {done}{of} batches, {rate:.2f} batches/s{left}{values}")
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock: an epoch that is resumed in its middle has no start."""
+        self._begin()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._begin()

@@ -4,11 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from PIL import Image
-from torchvision.transforms import functional as TF
-
 from fex import __version__
-from fex.cli import bench, explain, train
 
 __all__ = ["main", "run"]
 
@@ -29,6 +25,11 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
         limit: instances of the comparison; None takes the config's.
         pictures: scenes that are explained.
     """
+    from PIL import Image
+    from torchvision.transforms import functional as TF
+
+    from fex.cli import bench, explain, train  # here, since they take seconds, for which the help need not wait
+
     start = time.perf_counter()
     folder = Path("runs/quickstart")
     print("1/4 training an explainer of the shipped scene classifier (quickstart.yaml)", flush=True)

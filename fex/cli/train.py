@@ -14,17 +14,20 @@ import torch
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from fex.atomic import claimed, replacing
 from fex.checkpoint import read_plain
 from fex.cli.checkpoint_io import SafeCheckpointIO
-from fex.cli.config import PackagedConfig, ShortErrors, help_with, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, told
 from fex.cli.graceful_stop import GracefulStop
+from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
+from fex.cli.label_agreement import LabelAgreement
+from fex.cli.model_lines import ModelLines
+from fex.cli.progress_bar import OneLineBar
 from fex.cli.progress_lines import ProgressLines
 from fex.cli.resume import SafeResume
-from fex.resources import resource_dir
 
 __all__ = ["FexCLI", "main", "run"]
 
@@ -107,12 +110,14 @@ class FexCLI(LightningCLI):
         """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
         config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
         callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
-        callbacks += [GracefulStop(), SafeResume()]
+        callbacks += [GracefulStop(), SafeResume(), LabelAgreement()]
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )
-        if shown and not sys.stdout.isatty():
-            callbacks.append(ProgressLines())
+        if shown:
+            callbacks.append(OneLineBar() if sys.stdout.isatty() else ProgressLines())
+        if config.get("enable_model_summary") is not False and not any(isinstance(c, ModelSummary) for c in callbacks):
+            callbacks.append(ModelLines())
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(SafeCheckpointIO())
         return super().instantiate_trainer(**{"callbacks": callbacks, "plugins": plugins, **kwargs})
@@ -150,10 +155,27 @@ class FexCLI(LightningCLI):
         for folder in dict.fromkeys(Path(folder).resolve() for folder in folders if folder is not None):
             self._held.enter_context(claimed(folder))
 
+    def _untrained(self) -> bool:
+        """Whether what is run is an explainer with the weights that it was built with."""
+        learns = hasattr(self.model, "explainer") and not getattr(self.model, "per_instance", False)
+        return learns and not self.config[self.subcommand].get("ckpt_path")
+
     def before_predict(self) -> None:
-        """Holds the folder of a per-instance explainer's results."""
-        if getattr(self.model, "per_instance", False):
+        """Refuses an untrained explainer (ValueError): its explanations would look like any others."""
+        if self._untrained():
+            raise ValueError(
+                "Without a checkpoint the explainer is untrained, and so would be what predict writes: give "
+                "--ckpt_path runs/NAME/checkpoints/last.ckpt."
+            )
+        if getattr(self.model, "per_instance", False):  # whose results are written here
             self._claim()
+
+    def before_test(self) -> None:
+        """Says what is scored."""
+        if self._untrained():
+            print("warning: no --ckpt_path is given: what is scored is an untrained explainer.", file=sys.stderr)
+
+    before_validate = before_test
 
     def before_fit(self) -> None:
         """Fails now if checkpoints cannot be written; says which settings a resumed run takes from where.
@@ -211,32 +233,18 @@ def _arguments(argv: list[str]) -> list[str]:
     return argv if not argv or argv[0] in known else ["fit", *argv]
 
 
-def _no_tips(record: logging.LogRecord) -> bool:
-    """Lightning advertises its cloud products at every start."""
-    return "Tip: For seamless cloud" not in record.getMessage()
-
-
-_EXAMPLES = {
-    "fit": """
-  fex-train --config quickstart.yaml
-  fex-train --config vit_imagenet.yaml --trainer.devices 4 --data.init_args.root /data/imagenet
-  fex-train fit --config runs/quickstart/config.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt""",
-    **{
-        stage: f"""
-  fex-train {stage} --config quickstart.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt"""
-        for stage in SUBCOMMANDS[1:]
-    },
-}
+def _no_noise(record: logging.LogRecord) -> bool:
+    """Lightning advertises its cloud products at every start, and tells a default at every checkpoint."""
+    return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
 
 
 def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
-    packaged = ", ".join(
-        sorted(path.name for path in resource_dir("configs").glob("*.yaml") if not path.stem.startswith("benchmark"))
-    )
+    check_help(argv)
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_no_noise)
     return FexCLI(
         LightningModule,
         LightningDataModule,
@@ -251,9 +259,10 @@ def run(argv: list[str]) -> FexCLI:
         parser_kwargs={
             "prog": "fex-train",
             "allow_abbrev": False,  # a mistyped key is an error, not another key
-            "description": f"Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged}.",
-            **help_with(_EXAMPLES["fit"] + _EXAMPLES["test"]),
-            **{stage: {"allow_abbrev": False, **help_with(_EXAMPLES[stage])} for stage in SUBCOMMANDS},
+            "description": "Train an explainer (or a classifier) from one YAML file. Packaged configs: "
+            f"{packaged(benchmarks=False)}.",
+            **help_with(TRAIN_EXAMPLES["fit"] + TRAIN_EXAMPLES["test"]),
+            **{stage: {"allow_abbrev": False, **help_with(TRAIN_EXAMPLES[stage])} for stage in SUBCOMMANDS},
         },
         args=_arguments(argv),
     )

@@ -172,15 +172,16 @@ class RegionIoU(Protocol):
         """Masks."""
         return ("masks",)
 
-    def _pair(self, data: Attributed) -> tuple[Tensor, Tensor]:
-        return data.maps, _masks(self, data)
+    def _compared(self, data: Attributed) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Maps, masks and the pixels that are not counted."""
+        return data.maps, _masks(self, data), data.ignored
 
     def evaluate(self, black_box: BlackBox, data: Attributed, *, seed: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """First and second moment of the IoU, (B, 2), precision and recall, (B,); no queries."""
         self.check_features(data.features)
-        maps, masks = self._pair(data)
-        counts = confusion(salient_region(maps), masks)
-        there = masks.flatten(1).any(1)
+        maps, masks, ignored = self._compared(data)
+        counts = confusion(salient_region(maps), masks, ignored)
+        there = (counts[:, 0] + counts[:, 2]) > 0
         iou = foreground_iou(counts).where(there, torch.nan)
         inside, outside, missed, _ = counts.float().unbind(1)
         return {
@@ -215,8 +216,10 @@ class IncorrectRegionIoU(RegionIoU):
 class IntervalIoU(RegionIoU):
     """IoU in time: maps are means over frequency, truth is where the event is (DAX, Tables VII and VIII)."""
 
-    def _pair(self, data: Attributed) -> tuple[Tensor, Tensor]:
-        return data.maps.mean(-2), _masks(self, data).any(-2)
+    def _compared(self, data: Attributed) -> tuple[Tensor, Tensor, Tensor | None]:
+        masks, ignored = _masks(self, data), data.ignored
+        events = (masks if ignored is None else masks & ~ignored).any(-2)
+        return data.maps.mean(-2), events, None if ignored is None else ignored.any(-2) & ~events
 
     def describe(self, features: PatchGrid) -> dict[str, str]:  # noqa: ARG002
         """Nothing is removed."""
@@ -258,13 +261,13 @@ class RegionScores(Protocol):
         """Scores (B,); spends 2 queries an instance and step of the curves."""
         self.check_features(data.features)
         masks = _masks(self, data)
-        counts = confusion(activated_region(data.maps, self.threshold), masks)
+        counts = confusion(activated_region(data.maps, self.threshold), masks, data.ignored)
         found = self.perturbed.evaluate(black_box, data, seed=seed)
-        there = masks.flatten(1).any(1)  # without an object there is none to find
+        there = (counts[:, 0] + counts[:, 2]) > 0  # without an object there is none to find
         each = (
             f1_score(counts).where(there, torch.nan),
             foreground_iou(counts).where(there, torch.nan),
-            pointing_game(data.maps, masks),
+            pointing_game(data.maps, masks, ignored=data.ignored),
             self.perturbed.auc(found["deletion_curve"]),
             self.perturbed.auc(found["insertion_curve"]),
         )

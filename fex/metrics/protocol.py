@@ -46,6 +46,7 @@ class Attributed:
         explain_box: the same method built anew around another black box, for protocols that change the box; None
             where the method looks at no box, or cannot be built anew.
         target: explained classes (B,), or None: the predicted ones.
+        ignored: pixels of which the ground truth says nothing (B, H, W), bool; None where it knows them all.
     """
 
     inputs: Tensor
@@ -59,6 +60,7 @@ class Attributed:
     explain: Explain | None = None
     explain_box: Callable[[BlackBox], Explain] | None = None
     target: Tensor | None = None
+    ignored: Tensor | None = None
 
     @property
     def known(self) -> set[str]:

@@ -151,10 +151,10 @@ class Segmentation(Protocol):
         self.check_data(data.known)
         assert data.masks is not None
         return {
-            "confusion": confusion(foreground(data.maps), data.masks).float(),
-            "average_precision": average_precision(normalise_maps(data.maps), data.masks),
-            "two_class_average_precision": two_class_average_precision(data.maps, data.masks),
-            "pointing_game": pointing_game(data.maps, data.masks, self.tolerance),
+            "confusion": confusion(foreground(data.maps), data.masks, data.ignored).float(),
+            "average_precision": average_precision(normalise_maps(data.maps), data.masks, data.ignored),
+            "two_class_average_precision": two_class_average_precision(data.maps, data.masks, data.ignored),
+            "pointing_game": pointing_game(data.maps, data.masks, self.tolerance, data.ignored),
         }
 
     def describe(self, features: Features) -> dict[str, str]:  # noqa: ARG002

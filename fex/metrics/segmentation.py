@@ -51,18 +51,26 @@ class SegmentationScores(Metric):
         self.add_state("totals", torch.zeros(len(PER_IMAGE), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros(len(PER_IMAGE), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> None:
-        """Adds maps (B, H, W), float, and masks (B, H, W), bool; rows where `valid` (B,) is False are padding."""
+    def update(self, maps: Tensor, masks: Tensor, valid: Tensor | None = None, ignored: Tensor | None = None) -> None:
+        """Adds a batch.
+
+        Args:
+            maps: (B, H, W), float.
+            masks: (B, H, W), bool.
+            valid: False where a row is padding (B,), bool.
+            ignored: pixels that are not counted (B, H, W), bool; None counts all.
+        """
         if valid is not None:
             maps, masks = maps[valid], masks[valid]
+            ignored = None if ignored is None else ignored[valid]
         if not len(maps):
             return
-        self.counts += confusion(foreground(maps), masks).sum(0)
+        self.counts += confusion(foreground(maps), masks, ignored).sum(0)
         scores = torch.stack(
             [
-                average_precision(normalise_maps(maps), masks),
-                two_class_average_precision(maps, masks),
-                pointing_game(maps, masks, self.tolerance),
+                average_precision(normalise_maps(maps), masks, ignored),
+                two_class_average_precision(maps, masks, ignored),
+                pointing_game(maps, masks, self.tolerance, ignored),
             ]
         )
         self.totals += scores.double().nansum(1)

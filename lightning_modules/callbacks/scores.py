@@ -4,8 +4,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from fex.metrics.label_classes import check_labels
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.report.curves import curve_picture
@@ -33,6 +35,15 @@ class ExplanationScores(pl.Callback):
         self.scores: dict[str, ProtocolScores] = {}
         self.seen = 0
 
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Compares the classes of labels and black box, where labels are scored.
+
+        Raises:
+            ValueError: they are not the same.
+        """
+        for warning in check_labels(pl_module.black_box, getattr(trainer, "datamodule", None), self.names):
+            rank_zero_warn(warning)
+
     def _start(self, module: pl.LightningModule) -> None:
         self.scores = {name: ProtocolScores(name).to(module.device) for name in self.names}
         self.seen = 0
@@ -51,6 +62,7 @@ class ExplanationScores(pl.Callback):
             batch.get("labels"),
             batch.get("masks"),
             batch.get("words"),
+            ignored=batch.get("ignored"),
         )
         for name, scores in self.scores.items():
             components = get_protocol(name).evaluate(module.black_box, data, seed=self.seed)
@@ -80,7 +92,7 @@ class ExplanationScores(pl.Callback):
         with scores.sync_context():
             curves = scores.curves()
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
             return
         for component, curve in curves.items():
             method = getattr(trainer.lightning_module, "method", type(trainer.lightning_module).__name__)

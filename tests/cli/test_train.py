@@ -82,6 +82,47 @@ def test_unknown_key_in_a_file_fails_with_its_name(tmp_path, capsys):
     assert "epochs" in refused(capsys, "--config", written(config, tmp_path / "mine.yaml"))
 
 
+def test_null_is_null_at_any_depth(capsys):
+    """Of nested settings, where the parser would make a word of it."""
+    model = "--model.init_args."
+    deep = ["black_box.init_args.name", "black_box.init_args.weights", "explainer.init_args.encoder.init_args.weights"]
+    flags = [word for key in deep for word in (model + key, "null")]
+    found = printed(capsys, "--config", "quickstart.yaml", *flags, f"{model}kl_stop=null", "--data.init_args.num_val=5")
+    arguments = found["model"]["init_args"]
+    assert arguments["black_box"]["init_args"]["name"] is None
+    assert arguments["black_box"]["init_args"]["weights"] is None
+    assert arguments["explainer"]["init_args"]["encoder"]["init_args"]["weights"] is None
+    assert arguments["kl_stop"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward": {"class_path": "fex.rewards.Retaind"}}, "'fex.rewards' has no 'Retaind'; did you mean Retained"),
+        ({"num_maskz": 3}, "takes no 'num_maskz'; did you mean num_masks?"),
+    ],
+)
+def test_a_wrong_name_in_a_file_is_told_with_the_close_ones(change, message, tmp_path, capsys):
+    config = load("quickstart")
+    config["model"]["init_args"] |= change
+    told = refused(capsys, "--config", written(config, tmp_path / "mine.yaml"))
+    assert message in told
+    assert "Namespace" not in told
+    assert "NestedArg" not in told
+
+
+@pytest.mark.parametrize("flag", ["--model.help", "--model.init_args.explainer.help", "--model.init_args.a.help=x.Y"])
+def test_help_of_a_class_says_how_it_is_asked_for(flag):
+    with pytest.raises(ValueError, match="does not say of which class: write `--model.help lightning_modules.FEXM"):
+        run(["fit", "--config", "quickstart.yaml", flag])
+
+
+def test_help_of_a_class_inside_another(capsys):
+    with pytest.raises(SystemExit):
+        run(["fit", "--model.help", "lightning_modules.FEXModule", "--model.explainer.help", "fex.nets.ExplainerNet"])
+    assert "--model.explainer.value_degree" in capsys.readouterr().out
+
+
 def test_a_value_named_like_a_subcommand_is_a_value():
     assert train._arguments(["--config", "x.yaml", "--data.init_args.root", "test"])[0] == "fit"
     assert train._arguments(["test", "--config", "x.yaml"])[0] == "test"
@@ -198,7 +239,9 @@ def test_help_of_each_stage_shows_examples(stage, capsys):
 
 def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
     """Every row of the data: a picture and arrays each, one table, one gallery; they are the explainer's own."""
-    done = run(["predict", "--config", small, "--trainer.precision", "32-true"])
+    run(["--config", small])
+    last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    done = run(["predict", "--config", small, "--trainer.precision", "32-true", "--ckpt_path", last])
     folder = tmp_path / "run" / "predictions"
     with (folder / "explanations.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -217,7 +260,18 @@ def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
     )
 
 
-def test_predict_writes_texts_in_the_order_given(tmp_path):
+def test_predictions_of_an_untrained_explainer_are_refused_and_scores_are_told(small, capsys):
+    for flags in ([], ["--ckpt_path", "null"]):
+        with pytest.raises(ValueError, match="Without a checkpoint the explainer is untrained.*give --ckpt_path"):
+            run(["predict", "--config", small, *flags])
+    capsys.readouterr()
+    run(["test", "--config", small])
+    out, err = capsys.readouterr()
+    assert "what is scored is an untrained explainer" in err
+    assert "FLOPs" not in out + err
+
+
+def test_predict_writes_texts_in_the_order_given(tmp_path, monkeypatch):
     """Words, scores and character spans of every text that has tokens, as the explainer itself gives them."""
     pytest.importorskip("peft")
     config = shrink(load("fex_minilm_sst2"), tmp_path)
@@ -227,7 +281,9 @@ def test_predict_writes_texts_in_the_order_given(tmp_path):
     (tmp_path / "mine.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
     options = {"test": str(tmp_path / "mine.csv"), "batch_size": 2}
     config["data"] = {"class_path": "datamodules.Texts", "init_args": options}
-    done = run(["predict", "--config", written(config, tmp_path / "small.yaml"), "--trainer.precision", "32-true"])
+    path = written(config, tmp_path / "small.yaml")
+    monkeypatch.setattr(train.FexCLI, "_untrained", lambda self: False)
+    done = run(["predict", "--config", path, "--trainer.precision", "32-true"])
     folder = tmp_path / "run" / "predictions"
     lines = [json.loads(line) for line in (folder / "explanations.jsonl").read_text().splitlines()]
     assert [line["text"] for line in lines] == [text for text in texts if text]
@@ -252,3 +308,12 @@ def test_a_config_that_is_no_text_is_told(tmp_path, capsys):
     path = tmp_path / "x.yaml"
     path.write_bytes(b"model: \xff\xfe")
     assert f"The config {path} is no text in UTF-8" in refused(capsys, "--config", str(path))
+
+
+def test_agreement_with_the_labels_is_told_before_the_training(small, tmp_path, capsys):
+    run(["--config", small])
+    out, err = capsys.readouterr()
+    assert "The black box agrees with " in err
+    assert " labels of the val data (" in err
+    run(["--config", small, "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
+    assert "The black box agrees" not in capsys.readouterr().err

@@ -204,3 +204,26 @@ def test_prediction_of_what_is_no_folder_of_classes_has_no_labels(tmp_path, name
 def test_a_missing_folder_is_told_before_its_loader_starts(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
         _folder(tmp_path / "nowhere").setup("predict")
+
+
+def test_what_systems_leave_behind_is_no_class(classes):
+    before = _folder(classes)
+    before.setup("fit")
+    _write(classes, ["__MACOSX/cat/cat0.png", "@eaDir/cat0.png", ".ipynb_checkpoints/ant0.png", "cat/@eaDir/x.png"])
+    after = _folder(classes)
+    after.setup("fit")
+    assert after.class_names == before.class_names == ["ant", "cat"]
+    assert after.datasets["train"].source.names == before.datasets["train"].source.names
+
+
+def test_a_folder_without_images_is_told(classes, caplog):
+    (classes / "bee").mkdir()
+    (classes / ".git").mkdir()
+    (classes / "__MACOSX").mkdir()
+    data = _folder(classes)
+    with caplog.at_level(logging.WARNING, "datamodules"):
+        data.setup("fit")
+    assert data.class_names == ["ant", "cat"]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("'bee' in ")
+    assert "hold no images and are no classes" in told

@@ -143,3 +143,16 @@ def test_class_correlation_of_constant_maps_is_unknown(module, tmp_path):
         module.explainer.weight.zero_()
     found = trainer(tmp_path, [ClassCorrelation()]).validate(module, fixed(), verbose=False)[0]
     assert torch.isnan(torch.tensor(found["val/class_correlation"]))
+
+
+def test_labels_that_count_other_classes_than_the_box_are_refused_where_they_are_scored(module, tmp_path):
+    class Data(pl.LightningDataModule):
+        class_names = ["dark", "bright"]
+
+        def val_dataloader(self):
+            return fixed()
+
+    module.black_box.class_names = ["bright", "dark"]
+    trainer(tmp_path, [ExplanationScores(["fex"])]).validate(module, datamodule=Data(), verbose=False)
+    with pytest.raises(ValueError, match="Protocol chefer compares labels .* class 'bright' in another place"):
+        trainer(tmp_path, [ExplanationScores(["chefer"])]).validate(module, datamodule=Data(), verbose=False)

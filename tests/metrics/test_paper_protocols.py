@@ -250,3 +250,20 @@ def test_incorrect_classes_are_any_but_the_predicted_one_with_equal_chances():
     assert not torch.equal(incorrect_classes(inputs, clean, 1), found)
     with pytest.raises(ValueError, match="at least 2 classes, this one has 1"):
         incorrect_classes(inputs, torch.ones(3000, 1), 0)
+
+
+@pytest.mark.parametrize("name", ["dax-iou", "interval-iou", "iassa", "seg"])
+def test_ignored_pixels_change_no_score(name):
+    """Whatever the masks say there; without them, they do."""
+    maps, masks = torch.rand(2, SIZE, SIZE), torch.rand(2, SIZE, SIZE) < 0.4
+    ignored = torch.zeros_like(masks)
+    ignored[:, :, 2:] = True
+    masks[:, 0, 0] = True
+    found = [
+        get_protocol(name).evaluate(box(), replace(data(maps, masks & given), ignored=ignored))
+        for given in (torch.ones_like(masks), ~ignored)
+    ]
+    for key in found[0]:
+        torch.testing.assert_close(found[0][key], found[1][key], equal_nan=True)
+    whole = get_protocol(name).evaluate(box(), data(maps, masks | ignored))
+    assert any(not torch.equal(whole[key], found[0][key]) for key in whole)

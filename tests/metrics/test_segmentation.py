@@ -112,3 +112,44 @@ def test_sums_of_two_ranks_are_those_of_one(scene):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_ignored_pixels_are_as_if_they_were_not_there(scene):
+    """Against scikit-learn, and against the same maps with those pixels cut out."""
+    maps, masks = scene
+    ignored = torch.rand(masks.shape) < 0.3
+    ignored[:, 0, 0] = False
+    predicted = foreground(maps)
+    for row in range(len(maps)):
+        kept, one = ~ignored[row], slice(row, row + 1)
+        truth, own = masks[row][kept], maps[row][kept]
+        skipped = (maps[one], masks[one], ignored[one])
+        assert float(average_precision(*skipped)) == pytest.approx(average_precision_score(truth, own))
+        scaled = normalise_maps(maps[one])[0][kept]
+        both = average_precision_score(np.concatenate([~truth, truth]), np.concatenate([1 - scaled, scaled]))
+        assert float(two_class_average_precision(*skipped)) == pytest.approx(both)
+        counts = confusion(predicted[one], masks[one], ignored[one])
+        assert torch.equal(counts, confusion(predicted[row][kept][None], truth[None]))
+        top = own == own.max()
+        hit = float((truth & top).sum() / top.sum())
+        assert float(pointing_game(maps[one], masks[one], ignored=ignored[one])) == pytest.approx(hit)
+
+
+def test_ignored_pixels_change_nothing_whatever_their_values(scene):
+    maps, masks = scene
+    ignored = torch.zeros_like(masks)
+    ignored[:, 3:5] = True
+    metric, other = SegmentationScores(), SegmentationScores()
+    metric.update(maps, masks, ignored=ignored)
+    other.update(maps, masks ^ ignored, ignored=ignored)
+    assert {k: float(v) for k, v in metric.compute().items()} == {k: float(v) for k, v in other.compute().items()}
+    everything = torch.ones_like(masks)
+    assert average_precision(maps, masks, everything).isnan().all()
+    assert two_class_average_precision(maps, masks, everything).isnan().all()
+    assert pointing_game(maps, masks, 2, everything).isnan().all()
+    assert not confusion(foreground(maps), masks, everything).any()
+
+
+def test_ignored_pixels_of_another_shape():
+    with pytest.raises(ValueError, match="ignored pixels of shape"):
+        confusion(torch.ones(1, 2, 2) > 0, torch.ones(1, 2, 2) > 0, torch.ones(1, 2) > 0)

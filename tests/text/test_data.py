@@ -2,6 +2,7 @@
 
 import json
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from datasets import Dataset
 from datamodules import SST2, MovieReviews, Texts
 from datamodules.order import ShardedBatchSampler
 from fex.text_files import read_records
+from lightning_modules import FEXModule, TextClassifierModule
 from tests.texts import preprocess
 
 
@@ -112,6 +114,26 @@ def test_labels_that_do_not_match_the_model(tmp_path, labels, names, message):
         data(tmp_path, f"text,label\na,{labels}\n", class_names=names)
 
 
+def test_labels_that_nothing_needs_stop_nothing(tmp_path, caplog):
+    found = Texts(
+        train=str(write(tmp_path / "train.csv", "text,label\na,maybe\nb,no\nc,no\n")), label_column="label",
+        class_names=["no", "yes"], val_fraction=0.4, preprocess=preprocess(),
+    )  # fmt: skip
+    found.needs_labels = False
+    found.setup("fit")
+    assert found.datasets["train"].labels is None
+    assert "'maybe' of train.csv:2 does not match the model's classes" in caplog.text
+    assert "The train data goes without labels, which nothing here needs." in caplog.text
+
+
+def test_a_module_says_whether_it_needs_labels():
+    found = Texts()
+    assert found.labels_needed
+    for module, needed in ((FEXModule, False), (TextClassifierModule, True), (object, True)):
+        found.trainer = SimpleNamespace(lightning_module=object.__new__(module))
+        assert found.labels_needed is needed
+
+
 def test_labels_by_name_and_folders_by_class(tmp_path):
     assert data(tmp_path, "text,label\na,YES\nb,no\n", class_names=["no", "yes"]).datasets["train"].labels.tolist() == [
         1,
@@ -120,6 +142,8 @@ def test_labels_by_name_and_folders_by_class(tmp_path):
     for name in ("no", "yes"):
         (tmp_path / "texts" / name).mkdir(parents=True)
         write(tmp_path / "texts" / name / "1.txt", f"a {name}\nfilm")
+    (tmp_path / "texts" / ".ipynb_checkpoints").mkdir()
+    write(tmp_path / "texts" / ".ipynb_checkpoints" / "1.txt", "no class")
     found = Texts(train=str(tmp_path / "texts"), class_names=["yes", "no"], val_fraction=0.5, preprocess=preprocess())
     found.setup("fit")
     assert sorted([*found.datasets["train"].labels.tolist(), *found.datasets["val"].labels.tolist()]) == [0, 1]
