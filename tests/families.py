@@ -105,7 +105,7 @@ def _lively(net: nn.Module, inputs: Tensor, heads: Sequence[Any], logits: Callab
         norm.momentum = 1.0
     logits(inputs)
     net.eval()
-    spread = logits(inputs).std(0).mean().clamp_min(1e-7)
+    spread = logits(inputs).std(0).mean().clamp_min(1e-4)
     for head in heads:
         head.weight.div_(spread)
     middle = logits(inputs).mean(0)
