@@ -30,7 +30,7 @@ test-lowest:
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e ".[dev]"
 	$(LOWEST)/bin/python -m pytest tests/black_box tests/nets tests/lightning_modules/test_callbacks.py \
 		tests/lightning_modules/test_fastshap.py tests/lightning_modules/test_resume.py \
-		tests/lightning_modules/test_sizes.py tests/lightning_modules/test_training.py tests/cli/test_train.py
+		tests/lightning_modules/test_sizes.py tests/lightning_modules/test_training.py tests/cli/train/test_train.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from datamodules.augment import Augment
 from datamodules.loader import BatchLoader, Indexed, stream_loader, table_loader
 from datamodules.order import ShardedBatchSampler
 from datamodules.rows import EvalStream, RowStream, TrainStream, collate
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from fex.types import Batch
 
 __all__ = ["DataModule", "ImageDataModule", "ShardedBatchSampler", "collate"]

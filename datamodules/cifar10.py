@@ -10,7 +10,7 @@ import torch
 
 from datamodules.base import ImageDataModule
 from datamodules.pixels import Pixels
-from fex.image_files import decode
+from fex.images import decode
 
 __all__ = ["CIFAR10", "CIFAR10_CLASSES"]
 

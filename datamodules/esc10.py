@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.sound import Clip, NoisePadding, SoundDataModule
-from fex.audio import LogMel
+from fex.sounds import LogMel
 
 __all__ = ["ESC10"]
 

@@ -11,8 +11,8 @@ from datamodules.base import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 from datamodules.skips import check_readable
-from fex.image_files import IMAGE_SUFFIXES, decode, passed_over
-from fex.report.instances import is_instance_store
+from fex.images import IMAGE_SUFFIXES, decode, passed_over
+from lightning_modules.instances.store import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 

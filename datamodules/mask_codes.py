@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fex.image_files import UnreadableImageError, decode_raw
+from fex.images import UnreadableImageError, decode_raw
 
 __all__ = ["Coded", "Foreground", "MaskCode", "read_mask"]
 

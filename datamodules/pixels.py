@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import functional as TF
 
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from fex.types import Batch
 
 __all__ = ["Pixels"]

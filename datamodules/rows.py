@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from datamodules.skips import Skips
-from fex.image_files import UnreadableImageError, decode
-from fex.preprocess import Preprocess
+from fex.images import Preprocess, UnreadableImageError, decode
 from fex.types import Batch
 
 __all__ = ["EvalStream", "Row", "Rows", "RowStream", "StreamSource", "TableSource", "TrainStream", "collate"]

@@ -14,8 +14,7 @@ from datamodules.folder import iter_images
 from datamodules.mask_codes import Foreground, MaskCode, read_mask
 from datamodules.order import held_back
 from datamodules.skips import EmptyMasks, Skips
-from fex.image_files import UnreadableImageError, decode
-from fex.preprocess import Preprocess
+from fex.images import Preprocess, UnreadableImageError, decode
 
 __all__ = ["Segmentation", "TopRows"]
 

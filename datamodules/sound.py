@@ -12,7 +12,7 @@ import torch
 
 from datamodules.base import ImageDataModule
 from datamodules.skips import Skips, check_readable
-from fex.audio import LogMel, UnreadableAudioError, interval_mask, pad_with_noise, read_audio, to_length
+from fex.sounds import LogMel, UnreadableAudioError, interval_mask, pad_with_noise, read_audio, to_length
 
 log = logging.getLogger("datamodules")
 
@@ -38,7 +38,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class NoisePadding:
-    """Noise on both sides of each clip, see `fex.audio.pad_with_noise`; drawn by the clip's name and `seed` alone.
+    """Noise on both sides of each clip, see `fex.sounds.pad_with_noise`; drawn by the clip's name and `seed` alone.
 
     Args:
         shortest: seconds.

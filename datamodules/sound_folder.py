@@ -6,7 +6,7 @@ from typing import Any
 
 from datamodules.order import held_back
 from datamodules.sound import Clip, SoundDataModule
-from fex.audio import LogMel
+from fex.sounds import LogMel
 
 __all__ = ["SoundFolder"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.skips import Skips
-from fex.tokenizer import Text, TextPreprocess
+from fex.texts import Text, TextPreprocess
 from fex.types import Batch
 
 __all__ = ["TextRows"]

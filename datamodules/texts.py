@@ -12,9 +12,9 @@ from datamodules.hub import load_reason
 from datamodules.order import held_back
 from datamodules.text_rows import TextRows
 from fex.class_names import class_index
-from fex.image_files import passed_over
-from fex.text_files import LONGEST_TEXT, TextRecord, read_records, text_column, unfit
-from fex.tokenizer import Text, TextPreprocess
+from fex.images import passed_over
+from fex.texts import LONGEST_TEXT, Text, TextPreprocess, TextRecord, read_records, unfit
+from fex.texts.files import text_column
 
 __all__ = ["TextDataModule", "TextTable", "Texts"]
 

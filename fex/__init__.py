@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fex.api import explain
     from fex.black_box import BlackBox, load_black_box
     from fex.dax import DAX
-    from fex.explainer import AmortizedExplainer, load_explainer
-    from fex.explanation import Explanation
+    from fex.explainers.api import explain
+    from fex.explainers.images import AmortizedExplainer
+    from fex.explainers.loading import load_explainer
+    from fex.explanations.image import Explanation
     from fex.iassa import IASSA
     from fex.types import Batch, Explainer
 
@@ -32,14 +33,14 @@ __all__ = [
 _HOMES = {
     "DAX": "fex.dax",
     "IASSA": "fex.iassa",
-    "AmortizedExplainer": "fex.explainer",
+    "AmortizedExplainer": "fex.explainers.images",
     "Batch": "fex.types",
     "BlackBox": "fex.black_box",
     "Explainer": "fex.types",
-    "Explanation": "fex.explanation",
-    "explain": "fex.api",
+    "Explanation": "fex.explanations.image",
+    "explain": "fex.explainers.api",
     "load_black_box": "fex.black_box",
-    "load_explainer": "fex.explainer",
+    "load_explainer": "fex.explainers.loading",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from fex.class_names import Target, class_indices
-from fex.tokenizer import Text, TokenizedText
+from fex.texts.tokenized import Text, TokenizedText
 
 __all__ = ["as_targets", "check_choice", "check_inputs", "check_tokens", "differences"]
 

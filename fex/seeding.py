@@ -1,13 +1,15 @@
 """The global generators of random numbers, for methods that draw from them."""
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
-__all__ = ["seeded"]
+__all__ = ["pixel_seeds", "seeded"]
 
 
 @contextmanager
@@ -36,3 +38,19 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     finally:
         np.random.set_state(numpy)  # noqa: NPY002
         random.setstate(python)
+
+
+def pixel_seeds(inputs: Tensor, seed: int) -> list[int]:
+    """A seed for each instance, from its pixels and `seed` alone, whatever batch it comes in.
+
+    Args:
+        inputs: (B, ...), float.
+        seed: any integer.
+
+    Returns:
+        B integers below 2^63.
+    """
+    pixels = inputs.detach().float().cpu().contiguous()
+    prefix = str(seed).encode()
+    digests = (hashlib.blake2b(prefix + row.numpy().tobytes(), digest_size=8).digest() for row in pixels)
+    return [int.from_bytes(digest, "little") >> 1 for digest in digests]

@@ -9,7 +9,7 @@ from typing import Protocol, TypedDict, runtime_checkable
 from torch import Tensor
 
 from fex.class_names import Target
-from fex.tokenizer import Text
+from fex.texts.tokenized import Text
 
 __all__ = ["Batch", "Explainer"]
 

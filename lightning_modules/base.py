@@ -12,14 +12,12 @@ from torchmetrics import MeanMetric, SumMetric
 
 from fex.black_box import BlackBox
 from fex.checks import differences
-from fex.description import check_description
-from fex.estimators import Noise
-from fex.explainer import explainer_meta
-from fex.features import Features
+from fex.explainers import explainer_meta
+from fex.images import Features, Removal
 from fex.masking import masker_for
 from fex.nets import ClassMapNet
-from fex.removal import Removal
-from fex.rollout import BlankScores
+from fex.policy import BlankScores, Noise
+from fex.storage.description import check_description
 from fex.types import Batch
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import mean_over_processes, rank_of, world_size_of

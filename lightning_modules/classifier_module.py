@@ -6,9 +6,9 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from fex.images import Preprocess
 from fex.nets.encoder import load_backbone
-from fex.preprocess import Preprocess
-from fex.weights import save_black_box
+from fex.storage.weights import save_black_box
 from lightning_modules.classification import Classification
 
 __all__ = ["ClassifierModule"]

@@ -7,13 +7,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.estimators import Antithetic, Noise
-from fex.features import PatchGrid
-from fex.losses import kl_black_box_to_explainer, label_kl_black_box_to_explainer, shapley_loss
+from fex.images import PatchGrid, Removal
 from fex.masking import masked_probabilities
 from fex.nets import ShapleyNet
-from fex.removal import Removal
-from fex.shapley import centred, coalitions
+from fex.policy import Antithetic, Noise, kl_black_box_to_explainer, label_kl_black_box_to_explainer
+from fex.shapley import centred, coalitions, shapley_loss
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs

@@ -7,27 +7,28 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.estimators import (
+from fex.images import PatchGrid, Removal
+from fex.masking import mean_over, std_over
+from fex.nets import Encoded, ExplainerNet
+from fex.policy import (
     Antithetic,
     Baseline,
+    BlankCorrectedRatio,
     Control,
     Exploration,
     Independent,
     LeaveOneOut,
     NoControl,
     Noise,
+    Objective,
     OnPolicy,
+    Reward,
+    Rollout,
     ValueBaseline,
+    collect,
+    explained_variance,
 )
-from fex.features import PatchGrid
-from fex.losses import explained_variance
-from fex.losses.objective import Objective
-from fex.nets import Encoded, ExplainerNet
-from fex.removal import Removal
-from fex.rewards import BlankCorrectedRatio, Reward
-from fex.rollout import Rollout, collect
 from fex.types import Batch
-from fex.valid import mean_over, std_over
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, valid_weight

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fex.iassa import IASSA, Iteration
 from fex.report.heatmap import colorize, normalise
-from lightning_modules.instance_module import InstanceModule
+from lightning_modules.instances.module import InstanceModule
 
 __all__ = ["IASSAModule"]
 

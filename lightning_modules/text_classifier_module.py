@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from fex.lora import add_lora
-from fex.text_backbone import load_text_net, save_text_black_box
+from fex.texts import add_lora
+from fex.texts.backbone import load_text_net, save_text_black_box
 from lightning_modules.classification import Classification
 
 __all__ = ["TextClassifierModule"]

@@ -12,13 +12,13 @@ import torch
 import yaml
 from PIL import Image
 
-from fex.backbones import build_timm
-from fex.preprocess import Preprocess
-from fex.resources import resource_dir
-from fex.text_backbone import load_text_net, save_text_black_box
-from fex.weights import save_black_box
+from fex.images import Preprocess
+from fex.nets.backbones import build_timm
+from fex.storage.resources import resource_dir
+from fex.storage.weights import save_black_box
+from fex.texts.backbone import load_text_net, save_text_black_box
 from tests.datamodules.sounds import coswara_folder, esc10_folder
-from tests.texts import sentences, text_folder
+from tests.texts.tiny import sentences, text_folder
 
 RUNS = sorted(path.stem for path in resource_dir("configs").glob("*.yaml") if "benchmark" not in path.stem)
 INSTANCES = [name for name in RUNS if name.startswith(("dax_", "iassa_"))]  # no epochs, no checkpoints

@@ -7,12 +7,12 @@ import pytest
 import torch
 import yaml
 
-from fex import load_explainer
 from fex.black_box import load_black_box
-from fex.cli.bench import _parser
-from fex.cli.train import run
+from fex.cli.bench.bench import _parser
+from fex.cli.train.train import run
+from fex.explainers import load_explainer
 from fex.metrics.protocols import get_protocol
-from fex.resources import resource_dir
+from fex.storage.resources import resource_dir
 from tests.shrink import INSTANCES, TRAINING, load, shrink, shrink_instances, written
 
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))

@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from fex.contrast import contrast, is_flat, painted_span
-from fex.explanation import Explanation
-from fex.features import PatchGrid
+from fex.explanations import Explanation, TextExplanation
+from fex.images import PatchGrid
 from fex.report.folder import ResultFolder
 from fex.report.heatmap import normalise
 from fex.report.html import make_card
 from fex.report.text import strengths, terminal_text, text_card
 from fex.report.text_folder import TextResultFolder
-from fex.text_explanation import TextExplanation
 
 NAMED = {
     "target": 0, "target_name": "yes", "probability": 0.9, "probability_of": "explainer", "method": "FEX",

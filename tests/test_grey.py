@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fex.image_files import UnreadableImageError, decode
-from fex.preprocess import Preprocess, to_rgb
+from fex.images import Preprocess, UnreadableImageError, decode, to_rgb
 
 
 def saved(pixels, kind="TIFF", **options):

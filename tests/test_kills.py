@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fex.cli import explain
+from fex.cli.explain import pictures
 from lightning_modules import DAXModule
 from tests.benchmark.test_killed import CONFIG, bench, records, rows
-from tests.explainers import write_checkpoint
+from tests.explainers.tiny import write_checkpoint
+from tests.lightning_modules.instances.test_module import dax, instances
+from tests.lightning_modules.instances.test_module import run as run_instances
 from tests.lightning_modules.processes import fex_train, finish, start, wait_for
-from tests.lightning_modules.test_instances import dax, instances
-from tests.lightning_modules.test_instances import run as run_instances
 from tests.lightning_modules.test_resume import assert_same_end, config, result
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("FEX_KILLS", "12"))
 
 def slowly(work, *args):
     """Does `work` with saves that take long: a kill mostly falls into one."""
-    from fex import atomic
+    from fex.storage import atomic
 
     sync = atomic._sync
 
@@ -129,7 +129,7 @@ def test_dax(tmp_path):
 
 
 def fex_explain(*argv):
-    sys.exit(explain.main(argv))
+    sys.exit(pictures.main(argv))
 
 
 def test_explain(tmp_path):

@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 
 from datamodules.texts import Texts
-from fex.audio import UnreadableAudioError, read_audio, write_wav
 from fex.black_box import HttpBlackBox
-from fex.image_files import UnreadableImageError, decode
-from fex.preprocess import Preprocess
-from fex.text_files import read_records
+from fex.images import Preprocess, UnreadableImageError, decode
+from fex.sounds import UnreadableAudioError, read_audio, write_wav
+from fex.texts import read_records
 from tests.black_box.raw_server import RawServer, answer
 from tests.mutations import mutate, survive
 

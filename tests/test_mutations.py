@@ -18,15 +18,15 @@ import timm
 import torch
 
 import fex
-from fex import load_black_box, load_explainer
-from fex.checkpoint import export_explainer
-from fex.cli import train
+from fex import load_black_box
+from fex.cli.train import train
 from fex.errors import BlackBoxError
-from fex.weights import save_black_box
-from tests.explainers import write_checkpoint
+from fex.explainers import export_explainer, load_explainer
+from fex.storage.weights import save_black_box
+from tests.explainers.tiny import write_checkpoint
 from tests.shrink import load, shrink, written
-from tests.test_array_files import benchmark, instances
-from tests.test_weights import META, SMALL
+from tests.storage.test_array_files import benchmark, instances
+from tests.storage.test_weights import META, SMALL
 
 pytestmark = pytest.mark.slow
 COUNT = int(os.environ.get("FEX_MUTATIONS", "2000"))
@@ -174,7 +174,7 @@ def test_settings_of_a_store(tmp_path):
     _, read = instances(tmp_path)
 
     def opened():
-        from fex.report.instances import InstanceStore
+        from lightning_modules.instances.store import InstanceStore
 
         return InstanceStore(tmp_path, {"a": 1}).finished("a.png", "key") and read()
 
@@ -183,7 +183,7 @@ def test_settings_of_a_store(tmp_path):
 
 def test_notes_and_earlier_reports(tmp_path):
     from fex.benchmark.store import ResultStore
-    from fex.cli.benchmark_files import _earlier
+    from fex.cli.bench.files import _earlier
 
     store = ResultStore(tmp_path)
     store.save_note("method", {"peak_mb": 3.5, "method": "a"})

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from fex.black_box import BlackBox, HttpBlackBox
-from fex.cli.train import run
-from fex.features import PatchGrid
+from fex.cli.train.train import run
+from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
 from lightning_modules import FEXModule
 from tests.datamodules.pictures import encode

@@ -5,8 +5,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from fex import load_black_box, load_explainer
-from fex.resources import manifest, resource_dir
+from fex import load_black_box
+from fex.explainers import load_explainer
+from fex.storage.resources import manifest, resource_dir
 
 SHIPPED = {name: entry for name, entry in manifest().items() if "package" not in entry}
 

@@ -3,9 +3,8 @@ from itertools import permutations
 import pytest
 import torch
 
-from fex.features import PatchGrid
+from fex.images import Black, PatchGrid
 from fex.masking import Masker, masked_probabilities
-from fex.removal import Black
 from tests.toys import LinearBox, PatchBox, TableBox, all_masks, white
 
 GRID = PatchGrid(2, 2)

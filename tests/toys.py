@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.features import PatchGrid
-from fex.preprocess import Preprocess
+from fex.images import PatchGrid, Preprocess
 
 __all__ = ["LinearBox", "PatchBox", "TableBox", "ToyBox", "all_masks", "white"]
 

@@ -1,4 +1,4 @@
-"""Explainers of transformers by their attention: AttLRP and attention rollout (`fex.attention`)."""
+"""Explainers of transformers by their attention: AttLRP and attention rollout (`fex.baselines.attention_maps`)."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fex.attention import Transformer, attention_rollout, read_transformer, relevance_rollout
+from fex.baselines.attention_maps.layers import Transformer
+from fex.baselines.attention_maps.read import read_transformer
+from fex.baselines.attention_maps.relevance import attention_rollout, relevance_rollout
 from fex.baselines.base import in_float64
 from fex.baselines.layer import token_grid
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.tokens import Tokens
+from fex.modality import Features
+from fex.texts.features import Tokens
 
 __all__ = ["AttLRP", "AttentionRollout"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fex.black_box.base import BlackBox
 from fex.black_box.text import TextInputs
 from fex.class_names import Target
-from fex.features import Features
+from fex.modality import Features
 
 __all__ = [
     "FeatureExplainer",

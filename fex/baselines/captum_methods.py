@@ -16,7 +16,8 @@ from torch import Tensor
 from fex.baselines.base import backward_batch, check_images, differentiating, in_parts, target_probability
 from fex.black_box.base import BlackBox, resolve_target
 from fex.class_names import Target
-from fex.removal import Mean, Removal
+from fex.images.removal import Mean
+from fex.modality import Removal
 from fex.seeding import seeded
 
 __all__ = ["GradSHAP", "InputXGradient", "IntegratedGradients", "PixelGradient", "Saliency", "SmoothGrad"]

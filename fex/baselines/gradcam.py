@@ -10,7 +10,7 @@ from fex.baselines.base import differentiating
 from fex.baselines.layer import calls_of, find_layer, last_map, to_map
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.images.features import PatchGrid
 from fex.metrics.functional.segmentation import normalise_maps
 
 __all__ = ["GradCAM", "GradCAMPlusPlus", "LogitModule"]

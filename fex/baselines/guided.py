@@ -10,7 +10,7 @@ from fex.baselines.captum_methods import PixelGradient
 from fex.baselines.gradcam import GradCAM, LogitModule
 from fex.baselines.maps import upsample
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.images.features import PatchGrid
 
 __all__ = ["GuidedGradCAM"]
 

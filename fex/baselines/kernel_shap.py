@@ -5,10 +5,9 @@ from torch import Tensor
 
 from fex.baselines.queried import LinearInScores
 from fex.black_box.base import BlackBox
-from fex.estimators import Antithetic
-from fex.features import Features
-from fex.removal import Removal
-from fex.shapley import centred, coalitions, every_coalition
+from fex.modality import Features, Removal
+from fex.policy.noise import Antithetic
+from fex.shapley.kernel import centred, coalitions, every_coalition
 
 __all__ = ["KernelSHAP"]
 

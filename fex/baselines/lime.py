@@ -5,9 +5,8 @@ from torch import Tensor
 
 from fex.baselines.queried import LinearInScores
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.removal import Removal
-from fex.sampling import hard_masks
+from fex.masking.sampling import hard_masks
+from fex.modality import Features, Removal
 
 __all__ = ["LIME", "ridge_solution"]
 

@@ -11,7 +11,7 @@ from fex.baselines.base import FeatureExplainer, backward_batch, differentiating
 from fex.baselines.queried import target_classes
 from fex.black_box.base import BlackBox
 from fex.class_names import Target
-from fex.features import Features
+from fex.modality import Features
 
 __all__ = ["MapExplainer", "upsample"]
 

@@ -12,9 +12,10 @@ from fex.baselines.base import check_images
 from fex.baselines.queried import LinearInScores, masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
 from fex.class_names import Target
-from fex.features import Features, PatchGrid
-from fex.masking import Masker
-from fex.removal import Mean, Removal
+from fex.images.features import PatchGrid
+from fex.images.removal import Mean
+from fex.masking.masker import Masker
+from fex.modality import Features, Removal
 
 __all__ = ["Occlusion", "SlidingWindow"]
 

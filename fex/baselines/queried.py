@@ -9,9 +9,8 @@ from torch import Tensor
 from fex.baselines.base import FeatureExplainer
 from fex.black_box.base import BlackBox, resolve_target
 from fex.class_names import Target
-from fex.features import Features
-from fex.masking import Masker, masked_probabilities, masker_for
-from fex.removal import Removal
+from fex.masking.masker import Masker, masked_probabilities, masker_for
+from fex.modality import Features, Removal
 
 __all__ = ["LinearInScores", "masks_at_once", "target_classes", "weighted_scores"]
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
 from fex.class_names import Target
-from fex.features import Features, PatchGrid
+from fex.images.features import PatchGrid
+from fex.modality import Features
 
 __all__ = ["CentreGaussian", "Random"]
 

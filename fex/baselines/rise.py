@@ -13,10 +13,11 @@ from fex.baselines.base import FeatureExplainer, check_images
 from fex.baselines.queried import masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
 from fex.class_names import Target
-from fex.features import Features, PatchGrid
-from fex.masking import Masker, masker_for
-from fex.removal import Mean, Removal
-from fex.sampling import hard_masks, smooth_cells, smooth_masks
+from fex.images.features import PatchGrid
+from fex.images.removal import Mean
+from fex.masking.masker import Masker, masker_for
+from fex.masking.sampling import hard_masks, smooth_cells, smooth_masks
+from fex.modality import Features, Removal
 
 __all__ = ["RISE", "SmoothRISE", "mean_score_of_kept"]
 

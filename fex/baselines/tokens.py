@@ -8,7 +8,7 @@ from torch import Tensor
 from fex.baselines.maps import MapExplainer
 from fex.black_box.base import BlackBox
 from fex.black_box.text import TextBlackBox
-from fex.tokens import Tokens
+from fex.texts.features import Tokens
 
 __all__ = ["TokenGradCAM"]
 

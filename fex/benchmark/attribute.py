@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fex.class_names import Target
-from fex.features import Features
+from fex.modality import Features
 from fex.types import Explainer
 
 __all__ = ["attributions"]

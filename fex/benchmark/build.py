@@ -56,7 +56,7 @@ def _nested(value: Any, parameter: inspect.Parameter | None, injected: Mapping[s
         return build_method(value["class_path"], value.get("init_args") or {}, injected)
     kinds = [] if parameter is None else _kinds(parameter.annotation)
     if isinstance(value, str) and "." in value and _names_one_of(value, kinds):
-        return build_method(value, {}, injected)  # such as fex.removal.Blur
+        return build_method(value, {}, injected)  # such as fex.images.Blur
     return value
 
 

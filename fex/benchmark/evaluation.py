@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.features import Features
 from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocol_scores import ProtocolScores
+from fex.modality import Features
 
 __all__ = ["Cost", "Evaluation", "compare", "make_rows", "shared"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import fex
 from fex.benchmark.sources import own_sources
-from fex.resources import manifest
+from fex.storage.resources import manifest
 
 __all__ = ["code_fingerprint", "fingerprint", "package_versions", "referenced_files"]
 

@@ -13,13 +13,12 @@ from torch.nn.functional import pad
 
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Cost, Evaluation, make_rows
-from fex.benchmark.memory import peak_bytes
-from fex.benchmark.speed import wait
+from fex.benchmark.measure import peak_bytes, wait
 from fex.benchmark.store import Record, ResultStore
 from fex.black_box.base import BlackBox, resolve_target
-from fex.features import Features
 from fex.metrics.protocol import Attributed, Explain, Protocol
 from fex.metrics.protocol_scores import ProtocolScores
+from fex.modality import Features
 from fex.seeding import seeded
 from fex.types import Explainer
 

@@ -10,10 +10,10 @@ from fex.benchmark.evaluation import Evaluation, compare
 from fex.benchmark.fingerprint import fingerprint
 from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store, Taken
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.masking import masked_probabilities, masker_for
+from fex.masking.masker import masked_probabilities, masker_for
 from fex.metrics.protocol import Protocol
 from fex.metrics.protocols import get_protocol
+from fex.modality import Features
 from fex.types import Batch, Explainer
 
 __all__ = [

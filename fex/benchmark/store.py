@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fex.array_files import load_arrays, save_arrays
-from fex.atomic import replacing
+from fex.storage.array_files import load_arrays, save_arrays
+from fex.storage.atomic import replacing
 
 __all__ = ["Record", "ResultStore"]
 

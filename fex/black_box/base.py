@@ -23,8 +23,8 @@ from fex.black_box.scores import (
     resolve_target,
     to_probabilities,
 )
-from fex.features import Features
-from fex.preprocess import Preprocess
+from fex.images.preprocess import Preprocess
+from fex.modality import Features
 
 __all__ = ["BlackBox", "Compile", "TorchBlackBox", "check_probabilities", "resolve_target"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.text import TextInputs
-from fex.features import Features
+from fex.modality import Features
 
 __all__ = ["CachedBlackBox"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores, to_probabilities
 from fex.errors import BlackBoxError
-from fex.preprocess import Preprocess
-from fex.resources import look_beside
+from fex.images.preprocess import Preprocess
+from fex.storage.resources import look_beside
 
 __all__ = ["CallableBlackBox", "import_function", "resolve_function"]
 

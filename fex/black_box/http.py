@@ -16,7 +16,7 @@ from fex.black_box.retry import LONGEST_WAIT, RateLimiter, TransientError, retry
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.black_box.secrets import check_address, check_headers, hidden, public, query_values, read_token
 from fex.black_box.wire import Encoding, decode_response, encode_request, quoted
-from fex.preprocess import Preprocess
+from fex.images.preprocess import Preprocess
 
 __all__ = ["HttpBlackBox"]
 

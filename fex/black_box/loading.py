@@ -16,8 +16,8 @@ from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.text import TextBlackBox
 from fex.black_box.timm import TimmBlackBox
 from fex.black_box.transformers import TransformersBlackBox
-from fex.resources import manifest
-from fex.text_backbone import is_text_weights
+from fex.storage.resources import manifest
+from fex.texts.backbone import is_text_weights
 
 __all__ = ["load_black_box"]
 

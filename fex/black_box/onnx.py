@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, to_probabilities
-from fex.preprocess import Preprocess
+from fex.images.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fex.black_box.base import as_colour
-from fex.preprocess import Preprocess
+from fex.images.preprocess import Preprocess
 
 __all__ = ["check_processor", "normalisation_of", "preprocess_of"]
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
 from fex.black_box.scores import both_logits, to_probabilities
-from fex.text_backbone import load_text_net, text_body
-from fex.tokenizer import Text, TextPreprocess
-from fex.tokens import Tokens
+from fex.texts.backbone import load_text_net, text_body
+from fex.texts.features import Tokens
+from fex.texts.tokenized import Text
+from fex.texts.tokenizer import TextPreprocess
 
 __all__ = ["TextBlackBox", "TextInputs"]
 

@@ -10,7 +10,7 @@ from fex.black_box.base import BlackBox
 from fex.black_box.callable import resolve_function
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.black_box.text import TextInputs
-from fex.text_backbone import load_tokenizer
+from fex.texts.backbone import load_tokenizer
 
 __all__ = ["TextCallableBlackBox"]
 

@@ -10,11 +10,11 @@ import timm
 from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
-from fex.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.black_box.base import Colour, Compile, TorchBlackBox
-from fex.description import building
-from fex.preprocess import Preprocess
-from fex.weights import load_state
+from fex.images.preprocess import Preprocess
+from fex.nets.backbones.timm import build_timm, in_order, read_timm_weights
+from fex.storage.description import building
+from fex.storage.weights import load_state
 
 __all__ = ["TimmBlackBox"]
 

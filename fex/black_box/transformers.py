@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fex.black_box.base import Colour, Compile, TorchBlackBox
 from fex.black_box.classes import names_of
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
-from fex.preprocess import Preprocess
+from fex.images.preprocess import Preprocess
 
 __all__ = ["TransformersBlackBox"]
 

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from fex.cli.help_pages import EXIT_CODES
 from fex.cli.quick_check import close_names
 from fex.errors import BlackBoxError
-from fex.resources import config_path, look_beside
+from fex.storage.resources import config_path, look_beside
 
 __all__ = ["PackagedConfig", "ShortErrors", "check_help", "help_with", "instantiated", "told"]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from fex.image_files import walk_images
-from fex.streaming import ImageFile
+from fex.explainers.image_stream import ImageFile
+from fex.images.files import walk_images
 
 __all__ = ["find_pictures", "picture_key"]
 

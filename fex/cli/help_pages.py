@@ -1,6 +1,6 @@
 """First help pages, which are shown before torch and Lightning are imported: those take ten seconds."""
 
-from fex.resources import resource_dir
+from fex.storage.resources import resource_dir
 
 __all__ = ["BENCH_EXAMPLES", "EXIT_CODES", "SPEED_EXAMPLES", "TRAIN_EXAMPLES", "bench_page", "packaged", "train_page"]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fex.resources import config_path
+from fex.storage.resources import config_path
 
 __all__ = ["close_names", "first_mistake"]
 

@@ -14,9 +14,10 @@ from fex.class_names import Target
 from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
 from fex.dax.perturbations import Perturbations, working_size
 from fex.dax.segmenters import QuickShift, Segmenter
-from fex.masking import Masker
-from fex.removal import Mean, Removal
-from fex.sampling import pixel_seeds
+from fex.images.removal import Mean
+from fex.masking.masker import Masker
+from fex.modality import Removal
+from fex.seeding import pixel_seeds
 
 __all__ = ["DAX", "DAXResult", "Distiller"]
 

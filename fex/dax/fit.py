@@ -7,11 +7,11 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from fex.dax.losses import distillation
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.nets import Architecture, MaskNets, StudentNets, apply_masks
 from fex.dax.objectives import Counterfactual, Regulariser
 from fex.dax.perturbations import Perturbations
-from fex.losses.dax import distillation
 
 __all__ = ["Epoch", "FitSettings", "Fitted", "Networks", "fit_instances"]
 

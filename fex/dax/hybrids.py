@@ -16,8 +16,8 @@ from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
 from fex.dax.segmenters import Segmenter
-from fex.removal import Removal
-from fex.sampling import smooth_cells, smooth_masks
+from fex.masking.sampling import smooth_cells, smooth_masks
+from fex.modality import Removal
 
 __all__ = ["StudentLIME", "StudentRISE"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fex.losses.dax import histogram_kl
+from fex.dax.losses import histogram_kl
 
 __all__ = ["Counterfactual", "NoRegulariser", "Regulariser", "Sparsity"]
 

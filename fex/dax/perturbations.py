@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
-from fex.segments import Segments
+from fex.images.features import PatchGrid
+from fex.images.segments import Segments
+from fex.masking.masker import Masker, masked_probabilities
 
 __all__ = ["Perturbations", "draw_kept", "proximity_weights", "working_size"]
 

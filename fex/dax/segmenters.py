@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fex.features import PatchGrid
-from fex.segments import Segments
+from fex.images.features import PatchGrid
+from fex.images.segments import Segments
 
 __all__ = ["SAM", "SLIC", "Grid", "QuickShift", "Segmenter", "paint_masks"]
 

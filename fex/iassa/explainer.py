@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
 from fex.class_names import Target
-from fex.features import PatchGrid
 from fex.iassa.attention import SpatialAttention
 from fex.iassa.backbone import BackboneFeatures
 from fex.iassa.schedule import (
@@ -24,10 +23,12 @@ from fex.iassa.schedule import (
     window_weights,
 )
 from fex.iassa.windows import Window, Windows, saliency_sum, window_boxes, window_centres, window_masks
-from fex.masking import Masker, masked_probabilities
+from fex.images.features import PatchGrid
+from fex.images.removal import Mean
+from fex.masking.masker import Masker, masked_probabilities
 from fex.metrics.functional.segmentation import normalise_maps
-from fex.removal import Mean, Removal
-from fex.sampling import pixel_seeds
+from fex.modality import Removal
+from fex.seeding import pixel_seeds
 
 __all__ = ["IASSA", "Iteration"]
 

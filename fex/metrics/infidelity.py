@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.masking import masked_probabilities, masker_for
+from fex.images.removal import Mean
+from fex.masking.masker import masked_probabilities, masker_for
+from fex.masking.sampling import hard_masks
 from fex.metrics.functional.infidelity import scaled_infidelity
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
-from fex.removal import Mean, Removal
-from fex.sampling import hard_masks
+from fex.modality import Features, Removal
 
 __all__ = ["Infidelity"]
 

@@ -9,22 +9,17 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
+from fex.images.features import PatchGrid
+from fex.images.removal import Blur, Mean
+from fex.masking.sampling import incorrect_classes
 from fex.metrics.curve import Curve, shares_curves
 from fex.metrics.functional.deletion import deletion_curve, insertion_curve, region_deletion_curve
 from fex.metrics.functional.perturbation import trapezoid_auc
-from fex.metrics.functional.regions import (
-    activated_region,
-    f1_score,
-    foreground_iou,
-    salient_region,
-    top_activated,
-)
+from fex.metrics.functional.regions import activated_region, f1_score, foreground_iou, salient_region, top_activated
 from fex.metrics.functional.segmentation import confusion, pointing_game
 from fex.metrics.protocol import mean_value
 from fex.metrics.protocols import PROTOCOLS, Attributed, Protocol, Summary
-from fex.removal import Blur, Mean, Removal
-from fex.sampling import incorrect_classes
+from fex.modality import Removal
 
 __all__ = ["DeletionInsertion", "IncorrectRegionIoU", "IntervalIoU", "RegionDeletion", "RegionIoU", "RegionScores"]
 

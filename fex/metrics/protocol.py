@@ -14,8 +14,8 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import Features
 from fex.metrics.curve import Curve
+from fex.modality import Features
 
 __all__ = ["Attributed", "Explain", "Protocol", "Summary", "mean_value"]
 

@@ -12,8 +12,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import Features, PatchGrid
-from fex.masking import masker_for
+from fex.images.features import PatchGrid
+from fex.images.removal import Black, Blur, Mean, Noise
+from fex.masking.masker import masker_for
 from fex.metrics.class_discrimination import ClassDiscrimination
 from fex.metrics.curve import Curve, shares_curves
 from fex.metrics.functional.perturbation import Measure, mean_auc, perturbation_curve, trapezoid_auc
@@ -32,7 +33,8 @@ from fex.metrics.model_randomisation import ModelRandomisation
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.metrics.saco import SaCo
 from fex.metrics.sensitivity import Sensitivity
-from fex.removal import Black, Blur, Mean, Noise, Removal, Silence
+from fex.modality import Features, Removal
+from fex.sounds.removal import Silence
 
 __all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
 

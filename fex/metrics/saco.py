@@ -7,12 +7,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.masking import masked_probabilities, masker_for
+from fex.images.removal import Mean
+from fex.masking.masker import masked_probabilities, masker_for
 from fex.metrics.functional.perturbation import rank_features
 from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
-from fex.removal import Mean, Removal
+from fex.modality import Features, Removal
 
 __all__ = ["SaCo"]
 

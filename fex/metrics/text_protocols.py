@@ -8,8 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.masking import masked_probabilities, masker_for
+from fex.masking.masker import masked_probabilities, masker_for
 from fex.metrics.curve import Curve
 from fex.metrics.functional.perturbation import rank_features
 from fex.metrics.functional.text import (
@@ -22,8 +21,8 @@ from fex.metrics.functional.text import (
     top_masks,
 )
 from fex.metrics.protocol import Attributed, Protocol, Summary
-from fex.removal import Removal
-from fex.token_removal import DropToken, MaskToken
+from fex.modality import Features, Removal
+from fex.texts.removal import DropToken, MaskToken
 
 __all__ = ["TEXT_PROTOCOLS", "Faithfulness", "Rationale", "TextInsertion"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fex.features import Features
+from fex.modality import Features
 from fex.nets.class_maps import ClassMapNet, Encoded
 from fex.nets.encoder import BaseEncoder, Encoder, EncoderOutput
 from fex.nets.explainer import ExplainerNet
@@ -11,7 +11,7 @@ from fex.nets.shapley import ShapleyNet
 from fex.nets.text import TextEncoder
 from fex.nets.unet import UNetEncoder
 from fex.nets.vit import ViTEncoder
-from fex.resources import manifest
+from fex.storage.resources import manifest
 
 __all__ = [
     "BaseEncoder",

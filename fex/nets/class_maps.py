@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fex.features import Features
+from fex.modality import Features
 from fex.nets.encoder import BaseEncoder
 
 __all__ = ["ClassMapNet", "Encoded"]

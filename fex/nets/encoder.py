@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fex.backbones import build_timm, read_timm_weights
-from fex.description import building
-from fex.weights import load_state
+from fex.nets.backbones.timm import build_timm, read_timm_weights
+from fex.storage.description import building
+from fex.storage.weights import load_state
 
 __all__ = [
     "Encoder",

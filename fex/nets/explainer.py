@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from fex.masking.valid import mean_over
 from fex.nets.class_maps import ClassMapNet, Encoded
 from fex.nets.encoder import BaseEncoder
-from fex.valid import mean_over
 
 __all__ = ["ExplainerNet"]
 

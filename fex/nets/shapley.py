@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.nets.class_maps import ClassMapNet, Encoded
-from fex.shapley import additive_efficiency
+from fex.shapley.kernel import additive_efficiency
 
 __all__ = ["ShapleyNet"]
 

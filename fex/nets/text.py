@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fex.lora import add_lora, merge_lora
 from fex.nets.encoder import BaseEncoder, EncoderOutput, freeze_unused
-from fex.resources import manifest
-from fex.text_backbone import build_text_net, load_text_net, text_body
-from fex.text_network import Pool, TextReading, embeddings_of, hidden_of
+from fex.storage.resources import manifest
+from fex.texts.backbone import build_text_net, load_text_net, text_body
+from fex.texts.lora import add_lora, merge_lora
+from fex.texts.network import Pool, TextReading, embeddings_of, hidden_of
 
 __all__ = ["TextEncoder"]
 

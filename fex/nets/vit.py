@@ -7,7 +7,6 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from fex.lora import add_lora
 from fex.nets.encoder import (
     Encoder,
     EncoderOutput,
@@ -19,6 +18,7 @@ from fex.nets.encoder import (
     shares,
     to_grid,
 )
+from fex.texts.lora import add_lora
 
 __all__ = ["ViTEncoder"]
 

@@ -10,12 +10,11 @@ from torch import Tensor
 from fex.baselines.base import FeatureExplainer
 from fex.baselines.queried import target_classes
 from fex.black_box.base import BlackBox
-from fex.features import Features
-from fex.masking import masked_probabilities, masker_for
+from fex.masking.masker import masked_probabilities, masker_for
+from fex.modality import Features, Removal
 from fex.refine.design import refinement_masks
 from fex.refine.fidelity import Fidelity, fidelity
 from fex.refine.regression import Trust, posterior
-from fex.removal import Removal
 
 __all__ = ["Prior", "Refined", "Refinement"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fex.atomic import replacing
+from fex.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from fex.metrics.curve import Curve

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from fex.explanation import SUFFIXES, Explanation
+from fex.explanations.image import SUFFIXES, Explanation
 from fex.report.html import Card, Gallery, make_card
 
 __all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path"]

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from fex.contrast import is_flat, painted_span
-from fex.explanation import Explanation, on_one_line
+from fex.explanations.image import Explanation
+from fex.storage.names import on_one_line
 
 __all__ = [
     "colorize",

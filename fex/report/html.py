@@ -11,11 +11,11 @@ from typing import NamedTuple, TextIO
 import numpy as np
 from PIL import Image
 
-from fex.atomic import replacing
-from fex.explanation import Explanation
-from fex.explanation_base import BaseExplanation
+from fex.explanations.base import BaseExplanation
+from fex.explanations.image import Explanation
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import PAGE_START, data_uri
+from fex.storage.atomic import replacing
 
 __all__ = ["PICTURES", "Card", "Gallery", "Kind", "doubts", "make_card", "page_foot", "page_head", "write_page"]
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from rich.text import Text as RichText
 
-from fex.atomic import replacing
 from fex.contrast import painted_span
+from fex.explanations.text import TextExplanation, Word
 from fex.report.html import Card, Kind, doubts, page_foot, page_head
-from fex.text_explanation import TextExplanation, Word
+from fex.storage.atomic import replacing
 
 __all__ = [
     "TEXTS",

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from fex.explanations.text import TextExplanation
 from fex.report.html import Card, Gallery
 from fex.report.text import TEXTS, text_card
-from fex.text_explanation import TextExplanation
 
 __all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats"]
 

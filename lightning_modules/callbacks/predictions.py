@@ -6,10 +6,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from fex.explanation import Explanation, printable
+from fex.explanations import Explanation, TextExplanation
 from fex.report.folder import ResultFolder, inside
 from fex.report.text_folder import TextResultFolder
-from fex.text_explanation import TextExplanation
+from fex.storage.names import printable
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 

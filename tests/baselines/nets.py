@@ -6,7 +6,7 @@ from torch import nn
 
 import fex.black_box  # noqa: F401 registers conv_vit_tiny
 from fex.black_box import TorchBlackBox
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 SIZE = 16
 

@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from fex.baselines import GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
-from fex.features import PatchGrid
-from fex.removal import Black, Blur
+from fex.images import Black, Blur, PatchGrid
 from tests.baselines.nets import box, cnn, pictures, vit
 from tests.toys import PatchBox
 

@@ -7,8 +7,7 @@ from fex.baselines import GradCAM, GradCAMPlusPlus, GuidedGradCAM
 from fex.baselines.layer import to_map, token_grid
 from fex.benchmark.attribute import attributions
 from fex.black_box import TorchBlackBox
-from fex.features import PatchGrid
-from fex.preprocess import Preprocess
+from fex.images import PatchGrid, Preprocess
 from tests.baselines.nets import box, cnn, pictures, vit
 from tests.toys import PatchBox
 

@@ -2,10 +2,9 @@ import pytest
 import torch
 
 from fex.baselines import KernelSHAP
-from fex.features import PatchGrid
+from fex.images import Black, Blur, PatchGrid
 from fex.masking import Masker
-from fex.removal import Black, Blur
-from tests.shapley import exact_shapley, values_of_all_masks
+from tests.shapley.exact import exact_shapley, values_of_all_masks
 from tests.toys import LinearBox, TableBox, white
 
 GRID = PatchGrid(2, 3)

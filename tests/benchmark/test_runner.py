@@ -8,7 +8,7 @@ from fex.baselines import RISE, CentreGaussian, Random
 from fex.benchmark.runner import Candidate, Store, attributions, compare, evaluate_explainer, evaluate_explainers
 from fex.benchmark.store import ResultStore
 from fex.black_box import CachedBlackBox
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.metrics import get_protocol
 from tests.baselines.nets import box as network
 from tests.baselines.nets import cnn

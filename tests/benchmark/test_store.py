@@ -14,9 +14,8 @@ from fex.benchmark.build import box_key, build_candidate
 from fex.benchmark.fingerprint import fingerprint, referenced_files
 from fex.benchmark.runner import Candidate, Store, evaluate_explainers
 from fex.benchmark.store import Record, ResultStore
-from fex.features import PatchGrid
+from fex.images import Blur, PatchGrid
 from fex.metrics import get_protocol
-from fex.removal import Blur
 from tests.benchmark.test_runner import GRID, PATCH, batches, box
 from tests.toys import PatchBox
 

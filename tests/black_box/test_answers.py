@@ -15,8 +15,7 @@ from fex.black_box import CallableBlackBox, TimmBlackBox, TorchBlackBox, Transfo
 from fex.black_box.classes import names_of
 from fex.black_box.processors import preprocess_of
 from fex.class_names import class_indices
-from fex.features import PatchGrid
-from fex.preprocess import Preprocess
+from fex.images import PatchGrid, Preprocess
 from tests.families import TIMM, TRANSFORMERS, save_transformers, timm_net
 
 INPUTS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

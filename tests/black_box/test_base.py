@@ -13,7 +13,7 @@ from torch import nn
 
 from fex.black_box import BlackBox, TorchBlackBox, check_probabilities, resolve_target
 from fex.black_box.openvino import compile_openvino
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 SIZE = Preprocess(8, 8)
 

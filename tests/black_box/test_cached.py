@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from fex.black_box import CachedBlackBox, CallableBlackBox, TorchBlackBox
-from fex.preprocess import Preprocess
-from tests.texts import WordBox
+from fex.images import Preprocess
+from tests.texts.tiny import WordBox
 
 SIZE = Preprocess(8, 8)
 

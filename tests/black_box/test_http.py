@@ -17,7 +17,7 @@ from PIL import Image
 
 from fex.black_box import HttpBlackBox
 from fex.black_box.retry import RateLimiter, retry_delay
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 
 def decode(message):

@@ -11,8 +11,8 @@ import torch
 
 from fex.black_box import HttpBlackBox
 from fex.black_box.secrets import hidden, public
-from fex.cli.black_box_argument import chosen_black_box
-from fex.preprocess import Preprocess
+from fex.cli.explain.black_box_argument import chosen_black_box
+from fex.images import Preprocess
 from tests.black_box.raw_server import RawServer, answer
 
 INPUT = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(1))

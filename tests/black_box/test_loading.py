@@ -10,8 +10,8 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import fex
 from fex.black_box import CallableBlackBox, HttpBlackBox, OnnxBlackBox, TimmBlackBox, TransformersBlackBox, loading
-from fex.resources import manifest
-from fex.weights import save_black_box
+from fex.storage.resources import manifest
+from fex.storage.weights import save_black_box
 
 ARGS = {"depth": 1, "embed_dim": 16, "num_classes": 3}
 META = {
@@ -38,7 +38,7 @@ def shipped(weights, monkeypatch):
     entries = {"toy_box": entry, "toy_fex": {**entry, "kind": "explainer"}}
     (weights.parent / "manifest.yaml").write_text(yaml.safe_dump(entries))
     # The folder, not the function that reads it: a module that is first imported meanwhile would keep a patched one.
-    monkeypatch.setattr("fex.resources.resource_dir", lambda name: weights.parent)
+    monkeypatch.setattr("fex.storage.resources.resource_dir", lambda name: weights.parent)
     manifest.cache_clear()
     yield entry
     manifest.cache_clear()

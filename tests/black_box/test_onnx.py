@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from fex.black_box import OnnxBlackBox
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from fex.black_box import TimmBlackBox
-from fex.preprocess import Preprocess
-from fex.weights import save_black_box, save_weights
+from fex.images import Preprocess
+from fex.storage.weights import save_black_box, save_weights
 
 MODEL, ARGS = "conv_vit_tiny", {"depth": 1, "embed_dim": 16, "num_classes": 3}
 META = {

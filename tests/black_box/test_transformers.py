@@ -23,7 +23,7 @@ from transformers import (
 
 from fex.black_box import TransformersBlackBox
 from fex.black_box.processors import normalisation_of, preprocess_of
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 CONFIG = {

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from fex.black_box import BlackBox
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 YAML = {
     "timm": """

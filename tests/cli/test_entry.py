@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from fex.cli import entry
-from fex.cli.bench import run as bench
+from fex.cli.bench.bench import run as bench
 from fex.cli.help_pages import bench_page, train_page
-from fex.cli.train import run as train
+from fex.cli.train.train import run as train
 
 HEAVY = ("torch", "lightning", "jsonargparse", "timm", "transformers", "PIL")
 

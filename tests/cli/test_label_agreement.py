@@ -7,9 +7,9 @@ from PIL import Image
 from datamodules import ESC10, Folder, Texts
 from fex.black_box import CallableBlackBox
 from fex.cli.label_agreement import SAMPLE, label_agreement, tell_agreement
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.sounds import MEL, esc10_folder
-from tests.texts import WordBox, preprocess
+from tests.texts.tiny import WordBox, preprocess
 
 NAMES = ["blue", "green", "red"]
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}

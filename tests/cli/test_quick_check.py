@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fex.cli.quick_check import _entries, _look_up, _parameters, first_mistake
-from fex.resources import resource_dir
+from fex.storage.resources import resource_dir
 from tests.shrink import load, written
 
 CONFIGS = sorted(path.name for path in resource_dir("configs").glob("*.yaml"))

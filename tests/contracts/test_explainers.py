@@ -30,8 +30,8 @@ from fex.baselines import (
 )
 from fex.black_box import TorchBlackBox
 from fex.dax import DAX, FitSettings, Grid, StudentLIME, StudentRISE
-from fex.features import PatchGrid
 from fex.iassa import IASSA, WindowSchedule
+from fex.images import PatchGrid
 from fex.types import Explainer
 from tests.baselines.nets import SIZE, box, cnn, pictures, vit
 

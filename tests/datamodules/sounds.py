@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fex.audio import LogMel, write_wav
+from fex.sounds import LogMel, write_wav
 
 RATE = 2000
 MEL = LogMel(sample_rate=RATE, n_fft=128, hop=64, mels=8)

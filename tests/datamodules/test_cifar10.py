@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from datamodules import CIFAR10
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
 SIZE = Preprocess(32, 32)

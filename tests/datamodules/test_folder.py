@@ -6,7 +6,7 @@ import torch
 
 from datamodules import Folder
 from datamodules.folder import iter_images
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
 SIZE = Preprocess(8, 8)

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datamodules import Hub, Parquet
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
 SIZE = Preprocess(4, 4)

@@ -4,7 +4,7 @@ import pytest
 
 from datamodules import ImageNet
 from datamodules.imagenet import imagenet_classes
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
 SIZE = Preprocess(8, 8)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datamodules import Segmentation
 from datamodules.mask_codes import MaskCode, read_mask
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 SIZE = (30, 40)  # (h, w)
 VOC = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import Augment, Parquet
 from datamodules.base import ImageDataModule
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
 

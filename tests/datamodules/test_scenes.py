@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from datamodules.scenes import SCENE_CLASSES, Scenes, make_scene
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from datamodules import Segmentation, TopRows
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
 
 
 def _write(root, count=6, size=(40, 30)):

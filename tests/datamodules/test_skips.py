@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from datamodules.skips import Skips
-from fex import image_files as module
-from fex.image_files import UnreadableImageError, decode
+from fex.images import UnreadableImageError, decode
+from fex.images import files as module
 from tests.datamodules.pictures import encode
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from datamodules import ESC10, NoisePadding, SoundFolder, SpectrogramAugment
-from fex.audio import write_wav
-from fex.preprocess import Preprocess
+from fex.images import Preprocess
+from fex.sounds import write_wav
 from tests.datamodules.sounds import MEL, RATE, coswara_folder, esc10_folder
 
 pytest.importorskip("soundfile")

@@ -23,10 +23,9 @@ from fex.dax import (
 )
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.iassa import IASSA, WindowSchedule
+from fex.images import Black, Preprocess, Segments
 from fex.masking import Masker
-from fex.preprocess import Preprocess
-from fex.removal import Black, Silence
-from fex.segments import Segments
+from fex.sounds import Silence
 
 SIZE = 24
 OBJECT = (slice(6, 12), slice(12, 18))  # segment 6 of the 4 x 4 grid

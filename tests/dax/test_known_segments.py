@@ -5,9 +5,9 @@ import torch
 
 from fex.black_box import CallableBlackBox
 from fex.dax import DAX, Counterfactual, FitSettings, QuickShift, Sparsity
+from fex.images import Preprocess
 from fex.metrics.functional.regions import foreground_iou, salient_region
 from fex.metrics.functional.segmentation import confusion
-from fex.preprocess import Preprocess
 
 SIZE, CELL = 64, 16
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fex.dax.fit import FitSettings, Networks, explained
+from fex.dax.losses import distillation, histogram_kl, soft_histogram
 from fex.dax.nets import apply_masks
 from fex.dax.objectives import Counterfactual, NoRegulariser, Sparsity
-from fex.losses.dax import distillation, histogram_kl, soft_histogram
 
 
 def test_distillation_is_the_weighted_mean_square():

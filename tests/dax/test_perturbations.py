@@ -14,10 +14,8 @@ from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.nets import MaskNets, StudentNets
 from fex.dax.perturbations import draw_kept, proximity_weights, working_size
 from fex.dax.segmenters import paint_masks
+from fex.images import Blur, Mean, Preprocess, Segments
 from fex.masking import Masker
-from fex.preprocess import Preprocess
-from fex.removal import Blur, Mean
-from fex.segments import Segments
 
 
 def box():

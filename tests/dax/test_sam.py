@@ -5,8 +5,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from fex.black_box import CallableBlackBox
 from fex.dax import DAX, SAM, FitSettings
-from fex.preprocess import Preprocess
-from fex.removal import Black
+from fex.images import Black, Preprocess
 
 SIDE = 64
 

@@ -5,9 +5,8 @@ import torch
 
 from fex.black_box import CallableBlackBox
 from fex.iassa import IASSA, WindowSchedule, highest_activated, relative_change
+from fex.images import Black, Preprocess
 from fex.metrics.functional.segmentation import normalise_maps
-from fex.preprocess import Preprocess
-from fex.removal import Black
 
 SIZE = 32
 OBJECT = (slice(8, 16), slice(18, 26))

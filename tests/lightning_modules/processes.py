@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], Any], process: Any, log: Path, seconds: flo
 
 def fex_train(*argv: str) -> None:
     """The console script."""
-    from fex.cli.train import main
+    from fex.cli.train.train import main
 
     sys.argv = ["fex-train", *argv]
     main()

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from datamodules.base import ImageDataModule
-from fex.features import PatchGrid
+from fex.images import PatchGrid, Preprocess
 from fex.nets import ExplainerNet, ViTEncoder
-from fex.preprocess import Preprocess
 from lightning_modules import FEXModule
 from tests.toys import ToyBox
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fex import load_explainer
-from fex.agreement import Agreement
+from fex.explainers import load_explainer
+from fex.explanations.agreement import Agreement
 from lightning_modules import FEXModule
 from lightning_modules.callbacks import PredictionWriter
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, pictures, sgd, trainer, vit

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from fex.estimators import Antithetic, CompatibleControl, RandomBudget
 from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder
-from fex.rewards import Retained
+from fex.policy import Antithetic, CompatibleControl, RandomBudget, Retained
 from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.processes import together
 from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, vit, weights_of

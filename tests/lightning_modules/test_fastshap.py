@@ -5,18 +5,16 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.base import ImageDataModule
-from fex import load_explainer
-from fex.estimators import Independent
-from fex.features import PatchGrid
+from fex.explainers import load_explainer
+from fex.images import Blur, Mean, PatchGrid, Preprocess
+from fex.images import Noise as NoiseFill
 from fex.masking import Masker
 from fex.nets import ShapleyNet, UNetEncoder, ViTEncoder
-from fex.preprocess import Preprocess
-from fex.removal import Blur, Mean
-from fex.removal import Noise as NoiseFill
+from fex.policy import Independent
 from lightning_modules import FastSHAPModule
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, SmoothBox, fit, sgd, weights_of
 from tests.lightning_modules.tiny import TinyEncoder
-from tests.shapley import exact_shapley, values_of_all_masks
+from tests.shapley.exact import exact_shapley, values_of_all_masks
 from tests.toys import ToyBox
 
 TEN = PatchGrid(2, 5)
@@ -138,8 +136,7 @@ def test_every_trainable_weight_has_a_gradient():
 @pytest.mark.parametrize("classes", ["all", "predicted"])
 def test_the_loss_is_that_of_the_explainers_own_maps(classes):
     """The factorised sums over features and classes against the maps of every class, one by one."""
-    from fex.losses import shapley_loss
-    from fex.shapley import centred
+    from fex.shapley import centred, shapley_loss
 
     module = small(classes=classes, total_weight=0.0, class_weight=0.0)
     inputs, masks = torch.rand(3, 3, SIZE, SIZE), (torch.rand(3, 4, GRID.num_features) < 0.5).float()

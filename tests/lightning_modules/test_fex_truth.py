@@ -3,20 +3,22 @@
 import pytest
 import torch
 
-from fex import policy
-from fex.estimators import (
+from fex.policy import (
     Antithetic,
+    BlankCorrectedRatio,
     CompatibleControl,
     Independent,
     LeaveOneOut,
     NoControl,
     OnPolicy,
+    PaperRatio,
     RandomBudget,
+    Retained,
     TwoSidedBudget,
     ValueBaseline,
+    bernoulli,
+    kl_black_box_to_explainer,
 )
-from fex.losses import kl_black_box_to_explainer
-from fex.rewards import BlankCorrectedRatio, PaperRatio, Retained
 from tests.lightning_modules.tiny import every_mask, make_module, white
 
 N, TEMPERATURE = 5, 0.15
@@ -37,9 +39,9 @@ def exact_objective(logits, table, reward, exploration, points=400):
     centred = exploration.centre(logits.unsqueeze(0))
     sampling = exploration(centred, noise)[0]  # (points, N)
     probability = (
-        policy.log_prob(sampling.unsqueeze(1).expand(-1, len(masks), -1), masks.expand(count, -1, -1)).sum(-1).exp()
+        bernoulli.log_prob(sampling.unsqueeze(1).expand(-1, len(masks), -1), masks.expand(count, -1, -1)).sum(-1).exp()
     )  # (points, 2^N)
-    price = policy.relative_entropy(sampling, exploration.reference(noise)[0])
+    price = bernoulli.relative_entropy(sampling, exploration.reference(noise)[0])
     expected = (probability * rewards).sum(1)
     return (exploration.side(noise)[0] * expected - TEMPERATURE * price).mean(), expected.mean()
 
@@ -148,7 +150,7 @@ def test_ppo_on_one_instance_reaches_the_optimum_of_equation_10(table):
     masks = every_mask(N)
     rewards = BlankCorrectedRatio()(table.unsqueeze(0), masks.unsqueeze(0), table[:1])[0]
     found = module._encode(inputs, target)[1].detach()[0]
-    probability = policy.log_prob(found.expand(len(masks), -1), masks).sum(-1).exp()
+    probability = bernoulli.log_prob(found.expand(len(masks), -1), masks).sum(-1).exp()
     assert (probability * rewards).sum() > 0.95 * rewards.max()
     assert torch.equal(found.gt(0).float(), masks[rewards.argmax()])
 

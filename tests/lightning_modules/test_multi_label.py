@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fex import load_explainer
+from fex.explainers import load_explainer
 from fex.nets import ExplainerNet, ShapleyNet, ViTEncoder
 from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, fit

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from fex.cli.checkpoint_io import SafeCheckpointIO
+from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from tests.lightning_modules.processes import fex_train, finish, start, wait_for
 from tests.shrink import load, shrink, written
 

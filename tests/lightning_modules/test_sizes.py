@@ -2,7 +2,7 @@
 
 import pytest
 
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
 from lightning_modules import FEXModule
 from tests.lightning_modules.small import VIT, SmoothBox

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fex.cli.graceful_stop import GracefulStop
+from fex.cli.train.graceful_stop import GracefulStop
 from lightning_modules import FEXModule
 from tests.lightning_modules.processes import together
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit, weights_of

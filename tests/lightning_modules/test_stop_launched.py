@@ -8,13 +8,13 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
-from fex.cli.graceful_stop import GracefulStop
-from fex.cli.train import FexTrainer
+from fex.cli.train.graceful_stop import GracefulStop
+from fex.cli.train.train import FexTrainer
 from lightning_modules import DAXModule, FEXModule
+from tests.lightning_modules.instances.test_ddp import Sharded
+from tests.lightning_modules.instances.test_module import dax
 from tests.lightning_modules.processes import finish, start, wait_for
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit
-from tests.lightning_modules.test_instances import dax
-from tests.lightning_modules.test_instances_ddp import Sharded
 
 LONG = 300  # seconds that a share takes; no test waits so long
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fex.estimators import Antithetic, CompatibleControl, LeaveOneOut, RandomBudget
-from fex.features import PatchGrid
+from fex.images import Noise as NoiseFill
+from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
-from fex.removal import Noise as NoiseFill
-from fex.rewards import PaperRatio, Retained
+from fex.policy import Antithetic, CompatibleControl, LeaveOneOut, PaperRatio, RandomBudget, Retained
 from lightning_modules import FEXModule
 from tests.lightning_modules.small import (
     GRID,

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from fex.black_box import BlackBox
-from fex.features import PatchGrid
+from fex.images import PatchGrid, Preprocess
 from fex.nets import Encoder, ExplainerNet
-from fex.preprocess import Preprocess
 from lightning_modules import FEXModule
 
 

@@ -9,10 +9,9 @@ from torch import nn
 from fex.baselines import Occlusion, Random, Saliency
 from fex.black_box import TorchBlackBox
 from fex.black_box.shuffled import shuffled_box
-from fex.features import PatchGrid
+from fex.images import PatchGrid, Preprocess
 from fex.metrics import Attributed, Sensitivity, get_protocol
 from fex.metrics.functional import largest_relative_change
-from fex.preprocess import Preprocess
 from tests.toys import PatchBox, white
 
 GRID = PatchGrid(2, 2)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fex.baselines import Random
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.masking import masked_probabilities
 from fex.metrics import Attributed, Infidelity, get_protocol
 from fex.metrics.functional import scaled_infidelity

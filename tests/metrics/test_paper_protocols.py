@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fex.black_box import CallableBlackBox
-from fex.features import PatchGrid
+from fex.images import Black, PatchGrid
+from fex.masking.sampling import incorrect_classes
 from fex.metrics import Attributed, ProtocolScores, SaCo, get_protocol
 from fex.metrics.functional import (
     activated_region,
@@ -19,8 +20,6 @@ from fex.metrics.functional import (
     salient_region,
     top_activated,
 )
-from fex.removal import Black
-from fex.sampling import incorrect_classes
 
 SIZE = 8
 

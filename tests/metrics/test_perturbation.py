@@ -1,11 +1,10 @@
 import pytest
 import torch
 
-from fex.features import PatchGrid
+from fex.images import Black, PatchGrid
 from fex.masking import Masker
 from fex.metrics import PerturbationAUC
 from fex.metrics.functional import mean_auc, perturbation_curve, rank_features, removal_masks, trapezoid_auc
-from fex.removal import Black
 from tests.toys import LinearBox, PatchBox, white
 
 GRID = PatchGrid(2, 2)

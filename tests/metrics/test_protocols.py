@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fex.baselines import Random
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.metrics import PROTOCOLS, Attributed, ProtocolScores, get_protocol
 from fex.metrics.functional import average_precision, bootstrap_interval, foreground, mean_iou
 from tests.toys import LinearBox, PatchBox, white

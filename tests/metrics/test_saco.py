@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.metrics import Attributed, SaCo, get_protocol
 from fex.metrics.functional import group_masks, group_means, salience_coefficient
 from tests.toys import LinearBox, white

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fex.nets.explainer as explainer_file
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder, ViTEncoder, rebuild
 
 ENCODERS = {

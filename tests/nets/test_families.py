@@ -10,9 +10,8 @@ import torch
 
 from fex.baselines import AttLRP, GradCAM, IntegratedGradients
 from fex.black_box import TorchBlackBox
-from fex.features import PatchGrid
+from fex.images import PatchGrid, Preprocess
 from fex.nets import ExplainerNet, PyramidEncoder, ViTEncoder
-from fex.preprocess import Preprocess
 
 SMALL = {"img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
 SWIN = {"img_size": 64, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from fex.baselines.base import FeatureExplainer
-from fex.features import PatchGrid
+from fex.images import Black, PatchGrid
 from fex.refine import Refined, fidelity
 from fex.refine.design import refinement_masks
-from fex.removal import Black
 from tests.toys import LinearBox, white
 
 GRID = PatchGrid(3, 3)

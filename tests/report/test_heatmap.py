@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from scipy.stats import rankdata
 
-from fex.features import PatchGrid
+from fex.images import PatchGrid
 from fex.report.heatmap import TILE, colorize, grid_picture, normalise, overlay, panel, to_picture, upsample
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fex.explanation import Explanation
-from fex.features import PatchGrid
+from fex.explanations import Explanation
+from fex.images import PatchGrid
 from fex.report.html import Gallery, make_card, write_page
 
 VOID = {"meta", "input", "img", "br"}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from fex.explanations import TextExplanation, Word
 from fex.report.text import strengths, terminal_text, text_card, words_html
-from fex.text_explanation import TextExplanation, Word
 
 TEXT = "so <odd>\n a gem"
 SPANS = [(0, 2), (3, 8), (10, 11), (12, 15)]

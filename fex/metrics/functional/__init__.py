@@ -11,13 +11,7 @@ from fex.metrics.functional.perturbation import (
     removal_masks,
     trapezoid_auc,
 )
-from fex.metrics.functional.regions import (
-    activated_region,
-    f1_score,
-    foreground_iou,
-    salient_region,
-    top_activated,
-)
+from fex.metrics.functional.regions import activated_region, f1_score, foreground_iou, salient_region, top_activated
 from fex.metrics.functional.saco import group_masks, group_means, salience_coefficient
 from fex.metrics.functional.segmentation import (
     average_precision,

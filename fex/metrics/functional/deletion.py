@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.features import PatchGrid
-from fex.masking import Masker, masked_probabilities
+from fex.images.features import PatchGrid
+from fex.masking.masker import Masker, masked_probabilities
 from fex.metrics.functional.perturbation import Order, perturbation_curve, rank_features
 from fex.metrics.functional.regions import salient_region
-from fex.removal import Removal
-from fex.sampling import pixel_seeds
+from fex.modality import Removal
+from fex.seeding import pixel_seeds
 
 __all__ = ["deletion_curve", "insertion_curve", "region_deletion_curve"]
 

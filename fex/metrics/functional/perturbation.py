@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox, resolve_target
-from fex.masking import Masker, masked_probabilities
+from fex.masking.masker import Masker, masked_probabilities
 
 __all__ = ["Measure", "Order", "mean_auc", "perturbation_curve", "rank_features", "removal_masks", "trapezoid_auc"]
 

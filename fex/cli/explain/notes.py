@@ -1,0 +1,81 @@
+"""What `fex-explain` says of a run beside its results, and what the results depend on."""
+
+import argparse
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from fex.explanations.agreement import told_agreement
+
+__all__ = ["own_class_note", "resume_settings", "text_key"]
+
+
+def own_class_note(explainer: Any, box: Any, arguments: argparse.Namespace) -> str:
+    """What to know where a trained explainer chooses the classes by itself; "" where it does not."""
+    if box is not None or arguments.target is not None or arguments.method:
+        return ""
+    from fex.storage.resources import manifest
+
+    name = explainer.black_box if manifest().get(explainer.black_box, {}).get("kind") == "black_box" else "NAME"
+    return (
+        f"the explainer chose the classes by itself: {told_agreement(explainer.agreement)} "
+        f"(--black-box {name} asks the box, one query an input)"
+    )
+
+
+def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) -> dict[str, Any]:
+    """Plain data on which the results depend, the inputs themselves left out.
+
+    Args:
+        arguments: of the command line.
+        checkpoint: weights and description of a trained explainer; None for a method of queries.
+        box: the black box, where one is asked.
+    """
+    import fex
+    from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
+
+    named = [arguments.black_box, (arguments.backbone or "").partition("=")[2]]
+    found = {
+        key: getattr(arguments, key)
+        for key in (
+            "method", "budget", "backbone", "target", "top_k", "formats", "black_box",
+            "column", "pair_column", "window",
+        )
+    }  # fmt: skip
+    return {
+        **found,
+        "checkpoint": None if checkpoint is None else fingerprint(list(checkpoint)),
+        "files of --black-box and --backbone": [_config_of(arguments.black_box), referenced_files(named)],
+        "weights of --black-box": _weights(box, fingerprint),
+        "version": [fex.__version__, code_fingerprint()],
+    }
+
+
+def _config_of(name: str | None) -> Any:
+    """Content of a YAML file of a black box, and hashes of the files that it names."""
+    from fex.cli.explain.black_box_argument import is_config
+
+    if name is None or not is_config(name):
+        return None
+    import yaml
+
+    from fex.benchmark.fingerprint import referenced_files
+    from fex.storage.resources import config_path
+
+    content = config_path(name).read_text(encoding="utf-8")
+    return [hashlib.sha256(content.encode()).hexdigest(), referenced_files(yaml.safe_load(content))]
+
+
+def _weights(box: Any, fingerprint: Callable[[Any], str]) -> str | None:
+    if box is None:
+        return None
+    try:
+        return fingerprint(dict(box.module.state_dict()))
+    except (TypeError, AttributeError):  # it can only be queried
+        return None
+
+
+def text_key(record: Any) -> list[str]:
+    """What tells a text from others: its name and a hash of its content."""
+    content = repr((record.text, record.error)).encode("utf-8", "backslashreplace")
+    return [record.name, hashlib.sha256(content).hexdigest()]

@@ -1,0 +1,281 @@
+"""`fex-explain CHECKPOINT INPUT...`: explains pictures or texts in one forward pass each.
+
+With `--method dax` or `--method iassa` there is no checkpoint: each picture is explained by queries of `--black-box`.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from fex.cli.explain.arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
+from fex.cli.explain.journal import Journal
+from fex.errors import BlackBoxError
+
+if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
+    from fex.cli.explain.texts import TextSummary
+    from fex.explainers.image_stream import ImageFile
+    from fex.explainers.images import AmortizedExplainer
+    from fex.explanations.image import Explanation
+    from fex.report.folder import ResultFolder, Written
+
+__all__ = ["Summary", "build_parser", "main", "run"]
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        explained: images with results.
+        skipped: images that could not be read, or whose results could not be drawn.
+        named: the first few of them, with reasons.
+        seconds: wall time after loading.
+        output: folder of the results.
+        flat: maps whose values hardly differ.
+        note: what to know of the classes.
+        done: images that an earlier run had finished.
+    """
+
+    explained: int = 0
+    skipped: int = 0
+    named: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    output: Path = Path()
+    flat: int = 0
+    note: str = ""
+    done: int = 0
+
+    def __str__(self) -> str:
+        new = self.explained + self.skipped - self.done
+        rate = new / self.seconds if self.seconds else 0.0
+        unit = "image" if self.explained == 1 else "images"
+        text = f"explained {self.explained:,} {unit}"
+        if self.done:
+            text += f" ({self.done:,} of all were finished before)"
+        if self.explained and new:
+            text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
+        if self.skipped:
+            text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
+            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+        if self.flat:
+            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in explanations.csv)"
+        if self.note:
+            text += f"\n{self.note}"
+        return f"{text}\nresults: {self.output}" + (
+            f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
+        )
+
+
+def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
+    import torch
+
+    from fex.explainers.loading import build_explainer
+
+    name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    explainer = build_explainer(*checkpoint, source=arguments.checkpoint)
+    if arguments.target is not None:
+        explainer.target_index(arguments.target)  # an unknown class is told before anything is read or written
+    elif arguments.top_k > len(explainer.class_names):
+        raise ValueError(f"--top-k is {arguments.top_k}, the explainer has {len(explainer.class_names)} classes.")
+    try:
+        explainer.to(name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"Device {name!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
+    box = None
+    if arguments.black_box:
+        from fex.cli.explain.black_box_argument import chosen_black_box
+
+        box = chosen_black_box(arguments.black_box).to(name)
+    return explainer, box
+
+
+def run(argv: Sequence[str]) -> "Summary | TextSummary":
+    """Does what the command line says.
+
+    Raises:
+        SystemExit: a command line that cannot be understood.
+        FileNotFoundError: no such checkpoint, picture or folder.
+        ValueError: unknown class, unfit checkpoint, no images.
+        OSError: results that cannot be written.
+    """
+    arguments, checkpoint = parse_arguments(argv), None
+    if not arguments.method:
+        from fex.storage.checkpoint import read_checkpoint
+
+        checkpoint = read_checkpoint(arguments.checkpoint)
+        if checkpoint[1].get("modality", "image") == "text":
+            from fex.cli.explain.texts import check_texts, run_texts
+
+            check_texts(arguments)
+            explainer, box = _load(checkpoint, arguments)
+            return run_texts(explainer, box, arguments, checkpoint)  # type: ignore[arg-type]
+        refuse_text_flags(arguments)
+    arguments.inputs = [Path(given) for given in arguments.inputs]
+    arguments.output = arguments.output or Path("explanations")
+    missing = [str(path) for path in arguments.inputs if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
+    if any(path.is_dir() and path.resolve() == arguments.output.resolve() for path in arguments.inputs):
+        raise ValueError(f"{arguments.output} is both input and output: give another --output.")
+    from fex.cli.found_pictures import find_pictures
+
+    total = sum(1 for _ in find_pictures(arguments.inputs, arguments.output))
+    if total == 0:
+        raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
+    if checkpoint is None:
+        from fex.cli.explain.instances import load_method
+
+        explainer, box = load_method(arguments), None  # type: ignore[assignment]  # it has what is asked of one
+    else:
+        explainer, box = _load(checkpoint, arguments)
+
+    from fex.storage.atomic import claimed
+
+    with claimed(arguments.output):
+        return _run(explainer, box, arguments, checkpoint, total)
+
+
+def _run(
+    explainer: "AmortizedExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int
+) -> Summary:
+    """What is left to do of a run whose output folder is this process's alone."""
+    from fex.cli.explain.notes import own_class_note, resume_settings
+    from fex.cli.found_pictures import find_pictures, picture_key
+    from fex.report.folder import ResultFolder
+
+    settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
+    journal = Journal(arguments.output, settings, resume=arguments.resume)
+    summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
+    summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
+    if journal.counts is not None:
+        return replace(summary, **journal.counts)
+    note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
+    note += f" · {summary.note}" if summary.note else ""
+    if not arguments.resume:
+        tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
+    formats = arguments.formats or ["png", "npz", "json"]
+    with ResultFolder(arguments.output, formats=formats, note=note) as results, closing(journal):
+        start = time.perf_counter()
+        try:
+            _explain(explainer, box, arguments, results, summary, total, journal)
+        finally:
+            summary.seconds = time.perf_counter() - start
+    every = summary.explained + summary.skipped
+    journal.close({"explained": summary.explained, "skipped": summary.skipped, "named": summary.named,
+                   "flat": summary.flat, "done": every})  # fmt: skip
+    return summary
+
+
+def _explain(
+    explainer: "AmortizedExplainer",
+    box: Any,
+    arguments: argparse.Namespace,
+    results: "ResultFolder",
+    summary: Summary,
+    total: int,
+    journal: Journal,
+) -> None:
+    """Reads, explains and writes at the same time; results are added in order, those of a stopped run first."""
+    from fex.cli.found_pictures import find_pictures, picture_key
+    from fex.cli.progress import progress
+    from fex.explainers.image_stream import ImageFile, explain_files, ordered_map
+    from fex.storage.names import printable
+
+    workers = arguments.num_workers or min(8, os.cpu_count() or 1)
+
+    def write(item: tuple[ImageFile, list["Explanation"] | str]) -> "tuple[ImageFile, Written | str]":
+        file, found = item
+        if isinstance(found, str):
+            return file, found
+        try:
+            return file, results.write(file.name, found)
+        except OSError:  # a full disk: the next picture would fail like this one
+            raise
+        except Exception as error:  # one picture that cannot be drawn does not cost the others
+            return file, f"its results could not be made ({type(error).__name__}: {error})"
+
+    stream = explain_files(
+        explainer,
+        islice(find_pictures(arguments.inputs, arguments.output), summary.done, None),
+        target=arguments.target,
+        top_k=arguments.top_k,
+        batch_size=arguments.batch_size,
+        num_workers=workers,
+        black_box=box,
+    )
+    # A method of queries takes a minute and more an image.
+    note = partial(_asked, explainer) if arguments.method else None
+    with progress(total, "images", note=note) as advance, ThreadPoolExecutor(workers, "write") as pool:
+        for entry in journal.replay():
+            _add(_restored(entry), printable(PurePath(entry["key"][0])), results, summary)
+            advance(free=True)
+        for file, written in ordered_map(pool, write, stream, 2 * workers):
+            _add(written, printable(file.name), results, summary)
+            journal.append(picture_key(file), **_plain(written))
+            advance()
+
+
+def _add(written: "Written | str", name: str, results: "ResultFolder", summary: Summary) -> None:
+    """Adds what came of one picture, results or the reason why there are none."""
+    from fex.storage.names import on_one_line
+
+    if isinstance(written, str):
+        summary.skipped += 1
+        results.skip(name, written)
+        if len(summary.named) < 3:
+            summary.named.append((on_one_line(name), written))
+    else:
+        summary.explained += 1
+        summary.flat += written.flat
+        results.add(written)
+
+
+def _plain(written: "Written | str") -> dict[str, Any]:
+    if isinstance(written, str):
+        return {"skip": written}
+    return {"card": written.card, "rows": written.rows, "flat": written.flat}
+
+
+def _restored(entry: dict[str, Any]) -> "Written | str":
+    from fex.report.folder import Written
+    from fex.report.html import Card
+
+    return entry["skip"] if "skip" in entry else Written(Card(*entry["card"]), entry["rows"], entry["flat"])
+
+
+def _asked(explainer: Any) -> str:
+    return f"{explainer.queries:,} queries"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `fex-explain`; returns the exit code."""
+    try:
+        summary = run(sys.argv[1:] if argv is None else argv)
+    except (ValueError, OSError, ImportError, BlackBoxError) as error:
+        print(f"fex-explain: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "fex-explain: interrupted; what was done so far is in the output folder, --resume goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+    print(summary)
+    if not summary.explained:
+        print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
+        return 2
+    return 1 if summary.skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Explaining any number of picture files in constant memory: threads read ahead and write behind, in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.explainers.images import AmortizedExplainer
+from fex.explanations.image import Explanation
+from fex.images.files import UnreadableImageError, decode
+from fex.storage.names import printable
+
+__all__ = ["ImageFile", "explain_files", "ordered_map"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A picture on disk, and the relative name that its results carry."""
+
+    path: Path
+    name: PurePath
+
+
+def ordered_map(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """`map` by threads, in order, with at most `ahead` items begun and not yet taken.
+
+    `Executor.map` would take all items at once. What was not begun is cancelled when the caller stops.
+    """
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def explain_files(
+    explainer: AmortizedExplainer,
+    files: Iterable[ImageFile],
+    *,
+    target: str | int | None = None,
+    top_k: int = 1,
+    batch_size: int = 32,
+    num_workers: int = 4,
+    black_box: BlackBox | None = None,
+) -> Iterator[tuple[ImageFile, list[Explanation] | str]]:
+    """Explanations of each file, in order, one forward pass an image; a batch at a time.
+
+    Args:
+        explainer: trained.
+        files: pictures; taken as needed.
+        target: see `AmortizedExplainer.explain`.
+        top_k: see there.
+        batch_size: pictures a pass.
+        num_workers: threads that decode.
+        black_box: see there.
+
+    Yields:
+        The file, and its explanations or the reason why it could not be read.
+    """
+    if batch_size < 1 or num_workers < 1:
+        raise ValueError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
+
+    def read(file: ImageFile) -> tuple[ImageFile, Tensor | str]:
+        try:
+            return file, explainer.preprocess(decode(file.path))
+        except UnreadableImageError as error:
+            return file, str(error)
+
+    with ThreadPoolExecutor(num_workers, "read") as pool:
+        results = ordered_map(pool, read, files, batch_size + num_workers)
+        try:
+            while batch := list(islice(results, batch_size)):
+                yield from _explain_batch(explainer, batch, target=target, top_k=top_k, black_box=black_box)
+        finally:
+            results.close()  # type: ignore[attr-defined]
+
+
+def _explain_batch(
+    explainer: AmortizedExplainer,
+    batch: list[tuple[ImageFile, Tensor | str]],
+    *,
+    target: str | int | None,
+    top_k: int,
+    black_box: BlackBox | None,
+) -> Iterator[tuple[ImageFile, list[Explanation] | str]]:
+    good = [(file, tensor) for file, tensor in batch if isinstance(tensor, Tensor)]
+    explained: Iterator[Explanation] = iter(())
+    if good:
+        sources = [printable(file.name) for file, _ in good]
+        inputs = torch.stack([tensor for _, tensor in good])
+        explained = iter(explainer.explain(inputs, target, top_k, black_box=black_box, sources=sources))
+    for file, read in batch:
+        yield file, (read if isinstance(read, str) else list(islice(explained, top_k)))

@@ -1,0 +1,64 @@
+"""Trained explainers of every modality, from and to files."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fex.explainers.images import AmortizedExplainer
+from fex.images.features import PatchGrid
+from fex.nets import rebuild
+from fex.storage.checkpoint import read_checkpoint
+from fex.storage.description import building
+from fex.storage.weights import load_state, save_weights
+
+__all__ = ["build_explainer", "export_explainer", "load_explainer"]
+
+
+def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
+    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors.
+
+    Where a shipped backbone was trained by adapters, these alone are written, and what is shipped is named.
+    """
+    tensors, meta = read_checkpoint(checkpoint)
+    if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
+        from fex.texts.lora import adapters_only
+
+        tensors, meta = adapters_only(tensors, meta)
+    save_weights(path, tensors, meta)
+
+
+def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
+    """A trained explainer, ready to explain; needs neither the black box nor data, and runs no code from the file.
+
+    Args:
+        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors, or a run's folder.
+
+    Raises:
+        FileNotFoundError: nothing there; lists the shipped names.
+        ValueError: not a checkpoint of an explainer, or one that does not fit.
+    """
+    return build_explainer(*read_checkpoint(name_or_path), source=str(name_or_path))
+
+
+def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source: str) -> AmortizedExplainer:
+    """The explainer of what `read_checkpoint` gave.
+
+    Args:
+        tensors: weights.
+        meta: description.
+        source: what errors call it.
+
+    Raises:
+        ValueError: weights or a description that do not fit.
+    """
+    with building(tensors, source):
+        if meta.get("modality", "image") == "text":
+            from fex.explainers.texts import build_text_explainer
+
+            return build_text_explainer(tensors, meta, source=source)
+        # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
+        labels = bool(meta.get("multi_label", False))
+        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]), multi_label=labels)
+        load_state(net, tensors, source=source)
+        return AmortizedExplainer(net, meta)

@@ -1,0 +1,72 @@
+"""Explaining any number of texts in constant memory: like lengths share a batch, results come in the order given."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from fex.black_box.base import BlackBox
+from fex.explainers.texts import AmortizedTextExplainer
+from fex.explanations.text import TextExplanation
+from fex.texts.files import TextRecord
+
+__all__ = ["explain_records"]
+
+POOL = 64  # batches that are sorted by length together
+
+
+def explain_records(
+    explainer: AmortizedTextExplainer,
+    records: Iterable[TextRecord],
+    *,
+    target: str | int | None = None,
+    top_k: int = 1,
+    batch_size: int = 32,
+    window: int | None = None,
+    black_box: BlackBox | None = None,
+) -> Iterator[tuple[TextRecord, list[TextExplanation] | str]]:
+    """Explanations of each text, in order, one forward pass a text (or window).
+
+    Args:
+        explainer: trained.
+        records: texts; taken as needed, some thousands at a time.
+        target: see `AmortizedTextExplainer.explain`.
+        top_k: see there.
+        batch_size: texts a pass.
+        window: see there.
+        black_box: see there.
+
+    Yields:
+        The record, and its explanations or the reason why there are none.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    stream = iter(records)
+    while pool := list(islice(stream, batch_size * POOL)):
+        reasons = [_reason(explainer, record) for record in pool]
+        good = [record for record, reason in zip(pool, reasons, strict=True) if not reason]
+        explained: Iterator[TextExplanation] = iter(())
+        if good:
+            explained = iter(
+                explainer.explain(
+                    [record.text for record in good if record.text is not None],
+                    target,
+                    top_k,
+                    black_box=black_box,
+                    sources=[record.name for record in good],
+                    window=window,
+                    batch_size=batch_size,
+                )
+            )
+        for record, reason in zip(pool, reasons, strict=True):
+            yield record, reason or list(islice(explained, top_k))
+
+
+def _reason(explainer: AmortizedTextExplainer, record: TextRecord) -> str:
+    """Why a record cannot be explained; "" where it can."""
+    if record.text is None:
+        return record.error
+    head = record.text if isinstance(record.text, tuple) else record.text[:1000]
+    if explainer.preprocess(head).has_tokens:
+        return ""
+    # A long run of spaces may come before the first word.
+    found = explainer.preprocess(record.text).has_tokens
+    return "" if found else "the text has no tokens: it is empty, or of characters that cannot be seen"

@@ -1,0 +1,103 @@
+"""The explanation of one instance: what was found, for which class, by which method, at what cost."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from fex.explanations.base import BaseExplanation
+from fex.images.features import PatchGrid
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Explanation"]
+
+SUFFIXES = (".png", ".html", ".npz", ".json")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(BaseExplanation):
+    """Attribution of the N features of one image for one class.
+
+    It is saved as ``.png`` (see `to_image`), ``.html`` (the same on a self-contained page), ``.json`` (see `to_dict`)
+    or ``.npz``: ``attribution`` (height, width), float32, and ``meta``, a JSON text of the rest; ``numpy.load(path)``
+    reads it without pickle.
+
+    Args:
+        attribution: (N,), float32; for FEX the probability of keeping each feature, in [0, 1].
+        features: where the N features lie.
+        size: (H, W) of the input in pixels.
+        image: the input (3, H, W), float, RGB in [0, 1]; only pictures need it.
+        **named: see `BaseExplanation`.
+
+    Raises:
+        ValueError: attribution of another shape, or not finite.
+    """
+
+    attribution: Tensor = field(repr=False)
+    features: PatchGrid
+    size: tuple[int, int]
+    image: Tensor | None = field(default=None, repr=False)
+
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+
+    def __post_init__(self) -> None:
+        if tuple(self.attribution.shape) != (self.features.num_features,):
+            raise ValueError(
+                f"Explanation got an attribution of shape {tuple(self.attribution.shape)}, expected "
+                f"({self.features.num_features},), one value a feature of {self.features}."
+            )
+        self._own("attribution", self.attribution)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The attribution."""
+        return self.attribution.numpy()
+
+    @property
+    def grid(self) -> np.ndarray:
+        """Attribution as (height, width) of the patch grid, float32."""
+        return self.attribution.reshape(self.features.height, self.features.width).numpy()
+
+    def pixels(self) -> Tensor:
+        """Attribution of each pixel, (H, W), float32: the value of its patch."""
+        return self.features.expand(self.attribution, self.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data without the picture; attribution row by row of the grid."""
+        rows = [[float(f"{value:.7g}") for value in row] for row in self.grid.tolist()]  # what a float32 holds
+        return {**self._meta(), "attribution": rows}
+
+    def _meta(self) -> dict[str, Any]:
+        grid = {"kind": "PatchGrid", "height": self.features.height, "width": self.features.width}
+        return {**super()._meta(), "features": grid, "size": list(self.size)}
+
+    def to_image(self) -> "Image.Image":
+        """Picture, map and overlay side by side under a title line."""
+        from fex.report.heatmap import explanation_panel
+
+        return explanation_panel(self)
+
+    def _repr_png_(self) -> bytes:
+        """How notebooks show it."""
+        buffer = io.BytesIO()
+        self.to_image().save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _write_page(self, path: Path) -> None:
+        from fex.report.html import write_page
+
+        write_page(path, [[self]])
+
+    def _encoded(self, suffix: str) -> bytes:
+        buffer = io.BytesIO()
+        if suffix == ".png":
+            self.to_image().save(buffer, "PNG", compress_level=1)  # 6 takes five times the time for a tenth of the size
+        else:
+            np.savez(buffer, attribution=self.grid, meta=np.array(json.dumps(self._meta())))
+        return buffer.getvalue()

@@ -1,0 +1,166 @@
+"""The explanation of one text: which words count, for which class, by which method, at what cost."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from fex.explanations.base import BaseExplanation
+from fex.texts.tokenized import Text, TokenizedText
+
+__all__ = ["TextExplanation", "Word"]
+
+
+class Word(NamedTuple):
+    """A word and its score.
+
+    Attributes:
+        word: as it stands in the text.
+        score: largest score of its tokens.
+        start: first character in its text.
+        end: character after the last.
+        part: 0, or 1 in the second text of a pair.
+    """
+
+    word: str
+    score: float
+    start: int
+    end: int
+    part: int
+
+
+@dataclass(frozen=True, eq=False)
+class TextExplanation(BaseExplanation):
+    """Attribution of the tokens of one text, or pair of texts, for one class.
+
+    It is saved as ``.html`` (a self-contained page with coloured words), ``.json`` (see `to_dict`) or ``.csv``, one
+    line a word: word, score, start, end, part.
+
+    Args:
+        text: the text, a pair of texts, or a list of words (which are put together by spaces).
+        scores: of its tokens in order, special ones left out, (N,), float32.
+        spans: characters [start, end) of each token in its own text; in its own word for a list of words.
+        words: number of each token's word.
+        parts: 0 or 1, the text of a pair that each token belongs to.
+        cut: tokens that did not fit and were not looked at.
+        windows: passes that were needed; more than 1 for long texts in windows.
+        **named: see `BaseExplanation`.
+
+    Raises:
+        ValueError: scores that are not one a token, or not finite.
+    """
+
+    text: Text
+    scores: Tensor = field(repr=False)
+    spans: list[tuple[int, int]] = field(repr=False)
+    words: list[int] = field(repr=False)
+    parts: list[int] = field(repr=False)
+    cut: int
+    windows: int
+
+    suffixes: ClassVar[tuple[str, ...]] = (".html", ".json", ".csv")
+
+    def __post_init__(self) -> None:
+        if self.scores.shape != (len(self.spans),):
+            raise ValueError(f"Got scores of shape {tuple(self.scores.shape)} for {len(self.spans)} tokens.")
+        self._own("scores", self.scores)
+
+    @classmethod
+    def of_tokens(cls, text: Text, row: TokenizedText, scores: Tensor, **named: Any) -> "TextExplanation":
+        """The explanation of a text that was read in one pass.
+
+        Args:
+            text: the text.
+            row: its tokens.
+            scores: of its tokens, special ones included, and perhaps of padding after them (L,).
+            **named: see `BaseExplanation`.
+        """
+        own = [place for place, part in enumerate(row.parts) if part >= 0]
+        return cls(
+            text=text,
+            scores=scores[own],
+            spans=[row.spans[place] for place in own],
+            words=[row.words[place] for place in own],
+            parts=[row.parts[place] for place in own],
+            cut=row.cut,
+            windows=1,
+            **named,
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both of a pair."""
+        if isinstance(self.text, list):
+            return (" ".join(self.text),)
+        return (self.text,) if isinstance(self.text, str) else self.text
+
+    def word_scores(self) -> list[Word]:
+        """Words in the order of the text, each with the largest score of its tokens.
+
+        Characters between them (spaces, what the tokenizer ignores) belong to no word.
+        """
+        found: dict[tuple[int, int], list[float]] = {}
+        starts: list[int] = []
+        if isinstance(self.text, list):
+            length = 0
+            for word in self.text:
+                starts.append(length)
+                length += len(word) + 1
+        for score, (start, end), number, part in zip(
+            self.scores.tolist(), self.spans, self.words, self.parts, strict=True
+        ):
+            shift = starts[number] if starts else 0
+            word = found.setdefault((part, number), [score, start + shift, end + shift])
+            word[:] = [max(word[0], score), min(word[1], start + shift), max(word[2], end + shift)]
+        texts = self.texts
+        words = [
+            Word(texts[part][int(start) : int(end)], score, int(start), int(end), part)
+            for (part, _), (score, start, end) in found.items()
+        ]
+        return sorted(words, key=lambda word: (word.part, word.start))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The words' scores."""
+        return np.array([word.score for word in self.word_scores()])
+
+    def top(self, count: int | None) -> list[Word]:
+        """The words of the largest scores, the largest first; None gives all."""
+        return sorted(self.word_scores(), key=lambda word: -word.score)[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: words with scores and character spans, and the rest."""
+        return {
+            **self._meta(),
+            "text": self.texts[0] if len(self.texts) == 1 else list(self.texts),
+            "words": [
+                {"word": w.word, "score": float(f"{w.score:.7g}"), "start": w.start, "end": w.end}
+                | ({"part": w.part} if len(self.texts) > 1 else {})
+                for w in self.word_scores()
+            ],
+            "aggregation": "max of the tokens",
+            "tokens_cut": self.cut,
+            "windows": self.windows,
+        }
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it."""
+        from fex.report.text import text_card
+
+        return text_card([self]).html
+
+    def _write_page(self, path: Path) -> None:
+        from fex.report.text import write_text_page
+
+        write_text_page(path, [[self]])
+
+    def _encoded(self, suffix: str) -> bytes:  # noqa: ARG002 a table is all that is left
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(Word._fields)
+        writer.writerows(self.word_scores())
+        return table.getvalue().encode("utf-8", "replace")

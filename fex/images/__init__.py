@@ -1,0 +1,46 @@
+"""Images: from a file to pixels, their features, and what stands in for removed ones.
+
+Files are opened and decoded, cut to the model's size, divided into patches or segments, and filled where these are
+removed. Read `files`, `preprocess`, `features`, `segments`, `removal`; `fex.texts` and `fex.sounds` are built alike.
+"""
+
+from fex.images.features import ImageFeatures, PatchGrid
+from fex.images.files import (
+    IMAGE_SUFFIXES,
+    Picture,
+    UnreadableImageError,
+    as_inputs,
+    as_picture,
+    decode,
+    decode_raw,
+    passed_over,
+    walk_images,
+)
+from fex.images.preprocess import Preprocess, to_rgb
+from fex.images.removal import Black, Blur, DatasetMean, Mean, Noise
+from fex.images.segments import Segments
+from fex.modality import Features, Removal
+
+__all__ = [
+    "Black",
+    "Blur",
+    "DatasetMean",
+    "Features",
+    "IMAGE_SUFFIXES",
+    "ImageFeatures",
+    "Mean",
+    "Noise",
+    "PatchGrid",
+    "Picture",
+    "Preprocess",
+    "Removal",
+    "Segments",
+    "UnreadableImageError",
+    "as_inputs",
+    "as_picture",
+    "decode",
+    "decode_raw",
+    "passed_over",
+    "to_rgb",
+    "walk_images",
+]

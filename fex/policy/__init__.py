@@ -1,0 +1,68 @@
+"""FEX: a Bernoulli policy over masks, trained by queries to the black box with policy gradients.
+
+The explainer proposes masks, the black box scores them, rewards say how much of its answer they kept, and the
+objective raises the chances of good masks. Read in the paper's order: `bernoulli`, `rewards`, `rollout`,
+`exploration`, `control`, `noise`, `ppo`, `kl`, `value`, `objective`.
+"""
+
+from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
+from fex.policy.exploration import Exploration, OnPolicy, RandomBudget, TwoSidedBudget
+from fex.policy.kl import (
+    kl_black_box_to_explainer,
+    kl_explainer_to_black_box,
+    label_kl_black_box_to_explainer,
+    label_kl_explainer_to_black_box,
+)
+from fex.policy.noise import Antithetic, Independent, Noise
+from fex.policy.objective import (
+    DIVERGENCES,
+    LABEL_DIVERGENCES,
+    SURROGATES,
+    Objective,
+    PolicyTerms,
+    Surrogate,
+    policy_terms,
+)
+from fex.policy.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
+from fex.policy.rewards import BlankCorrectedRatio, PaperRatio, Retained, Reward
+from fex.policy.rollout import BlankScores, Rollout, collect
+from fex.policy.value import explained_variance, value_loss
+
+__all__ = [
+    "Antithetic",
+    "Baseline",
+    "BlankCorrectedRatio",
+    "BlankScores",
+    "CompatibleControl",
+    "Control",
+    "DIVERGENCES",
+    "Exploration",
+    "Independent",
+    "LABEL_DIVERGENCES",
+    "LeaveOneOut",
+    "NoControl",
+    "Noise",
+    "Objective",
+    "OnPolicy",
+    "PaperRatio",
+    "PolicyTerms",
+    "RandomBudget",
+    "Retained",
+    "Reward",
+    "Rollout",
+    "SURROGATES",
+    "Surrogate",
+    "TwoSidedBudget",
+    "ValueBaseline",
+    "clip_fraction",
+    "clipped_surrogate_joint",
+    "clipped_surrogate_per_feature",
+    "collect",
+    "explained_variance",
+    "kl_black_box_to_explainer",
+    "kl_explainer_to_black_box",
+    "label_kl_black_box_to_explainer",
+    "label_kl_explainer_to_black_box",
+    "policy_terms",
+    "value_loss",
+]

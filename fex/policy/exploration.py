@@ -1,0 +1,88 @@
+"""How much is kept while training: the policy itself, or the policy at a random budget."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from fex.masking.valid import mean_over
+
+__all__ = ["Exploration", "OnPolicy", "RandomBudget", "TwoSidedBudget"]
+
+
+class Exploration(ABC):
+    """From the explainer's logits to the logits that masks are drawn from."""
+
+    @abstractmethod
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The part of the logits (B, N) that the policy gradient moves, (B, N).
+
+        Entries that are no features (`valid` (B, N) is False) become 0: the reference policy, with neither gradient,
+        relative entropy nor control weight.
+        """
+
+    @abstractmethod
+    def reference(self, noise: Tensor) -> Tensor:
+        """Log-odds of keeping before the explainer has spoken: budget noise (B, K) in [0, 1) -> (B, K, 1)."""
+
+    def side(self, noise: Tensor) -> Tensor:
+        """1 where a mask keeps what matters and its reward is maximised, -1 where it removes it: (B, K) -> (B, K)."""
+        return noise.new_ones(noise.shape)
+
+    def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
+        """Sampling logits (B, K, N) from centred logits (B, N) and budget noise (B, K)."""
+        return self.side(noise).unsqueeze(-1) * centred.unsqueeze(1) + self.reference(noise)
+
+
+class OnPolicy(Exploration):
+    """The paper's: masks from Bern(g_y(x))."""
+
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        return logits if valid is None else logits * valid
+
+    def reference(self, noise: Tensor) -> Tensor:
+        return noise.new_zeros(*noise.shape, 1)
+
+
+class RandomBudget(Exploration):
+    """One offset a mask, uniform on [low, high], on logits less their mean over the features.
+
+    Every sparsity is trained, so the ranking holds at every sparsity; the overall rate of a class is left to the KL
+    term alone. Without the centring all logits would grow together.
+
+    Args:
+        low: smallest offset in nats of log-odds (-3 keeps 5 %).
+        high: largest offset.
+    """
+
+    def __init__(self, low: float = -3.0, high: float = 3.0) -> None:
+        if low > high:
+            raise ValueError(f"RandomBudget needs low <= high, got {low} and {high}.")
+        self.low, self.high = low, high
+
+    def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        centred = logits - mean_over(logits, valid).unsqueeze(-1)
+        return centred if valid is None else centred * valid
+
+    def reference(self, noise: Tensor) -> Tensor:
+        return (self.low + (self.high - self.low) * noise).unsqueeze(-1)
+
+
+class TwoSidedBudget(RandomBudget):
+    """Half of the masks keep what matters, half remove it; both at random budgets.
+
+    J = E_{q+}[c] - E_{q-}[c] with q+ = Bern(sigmoid(z + b)) and q- = Bern(sigmoid(b - z)): the policy is paid for what
+    its features give alone and for what the input loses without them. A one-sided policy sees few inputs that lack
+    their evidence, and ranks poorly by what must be removed first. With `Antithetic` noise and a symmetric range the
+    two masks of a pair are exact complements.
+
+    Args:
+        low: smallest offset in nats of log-odds.
+        high: largest offset.
+    """
+
+    def reference(self, noise: Tensor) -> Tensor:
+        return super().reference((2 * noise) % 1)
+
+    def side(self, noise: Tensor) -> Tensor:
+        return torch.where(noise < 0.5, 1.0, -1.0)

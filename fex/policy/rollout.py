@@ -1,0 +1,122 @@
+"""Masks drawn from the policy, and what the black box says of them (Algorithm 1, lines 5 and 6)."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.masking.masker import Masker, masked_probabilities
+from fex.policy import bernoulli
+from fex.policy.control import Control
+from fex.policy.exploration import Exploration
+from fex.policy.rewards import Reward
+
+__all__ = ["BlankScores", "Rollout", "collect"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K masks of each of B instances; all without gradient.
+
+    Attributes:
+        masks: (B, K, N), 1 = kept.
+        budget: budget noise (B, K), uniform on [0, 1).
+        old_log_prob: log-probability of each decision under the policy that drew it, (B, K, N), nats.
+        kept: share that is kept before the explainer has spoken, (B, K).
+        control: weights of the control variate (B, N), in units of the reward.
+        scores: f_y of the masked inputs (B, K).
+        rewards: (B, K).
+        valid: which entries are features of the instance (B, N), bool; None where all are.
+    """
+
+    masks: Tensor
+    budget: Tensor
+    old_log_prob: Tensor
+    kept: Tensor
+    control: Tensor
+    scores: Tensor
+    rewards: Tensor
+    valid: Tensor | None = None
+
+    def __getitem__(self, rows: Tensor) -> "Rollout":
+        """The instances `rows`, int64."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return Rollout(*(None if value is None else value[rows] for value in values))
+
+
+@torch.no_grad()
+def collect(
+    black_box: BlackBox,
+    masker: Masker,
+    inputs: Tensor,
+    target: Tensor,
+    logits: Tensor,
+    noise: tuple[Tensor, Tensor],
+    *,
+    exploration: Exploration,
+    control: Control,
+    reward: Reward,
+    blank: Tensor,
+    temperature: float,
+) -> Rollout:
+    """Draws K masks an instance and asks the black box; B * K queries.
+
+    Args:
+        black_box: the box.
+        masker: features and removal.
+        inputs: (B, ...), as the box takes them.
+        target: classes (B,), int64.
+        logits: the explainer's logits of the target (B, N).
+        noise: of the masks (B, K, N) and of the budgets (B, K), uniform on [0, 1).
+        exploration: from logits to sampling logits.
+        control: control variate.
+        reward: c(m, x).
+        blank: f_y of the blank input (B,).
+        temperature: lambda_en, for a compatible control.
+    """
+    mask_noise, budget = noise
+    valid = masker.features.valid(inputs)
+    centred = exploration.centre(logits, valid)
+    sampling = exploration(centred, budget)
+    masks = bernoulli.sample(sampling, mask_noise)
+    old_log_prob = bernoulli.log_prob(sampling, masks)
+    if valid is not None:  # what is no feature is never removed, and never counted as kept
+        masks = masks * valid.unsqueeze(1)
+        old_log_prob = old_log_prob * valid.unsqueeze(1)
+    scores = masked_probabilities(black_box, masker, inputs, masks, target)
+    return Rollout(
+        masks=masks,
+        budget=budget,
+        old_log_prob=old_log_prob,
+        kept=exploration.reference(budget).sigmoid().squeeze(-1),
+        control=control(centred, temperature),
+        scores=scores,
+        rewards=reward(scores, masks, blank, None if valid is None else valid.sum(1)),
+        valid=valid,
+    )
+
+
+class BlankScores:
+    """What the black box says of the blank input; asked once for all inputs where the fill is constant.
+
+    Args:
+        black_box: the box.
+        masker: features and removal.
+    """
+
+    def __init__(self, black_box: BlackBox, masker: Masker) -> None:
+        self.black_box, self.masker = black_box, masker
+        self._known: Tensor | None = None
+
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """Probabilities (B, C) of `inputs` (B, 3, H, W) with all features removed."""
+        if not self.masker.removal.constant:
+            return self.black_box(self.masker.blank(inputs))
+        if self._known is None:
+            self._known = self.black_box(self.masker.blank(inputs[:1]))
+        return self._known.to(inputs.device).expand(len(inputs), -1)
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Those of the classes `target` (B,) alone, (B,)."""
+        return self.probabilities(inputs).gather(1, target.unsqueeze(1)).squeeze(1)

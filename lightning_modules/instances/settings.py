@@ -1,0 +1,55 @@
+"""What the results of a run over instances depend on: a run with other settings does not go on in its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
+from fex.benchmark.settings import library_versions, plain_settings
+from fex.black_box import BlackBox
+from fex.types import Batch
+
+__all__ = ["instance_keys", "run_settings"]
+
+
+def run_settings(explainer: Any, module: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Plain data of all that the instances of a run share.
+
+    Args:
+        explainer: has a `black_box`.
+        module: class that runs it.
+        arguments: further settings, as JSON can say them.
+    """
+    (plain_explainer, plain_module), sources = plain_settings([explainer, module])
+    settings = {
+        "explainer": plain_explainer,
+        "module": plain_module,
+        "weights": _weights(explainer.black_box),
+        "code": code_fingerprint(),
+        "code of lightning_modules": _code(),
+        **{f"source of {name}": found for name, found in sources.items()},
+        **{f"version of {name}": version for name, version in library_versions().items()},
+        **arguments,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def instance_keys(batch: Batch) -> list[str]:
+    """What the result of each instance depends on beside the settings."""
+    parts = [batch[key] for key in ("inputs", "labels", "masks", "ignored") if key in batch]  # type: ignore[literal-required]
+    return [fingerprint([part[row] for part in parts]) for row in range(len(batch["inputs"]))]
+
+
+def _code() -> str:
+    """Hash of the sources of this package that results may depend on: not of its callbacks."""
+    found = referenced_files(sorted(Path(__file__).parents[1].glob("*.py")))
+    return fingerprint({Path(path).name: content for path, content in found.items()})
+
+
+def _weights(black_box: BlackBox) -> str | None:
+    """What a box trained anew under its old name differs in; None of a box that can only be queried."""
+    try:
+        module = black_box.module
+    except TypeError:
+        return None
+    return fingerprint(dict(module.state_dict()))
