@@ -12,7 +12,7 @@ from datamodules.order import held_back
 from datamodules.rows import Row, Rows
 from datamodules.skips import check_readable
 from fex.images import IMAGE_SUFFIXES, decode, passed_over
-from lightning_modules.instances.store import is_instance_store
+from fex.storage.instance_folder import is_instance_store
 
 __all__ = ["Folder", "FolderStream", "FolderTable", "iter_images"]
 

@@ -37,7 +37,7 @@ _HOMES = {
     "Batch": "fex.types",
     "BlackBox": "fex.black_box",
     "Explainer": "fex.types",
-    "Explanation": "fex.explanations.image",
+    "Explanation": "fex.explainers.api",
     "explain": "fex.explainers.api",
     "load_black_box": "fex.black_box",
     "load_explainer": "fex.explainers.loading",

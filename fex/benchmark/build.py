@@ -11,6 +11,7 @@ import torch
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint, package_versions, referenced_files
 from fex.benchmark.method_run import Candidate
 from fex.black_box.base import BlackBox
+from fex.storage.old_layout import old_layout
 
 __all__ = ["box_key", "build_candidate", "build_method"]
 
@@ -20,7 +21,9 @@ def _factory(class_path: str) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"Found no method {class_path!r} ({error}): give an importable class_path.") from error
+        raise ValueError(
+            f"Found no method {class_path!r} ({error}): give an importable class_path.{old_layout(class_path)}"
+        ) from error
 
 
 def build_method(class_path: str, init_args: Mapping[str, Any], injected: Mapping[str, Any]) -> Any:

@@ -24,7 +24,7 @@ __all__ = ["code_fingerprint", "fingerprint", "package_versions", "referenced_fi
 _WEIGHTS = (".ckpt", ".safetensors", ".pth", ".pt", ".bin", ".onnx")
 _FUNCTION = re.compile(r"[^\W\d][\w.]*[.:][^\W\d]\w*")  # package.module.Class or package.module:function
 # Of these parts of the package no number of a result depends.
-_OUTSIDE = ("cli", "report")
+_OUTSIDE = ("cli/", "report/", "benchmark/report/", "benchmark/speed/")
 _PACKAGES = (
     "torch", "torchvision", "timm", "transformers", "captum", "numpy", "scikit-image", "peft",
     "onnxruntime", "openvino", "segmentation-models-pytorch", "fex-explain",
@@ -98,7 +98,7 @@ def _hash(path: Path) -> str:
 def code_fingerprint() -> str:
     """Hash of the package's own source, without command line and reports."""
     root = Path(fex.__file__).parent
-    sources = [p for p in sorted(root.rglob("*.py")) if p.relative_to(root).parts[0] not in _OUTSIDE]
+    sources = [p for p in sorted(root.rglob("*.py")) if not p.relative_to(root).as_posix().startswith(_OUTSIDE)]
     return fingerprint({str(path.relative_to(root)): _hash(path) for path in sources})
 
 

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from fex.cli.help_pages import EXIT_CODES
 from fex.cli.quick_check import close_names
 from fex.errors import BlackBoxError
+from fex.storage.old_layout import old_layout
 from fex.storage.resources import config_path, look_beside
 
 __all__ = ["PackagedConfig", "ShortErrors", "check_help", "help_with", "instantiated", "told"]
@@ -113,6 +114,7 @@ class ShortErrors:
             super().error(message, ex)  # type: ignore[misc]
         message = "\n".join(line for line in message.splitlines() if line.strip() and not _NOISE.match(line))
         message = _with_close_names(message)
+        message += old_layout(message)
         program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
         own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from fex import __version__
+from fex.storage.old_layout import old_layout
 
 __all__ = ["bench", "explain", "quickstart", "train"]
 
@@ -38,7 +39,7 @@ def _of_yaml(program: str, full: str, page: Callable[[], str]) -> int | None:
     mistake = first_mistake(sys.argv[1:])
     if mistake is not None:
         own = f"fex-{program}"
-        print(f"{own}: error: {mistake}\nFor all settings: {own} {full} --help", file=sys.stderr)
+        print(f"{own}: error: {mistake}{old_layout(mistake)}\nFor all settings: {own} {full} --help", file=sys.stderr)
         sys.exit(2)
     return _main(program)
 

@@ -4,6 +4,7 @@
 the same call; many inputs go through as a stream. Read `api`, `loading`, `images`, `texts`, `any_method`, the streams.
 """
 
+import fex.report  # noqa: F401 explanations are drawn by it
 from fex.explainers.any_method import explain_images_by, explain_texts_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedExplainer, explainer_meta

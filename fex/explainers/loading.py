@@ -6,11 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from fex.explainers.images import AmortizedExplainer
+from fex.explainers.texts import build_text_explainer
 from fex.images.features import PatchGrid
 from fex.nets import rebuild
 from fex.storage.checkpoint import read_checkpoint
 from fex.storage.description import building
 from fex.storage.weights import load_state, save_weights
+from fex.texts.lora import adapters_only
 
 __all__ = ["build_explainer", "export_explainer", "load_explainer"]
 
@@ -22,8 +24,6 @@ def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
     """
     tensors, meta = read_checkpoint(checkpoint)
     if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
-        from fex.texts.lora import adapters_only
-
         tensors, meta = adapters_only(tensors, meta)
     save_weights(path, tensors, meta)
 
@@ -54,8 +54,6 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
     """
     with building(tensors, source):
         if meta.get("modality", "image") == "text":
-            from fex.explainers.texts import build_text_explainer
-
             return build_text_explainer(tensors, meta, source=source)
         # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
         labels = bool(meta.get("multi_label", False))

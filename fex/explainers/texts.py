@@ -15,8 +15,9 @@ from fex.class_names import Target
 from fex.explainers.images import AmortizedExplainer
 from fex.explanations.text import TextExplanation
 from fex.nets import rebuild
-from fex.nets.text import TextEncoder
 from fex.storage.weights import load_state
+from fex.texts.backbone import load_text_net
+from fex.texts.lora import is_adapter
 from fex.texts.tokenized import Text, TokenizedText
 from fex.texts.tokenizer import TextPreprocess
 
@@ -39,12 +40,10 @@ def build_text_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, so
     data = dict(meta["preprocess"])
     net: Any
     if meta.get("adapters"):
-        from fex.texts.backbone import load_text_net
-
         name = meta["net"]["encoder"]["init_args"]["model"]
         net = _rebuilt(meta, data)
         data["tokenizer"] = load_text_net(name, classifier=False).preprocess.tokenizer
-        tensors = {**{k: v for k, v in net.state_dict().items() if not TextEncoder.is_adapter(k)}, **tensors}
+        tensors = {**{k: v for k, v in net.state_dict().items() if not is_adapter(k)}, **tensors}
     else:
         net = _rebuilt(meta, data)
     load_state(net, tensors, source=source)

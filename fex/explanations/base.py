@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -54,6 +55,7 @@ class BaseExplanation(ABC):
     span: float | None = None
 
     suffixes: ClassVar[tuple[str, ...]]
+    drawings: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # given by `fex.report`
 
     def _own(self, name: str, values: Tensor) -> None:
         """Keeps the attribution in field `name` as float32 on the CPU.
@@ -98,9 +100,15 @@ class BaseExplanation(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
 
-    @abstractmethod
-    def _write_page(self, path: Path) -> None:
-        """Writes a self-contained page."""
+    def _drawn(self, how: str, *arguments: Any) -> Any:
+        """The picture or page of that name; it is data alone, `fex.report` draws.
+
+        Raises:
+            RuntimeError: the report was not imported, as all explainers do.
+        """
+        if how not in self.drawings:
+            raise RuntimeError(f"Nothing is here to draw a {type(self).__name__}: `import fex.report` first.")
+        return self.drawings[how](self, *arguments)
 
     @abstractmethod
     def _encoded(self, suffix: str) -> bytes:
@@ -139,7 +147,7 @@ class BaseExplanation(ABC):
         if suffix not in self.suffixes:
             raise ValueError(f"Cannot save an explanation as {path.name!r}: end the name in one of {self.suffixes}.")
         if suffix == ".html":
-            self._write_page(path)
+            self._drawn("page", path)
             return path
         if suffix == ".json":
             data = json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8", "replace")

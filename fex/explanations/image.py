@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -79,20 +78,13 @@ class Explanation(BaseExplanation):
 
     def to_image(self) -> "Image.Image":
         """Picture, map and overlay side by side under a title line."""
-        from fex.report.heatmap import explanation_panel
-
-        return explanation_panel(self)
+        return self._drawn("picture")
 
     def _repr_png_(self) -> bytes:
         """How notebooks show it."""
         buffer = io.BytesIO()
         self.to_image().save(buffer, "PNG")
         return buffer.getvalue()
-
-    def _write_page(self, path: Path) -> None:
-        from fex.report.html import write_page
-
-        write_page(path, [[self]])
 
     def _encoded(self, suffix: str) -> bytes:
         buffer = io.BytesIO()

@@ -3,7 +3,6 @@
 import csv
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -149,14 +148,7 @@ class TextExplanation(BaseExplanation):
 
     def _repr_html_(self) -> str:
         """How notebooks show it."""
-        from fex.report.text import text_card
-
-        return text_card([self]).html
-
-    def _write_page(self, path: Path) -> None:
-        from fex.report.text import write_text_page
-
-        write_text_page(path, [[self]])
+        return self._drawn("card")
 
     def _encoded(self, suffix: str) -> bytes:  # noqa: ARG002 a table is all that is left
         table = io.StringIO(newline="")

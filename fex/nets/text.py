@@ -80,11 +80,6 @@ class TextEncoder(BaseEncoder):
         if lora_rank:
             self.net = add_lora(net, lora_rank)
 
-    @staticmethod
-    def is_adapter(name: str) -> bool:
-        """Whether a tensor of an `ExplainerNet` was trained beside a backbone with LoRA."""
-        return not name.startswith("encoder.net.") or ".lora_" in name
-
     def merge(self) -> None:
         """Adds trained updates to the weights, for explaining without their cost."""
         merge_lora(self.net)

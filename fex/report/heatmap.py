@@ -14,18 +14,20 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from fex.contrast import is_flat, painted_span
-from fex.explanations.image import Explanation
 from fex.storage.names import on_one_line
 
 __all__ = [
+    "GAP",
+    "TILE",
     "colorize",
-    "explanation_panel",
+    "enlarged",
     "fitted",
     "grid_picture",
     "normalise",
     "overlay",
     "panel",
     "to_picture",
+    "typeface",
     "upsample",
 ]
 
@@ -34,7 +36,7 @@ Interpolation = Literal["bilinear", "nearest"]
 
 COLORMAP = "inferno"
 TILE = 224  # pixels a side at least; smaller inputs are enlarged
-_INK, _FAINT, _PAPER, _GAP = (28, 28, 30), (110, 110, 116), (255, 255, 255), 8
+_INK, _FAINT, _PAPER, GAP = (28, 28, 30), (110, 110, 116), (255, 255, 255), 8
 
 
 @cache
@@ -45,7 +47,7 @@ def _colors(name: str) -> np.ndarray:
 
 
 @cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+def typeface(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and covers more scripts than PIL's own."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
@@ -112,7 +114,7 @@ def overlay(picture: Image.Image, values: ArrayLike, *, colormap: str = COLORMAP
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _enlarged(picture: Image.Image, side: int) -> Image.Image:
+def enlarged(picture: Image.Image, side: int) -> Image.Image:
     """At least `side` pixels on the shorter side."""
     scale = side / min(picture.size)
     if scale <= 1:
@@ -158,23 +160,23 @@ def panel(
     """
     values = np.asarray(grid, dtype=np.float32)
     shown = normalise(values, how, span)
-    picture = _enlarged(picture, TILE)
+    picture = enlarged(picture, TILE)
     (width, height), size = picture.size, (picture.height, picture.width)
     tiles = [
         picture,
         Image.fromarray(colorize(upsample(shown, size, "nearest"), colormap)),
         overlay(picture, upsample(shown, size, interpolation), colormap=colormap),
     ]
-    total, head, foot = 3 * width + 4 * _GAP, 46, 26
+    total, head, foot = 3 * width + 4 * GAP, 46, 26
     canvas = Image.new("RGB", (total, head + height + foot), _PAPER)
     draw = ImageDraw.Draw(canvas)
-    bold, plain, small = _font(15, bold=True), _font(12), _font(11)
-    draw.text((_GAP, 6), fitted(title, bold, total - 2 * _GAP), _INK, bold)
-    draw.text((_GAP, 27), fitted(subtitle, plain, total - 2 * _GAP), _FAINT, plain)
+    bold, plain, small = typeface(15, bold=True), typeface(12), typeface(11)
+    draw.text((GAP, 6), fitted(title, bold, total - 2 * GAP), _INK, bold)
+    draw.text((GAP, 27), fitted(subtitle, plain, total - 2 * GAP), _FAINT, plain)
     for column, tile in enumerate(tiles):
-        canvas.paste(tile, (_GAP + column * (width + _GAP), head))
+        canvas.paste(tile, (GAP + column * (width + GAP), head))
 
-    left, top = 2 * _GAP + width, head + height + 9
+    left, top = 2 * GAP + width, head + height + 9
     used = _colors(colormap)[: 1 + round(255 * float(shown.max()))]  # a map that is nearly flat has few of them
     bar = Image.fromarray(used[None].repeat(8, 0)).resize((90, 8))
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
@@ -184,24 +186,6 @@ def panel(
     sign = "  nearly flat: says little" if values.size > 1 and is_flat(values, span) else ""
     draw.text((left + 96, top - 3), f"{high}  ({how}){sign}", _FAINT, small)
     return canvas
-
-
-def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
-    """`panel` of an `Explanation`; without its picture, the map is laid over grey. Options as of `panel`."""
-    if explanation.image is not None:
-        picture = to_picture(explanation.image.detach().cpu())
-    else:
-        picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
-    title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({explanation.estimated_by})"
-    subtitle = on_one_line(f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal")
-    if explanation.chosen_by == "explainer":
-        subtitle += f"  ·  {explanation.doubt}"
-    if explanation.source:  # a long path gives way to the rest
-        font, dot = _font(12), "  ·  "
-        width = 3 * _enlarged(picture, TILE).width + 2 * _GAP - font.getlength(subtitle + dot)
-        subtitle += dot + fitted(explanation.source, font, max(60, int(width)))
-    named = {"title": title, "subtitle": subtitle, "span": explanation.span, **options}
-    return panel(picture, explanation.grid, **named)  # type: ignore[arg-type]
 
 
 def grid_picture(
@@ -244,17 +228,17 @@ def grid_picture(
         shown = [upsample(normalise(values, how, span), (tile, tile)) for values in row]
         cells.append([overlay(p, v, colormap=colormap) for p, v in zip(pictures, shown, strict=True)])
 
-    font, row_titles = _font(13), [on_one_line(name) for name in row_titles]
-    margin = round(max([font.getlength(name) for name in row_titles], default=0)) + 2 * _GAP
-    width, height = margin + len(images) * (tile + _GAP), 26 + len(cells) * (tile + _GAP)
+    font, row_titles = typeface(13), [on_one_line(name) for name in row_titles]
+    margin = round(max([font.getlength(name) for name in row_titles], default=0)) + 2 * GAP
+    width, height = margin + len(images) * (tile + GAP), 26 + len(cells) * (tile + GAP)
     canvas = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(column_titles):
-        draw.text((margin + column * (tile + _GAP), 5), fitted(name, font, tile), _INK, font)
+        draw.text((margin + column * (tile + GAP), 5), fitted(name, font, tile), _INK, font)
     for index, row in enumerate(cells):
-        top = 26 + index * (tile + _GAP)
+        top = 26 + index * (tile + GAP)
         if index:
-            draw.text((_GAP, top + tile // 2), row_titles[index - 1], _INK, font, anchor="lm")
+            draw.text((GAP, top + tile // 2), row_titles[index - 1], _INK, font, anchor="lm")
         for column, picture in enumerate(row):
-            canvas.paste(picture, (margin + column * (tile + _GAP), top))
+            canvas.paste(picture, (margin + column * (tile + GAP), top))
     return canvas

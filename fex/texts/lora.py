@@ -5,9 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fex.nets.text import TextEncoder
-
-__all__ = ["adapters_only", "add_lora", "linear_names", "merge_lora"]
+__all__ = ["adapters_only", "add_lora", "is_adapter", "linear_names", "merge_lora"]
 
 
 def linear_names(net: nn.Module) -> list[str]:
@@ -59,10 +57,15 @@ def merge_lora(net: Any) -> Any:
     return net
 
 
+def is_adapter(name: str) -> bool:
+    """Whether a tensor of an `ExplainerNet` was trained beside a backbone with LoRA."""
+    return not name.startswith("encoder.net.") or ".lora_" in name
+
+
 def adapters_only(tensors: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What was trained beside a shipped backbone, and a description that names it; see `export_explainer`."""
     encoder = {"class_path": meta["net"]["encoder"]["class_path"], "init_args": meta["adapter_args"]}
-    kept = {name: tensor for name, tensor in tensors.items() if TextEncoder.is_adapter(name)}
+    kept = {name: tensor for name, tensor in tensors.items() if is_adapter(name)}
     # The backbone's own folder holds the tokenizer as well.
     preprocess = {key: value for key, value in meta["preprocess"].items() if key != "tokenizer"}
     return kept, {**meta, "net": {**meta["net"], "encoder": encoder}, "preprocess": preprocess, "adapters": True}

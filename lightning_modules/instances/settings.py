@@ -42,8 +42,9 @@ def instance_keys(batch: Batch) -> list[str]:
 
 def _code() -> str:
     """Hash of the sources of this package that results may depend on: not of its callbacks."""
-    found = referenced_files(sorted(Path(__file__).parents[1].glob("*.py")))
-    return fingerprint({Path(path).name: content for path, content in found.items()})
+    root = Path(__file__).parents[1]
+    found = referenced_files(sorted([*root.glob("*.py"), *root.glob("instances/*.py")]))
+    return fingerprint({Path(path).relative_to(root).as_posix(): content for path, content in found.items()})
 
 
 def _weights(black_box: BlackBox) -> str | None:

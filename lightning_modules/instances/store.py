@@ -15,17 +15,12 @@ from fex.images import PatchGrid
 from fex.report.folder import ResultFolder, inside, result_path
 from fex.storage.array_files import load_arrays, save_arrays
 from fex.storage.atomic import replacing
+from fex.storage.instance_folder import INSTANCES, SETTINGS
 
-__all__ = ["InstanceStore", "is_instance_store"]
+__all__ = ["InstanceStore"]
 
-_SETTINGS, _INSTANCES = "settings.json", "instances"
 _KEPT = ("probability", "probability_of", "method", "removal", "black_box", "queries", "seconds", "source")
 log = logging.getLogger("fex")
-
-
-def is_instance_store(folder: str | Path) -> bool:
-    """Whether a folder is that of such a run: its pictures are results, not data."""
-    return (Path(folder) / _SETTINGS).is_file() and (Path(folder) / _INSTANCES).is_dir()
 
 
 class InstanceStore:
@@ -46,13 +41,13 @@ class InstanceStore:
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         self.names: Collection[str] | None = None
-        path, text = self.folder / _SETTINGS, json.dumps(dict(settings), indent=1, sort_keys=True)
+        path, text = self.folder / SETTINGS, json.dumps(dict(settings), indent=1, sort_keys=True)
         self._settings = hashlib.sha256(text.encode()).hexdigest()
         if path.is_file() and path.read_bytes() != text.encode():
             self._compare(path, json.loads(text))
         with replacing(path) as part:
             part.write_text(text)
-        (self.folder / _INSTANCES).mkdir(exist_ok=True)
+        (self.folder / INSTANCES).mkdir(exist_ok=True)
 
     def _compare(self, path: Path, new: dict[str, Any]) -> None:
         """Refuses other settings; what cannot be read is written anew, and each result says of which ones it is."""
@@ -70,7 +65,7 @@ class InstanceStore:
 
     def _path(self, name: str) -> Path:
         stem = result_path(inside(name), 1, 1)
-        return self.folder / _INSTANCES / stem.with_name(f"{stem.name}.npz")
+        return self.folder / INSTANCES / stem.with_name(f"{stem.name}.npz")
 
     def finished(self, name: str, key: str) -> bool:
         """Whether an instance of that name and content is here, undamaged.
@@ -114,7 +109,7 @@ class InstanceStore:
 
     def paths(self) -> Iterator[Path]:
         """Files of all finished instances, `names` or not."""
-        return (self.folder / _INSTANCES).rglob("*.npz")
+        return (self.folder / INSTANCES).rglob("*.npz")
 
     def __iter__(self) -> Iterator[tuple[str, Explanation, dict[str, np.ndarray]]]:
         """Name, explanation and arrays of the finished instances, in order; one in memory at a time."""

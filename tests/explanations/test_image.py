@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fex.report  # noqa: F401 draws explanations
 from fex.explanations import Explanation
 from fex.images import PatchGrid
 from fex.storage.atomic import replacing

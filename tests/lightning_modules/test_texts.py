@@ -19,7 +19,6 @@ from fex.explainers import (
     load_explainer,
 )
 from fex.nets import ExplainerNet, TextEncoder
-from fex.nets.text import TextEncoder as Encoder
 from fex.policy import (
     Antithetic,
     BlankCorrectedRatio,
@@ -34,6 +33,7 @@ from fex.policy import (
 from fex.storage.resources import manifest
 from fex.texts import DropToken, MaskToken
 from fex.texts.backbone import load_text_net, save_text_black_box
+from fex.texts.lora import is_adapter
 from lightning_modules import FEXModule
 from tests.texts.tiny import SENTENCES, WordBox, preprocess, sentences, small_encoder, text_folder
 
@@ -198,7 +198,7 @@ def test_adapters_are_merged_and_stand_for_the_whole(tmp_path):
     box = TextBlackBox(folder)
     net = ExplainerNet(encoder, hidden=8).build(2, box.features)
     trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
-    assert trained == {name for name, _ in net.named_parameters() if Encoder.is_adapter(name)}
+    assert trained == {name for name, _ in net.named_parameters() if is_adapter(name)}
     for name, parameter in net.named_parameters():
         if name in trained:
             torch.nn.init.normal_(parameter, std=0.3)

@@ -117,7 +117,3 @@ def run(argv: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Entry point of `fex-bench`."""
     told("fex-bench", lambda: run(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

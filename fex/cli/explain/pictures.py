@@ -275,7 +275,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
         return 2
     return 1 if summary.skipped else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

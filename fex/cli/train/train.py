@@ -271,7 +271,3 @@ def run(argv: list[str]) -> FexCLI:
 def main() -> None:
     """Entry point of `fex-train`."""
     told("fex-train", lambda: run(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

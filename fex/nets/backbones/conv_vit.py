@@ -1,8 +1,8 @@
 """A small vision transformer with a convolutional stem, for images of 32 to 64 pixels; registered with timm.
 
-`timm.create_model("conv_vit_tiny", img_size=32)` builds it after `import fex.nets.backbones`, so every adapter that takes a
-timm name takes this one too. The stem (Xiao et al. 2021, "Early convolutions help transformers see better") makes a
-transformer learn from 50,000 small images within minutes on a CPU.
+`timm.create_model("conv_vit_tiny", img_size=32)` builds it after `import fex.nets.backbones`, so every adapter that
+takes a timm name takes this one too. The stem (Xiao et al. 2021, "Early convolutions help transformers see better")
+makes a transformer learn from 50,000 small images within minutes on a CPU.
 """
 
 from timm.models import register_model

@@ -107,7 +107,8 @@ def test_a_process_that_is_killed(pictures, tmp_path):
     checkpoint, folder = pictures
     out = tmp_path / "out"
     code = (
-        "import sys, time; from fex.cli.explain import pictures as explain; from fex.cli.explain.journal import Journal; append = Journal.append\n"
+        "import sys, time; from fex.cli.explain import pictures as explain\n"
+        "from fex.cli.explain.journal import Journal; append = Journal.append\n"
         "def slow(self, key, **entry):\n    append(self, key, **entry); print('one', flush=True); time.sleep(30)\n"
         "Journal.append = slow; explain.run(sys.argv[1:])"
     )

@@ -97,10 +97,10 @@ def test_another_version_of_a_package_is_refused_by_its_name(tmp_path, monkeypat
 def test_another_version_of_the_modules_is_refused(tmp_path, monkeypatch):
     run(DAXModule(dax(), output=str(tmp_path / "out")))
     copy = tmp_path / "lightning_modules"
-    shutil.copytree(Path(settings.__file__).parent, copy)
-    monkeypatch.setattr(settings, "__file__", str(copy / "instance_settings.py"))
+    shutil.copytree(Path(settings.__file__).parents[1], copy)
+    monkeypatch.setattr(settings, "__file__", str(copy / "instances" / "settings.py"))
     run(DAXModule(dax(), output=str(tmp_path / "out")))  # elsewhere, but the same
-    (copy / "instance_scores.py").write_text("# other scores\n")
+    (copy / "instances" / "scores.py").write_text("# other scores\n")
     with pytest.raises(ValueError, match=r"\(code of lightning_modules differ\)"):
         run(DAXModule(dax(), output=str(tmp_path / "out")))
 
