@@ -16,7 +16,7 @@ from fex.nets.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.storage.description import building
 from fex.storage.weights import load_state
 
-__all__ = ["TimmBlackBox", "preprocess_of_timm"]
+__all__ = ["TimmBlackBox", "preprocess_of_timm", "timm_folder"]
 
 IMAGENETS = ("in1k", "in12k", "in21k", "in22k")  # in timm's tags, as "a1_in1k"
 
@@ -152,6 +152,11 @@ def preprocess_of_timm(data: dict[str, Any]) -> Preprocess:
     if mode == "center" and sides[0] == sides[1]:
         return Preprocess(height, width, sides[0], data["interpolation"])
     return Preprocess(height, width, sides, data["interpolation"], squash=mode == "squash")
+
+
+def timm_folder(model: str) -> Path | None:
+    """The folder that a timm name stands for; None of other names."""
+    return Path(model.partition(":")[2]) if model.startswith("local-dir:") else None
 
 
 def _own_names(net: Any, model: str) -> list[str] | None:

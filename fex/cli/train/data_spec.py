@@ -43,10 +43,9 @@ def data_spec_of(data: Any, *, texts: bool) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"There is nothing at {str(data)!r}: give a folder of pictures, or texts.")
     if texts != holds_texts(path):
-        kinds = ("pictures", "texts") if texts else ("texts", "pictures")
         raise ValueError(
-            f"{str(data)!r} holds {kinds[0] if texts or path.is_dir() else 'no folder of pictures'}, the black box takes "
-            f"{kinds[1]}: give a {'file or ' if texts else ''}folder of {kinds[1]}."
+            f"{str(data)!r} holds {'no texts' if texts else 'texts'}, the black box takes "
+            f"{'texts' if texts else 'pictures'}: give a folder of those."
         )
     if not texts:
         if path.is_file():
