@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from fex.black_box import BlackBox, load_black_box
 from fex.black_box.text import TextInputs
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.data_spec import data_spec_of
+from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.recipe import built, content_of, plan_of
+from fex.cli.train.train import SILENCED
 from fex.explainers import AmortizedExplainer, load_explainer
 from fex.explainers.encoder_choice import choose_encoder, stored
 from fex.storage.atomic import claimed
@@ -85,15 +88,15 @@ def train(
         }})  # fmt: skip
         if overwrite and checkpoints.is_dir():
             shutil.rmtree(checkpoints)
-        trainer = Trainer(
-            **{
-                **built(content["trainer"]),
-                "plugins": [SafeCheckpointIO()],
-                "use_distributed_sampler": False,
-                **settings,
-            }
-        )
-        trainer.fit(module, datamodule=source)
+        parts = built(content["trainer"])
+        # The graceful stop keeps what an interrupt leaves, and saves the last steps too.
+        parts["callbacks"] = [*parts["callbacks"], GracefulStop(), *settings.pop("callbacks", [])]
+        parts |= {"plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
+        trainer = Trainer(**{**parts, **settings})
+        with warnings.catch_warnings():
+            for pattern in SILENCED:
+                warnings.filterwarnings("ignore", pattern)
+            trainer.fit(module, datamodule=source)
     return load_explainer(checkpoints / "last.ckpt")
 
 
