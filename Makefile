@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
 
-.PHONY: install quickstart results-pages test test-lowest lint clean
+.PHONY: install quickstart results-pages test test-lowest lint docs clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,11 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+# The documentation as a folder of pages, build/site/index.html; a broken link or file name fails the build.
+docs: install
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(LOWEST) runs build dist *.egg-info

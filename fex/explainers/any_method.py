@@ -11,7 +11,9 @@ from fex.black_box.base import BlackBox
 from fex.black_box.text import TextInputs
 from fex.checks import check_choice, check_tokens
 from fex.class_names import class_index
+from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
+from fex.explanations.several import Explanations
 from fex.explanations.text import TextExplanation
 from fex.images.features import PatchGrid
 from fex.images.files import Picture, as_inputs
@@ -20,7 +22,7 @@ from fex.types import Explainer
 
 __all__ = ["explain_images_by", "explain_texts_by"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=BaseExplanation)
 
 
 def explain_images_by(
@@ -29,7 +31,7 @@ def explain_images_by(
     image: Picture | Sequence[Picture] | Tensor,
     target: str | int | None,
     top_k: int,
-) -> list[Explanation]:
+) -> Explanations[Explanation]:
     """What `AmortizedExplainer.explain` does, by any explainer.
 
     Args:
@@ -59,7 +61,7 @@ def explain_images_by(
 
 def explain_texts_by(
     explainer: Explainer, box: TextInputs, text: Text | Sequence[Text], target: str | int | None, top_k: int
-) -> list[TextExplanation]:
+) -> Explanations[TextExplanation]:
     """What `AmortizedTextExplainer.explain` does, by any explainer that answers `attribute` on token ids.
 
     Args:
@@ -90,7 +92,7 @@ def _explained(
     top_k: int,
     attribute: Callable[[Tensor], Tensor],
     result: Callable[[int, Tensor, dict[str, Any]], T],
-) -> list[T]:
+) -> Explanations[T]:
     """Results of each instance and class, instance by instance.
 
     Args:
@@ -127,4 +129,4 @@ def _explained(
                 "seconds": seconds,
             }
             found[row].append(result(row, scores[row], named))
-    return [explanation for row in found for explanation in row]
+    return Explanations(explanation for row in found for explanation in row)

@@ -12,6 +12,7 @@ from fex.explainers.images import AmortizedExplainer
 from fex.explainers.loading import load_explainer
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explanations.image import Explanation
+from fex.explanations.several import Explanations
 from fex.images.files import Picture
 from fex.types import Explainer
 
@@ -25,7 +26,7 @@ def explain(
     top_k: int = 1,
     *,
     black_box: BlackBox | None = None,
-) -> list[Explanation]:
+) -> Explanations[Explanation]:
     """Explains one image or text, or several.
 
     Args:

@@ -13,6 +13,7 @@ from fex.checks import as_targets, check_choice, check_inputs
 from fex.class_names import Target, class_index
 from fex.explanations.agreement import Agreement
 from fex.explanations.image import Explanation
+from fex.explanations.several import Explanations
 from fex.images.files import Picture, as_inputs, as_picture
 from fex.images.preprocess import Preprocess
 from fex.modality import Features, Removal
@@ -150,7 +151,7 @@ class AmortizedExplainer:
         *,
         black_box: BlackBox | None = None,
         sources: Sequence[str] | None = None,
-    ) -> list[Explanation]:
+    ) -> Explanations[Explanation]:
         """Explains an image or a batch in one forward pass.
 
         Args:
@@ -182,7 +183,7 @@ class AmortizedExplainer:
         values, classes, estimate = self.explain_classes(inputs, chosen, top_k)
         probabilities = (estimate if answer is None else answer).cpu()
         values, seconds = values.cpu(), (time.perf_counter() - start) / max(1, len(inputs))
-        return [
+        return Explanations(
             Explanation(
                 attribution=values[row, rank].clone(),
                 features=self.features,
@@ -204,7 +205,7 @@ class AmortizedExplainer:
             )
             for row, indices in enumerate(classes.tolist())
             for rank, index in enumerate(indices)
-        ]
+        )
 
     def check_box(self, black_box: BlackBox) -> None:
         """The box must answer for the same inputs and classes.

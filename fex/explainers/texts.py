@@ -13,6 +13,7 @@ from fex.black_box.classes import misplaced
 from fex.checks import check_choice, check_tokens
 from fex.class_names import Target
 from fex.explainers.images import AmortizedExplainer
+from fex.explanations.several import Explanations
 from fex.explanations.text import TextExplanation
 from fex.nets import rebuild
 from fex.storage.weights import load_state
@@ -96,7 +97,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
         sources: Sequence[str] | None = None,
         window: int | None = None,
         batch_size: int = 32,
-    ) -> list[TextExplanation]:
+    ) -> Explanations[TextExplanation]:
         """Explains a text, a pair (a tuple), or several texts (a list), a forward pass each.
 
         Args:
@@ -131,7 +132,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
         chosen = None if target is None else self.target_index(target)
         found = self._explained(pieces, chosen, self._top(top_k), black_box, batch_size)
         seconds = (time.perf_counter() - start) / max(1, len(texts))
-        return [
+        return Explanations(
             TextExplanation(
                 text=one,
                 scores=scores,
@@ -156,7 +157,7 @@ class AmortizedTextExplainer(AmortizedExplainer):
             )
             for number, (one, rows, results) in enumerate(zip(texts, pieces, found, strict=True))
             for index, probability, (scores, spans, words, parts) in results
-        ]
+        )
 
     def _explained(
         self,

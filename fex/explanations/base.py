@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,12 @@ from fex.contrast import contrast, is_flat
 from fex.explanations.agreement import Agreement, told_agreement
 from fex.storage.atomic import replacing
 
-__all__ = ["BaseExplanation"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURES", "BaseExplanation"]
+
+FIGURES = (".pdf", ".svg")  # files of `BaseExplanation.plot`, which both pictures and texts have
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,9 +115,13 @@ class BaseExplanation(ABC):
             raise RuntimeError(f"Nothing is here to draw a {type(self).__name__}: `import fex.report` first.")
         return self.drawings[how](self, *arguments)
 
+    def plot(self) -> "Figure":
+        """A figure of matplotlib's: notebooks show it, its `savefig` writes it in any format of matplotlib's."""
+        return self._drawn("figure")
+
     @abstractmethod
     def _encoded(self, suffix: str) -> bytes:
-        """Content of a file of one of `suffixes`, but pages and JSON."""
+        """Content of a file of one of `suffixes`, but pages, JSON and `FIGURES`."""
 
     def _meta(self) -> dict[str, Any]:
         """Plain data of the fields above."""
@@ -151,6 +160,8 @@ class BaseExplanation(ABC):
             return path
         if suffix == ".json":
             data = json.dumps(self.to_dict(), ensure_ascii=False).encode("utf-8", "replace")
+        elif suffix in FIGURES:
+            data = self._drawn("file", suffix)
         else:
             data = self._encoded(suffix)
         with replacing(path) as part:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from fex.explanations.base import BaseExplanation
+from fex.explanations.base import FIGURES, BaseExplanation
 from fex.images.features import PatchGrid
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ SUFFIXES = (".png", ".html", ".npz", ".json")
 class Explanation(BaseExplanation):
     """Attribution of the N features of one image for one class.
 
-    It is saved as ``.png`` (see `to_image`), ``.html`` (the same on a self-contained page), ``.json`` (see `to_dict`)
-    or ``.npz``: ``attribution`` (height, width), float32, and ``meta``, a JSON text of the rest; ``numpy.load(path)``
-    reads it without pickle.
+    It is saved as ``.png`` (see `to_image`), ``.html`` (the same on a self-contained page), ``.pdf`` or ``.svg`` (see
+    `plot`), ``.json`` (see `to_dict`) or ``.npz``: ``attribution`` (height, width), float32, and ``meta``, a JSON text
+    of the rest; ``numpy.load(path)`` reads it without pickle.
 
     Args:
         attribution: (N,), float32; for FEX the probability of keeping each feature, in [0, 1].
@@ -43,7 +43,7 @@ class Explanation(BaseExplanation):
     size: tuple[int, int]
     image: Tensor | None = field(default=None, repr=False)
 
-    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    suffixes: ClassVar[tuple[str, ...]] = (*SUFFIXES, *FIGURES)
 
     def __post_init__(self) -> None:
         if tuple(self.attribution.shape) != (self.features.num_features,):
@@ -52,6 +52,11 @@ class Explanation(BaseExplanation):
                 f"({self.features.num_features},), one value a feature of {self.features}."
             )
         self._own("attribution", self.attribution)
+
+    @property
+    def scores(self) -> Tensor:
+        """The attribution, (N,), float32, under the name that texts have for theirs too."""
+        return self.attribution
 
     @property
     def shown(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from fex.explanations.base import BaseExplanation
+from fex.explanations.base import FIGURES, BaseExplanation
 from fex.texts.tokenized import Text, TokenizedText
 
 __all__ = ["TextExplanation", "Word"]
@@ -36,8 +36,8 @@ class Word(NamedTuple):
 class TextExplanation(BaseExplanation):
     """Attribution of the tokens of one text, or pair of texts, for one class.
 
-    It is saved as ``.html`` (a self-contained page with coloured words), ``.json`` (see `to_dict`) or ``.csv``, one
-    line a word: word, score, start, end, part.
+    It is saved as ``.html`` (a self-contained page with coloured words), ``.png``, ``.pdf`` or ``.svg`` (see `plot`),
+    ``.json`` (see `to_dict`) or ``.csv``, one line a word: word, score, start, end, part.
 
     Args:
         text: the text, a pair of texts, or a list of words (which are put together by spaces).
@@ -61,7 +61,7 @@ class TextExplanation(BaseExplanation):
     cut: int
     windows: int
 
-    suffixes: ClassVar[tuple[str, ...]] = (".html", ".json", ".csv")
+    suffixes: ClassVar[tuple[str, ...]] = (".html", ".json", ".csv", ".png", *FIGURES)
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.spans),):
@@ -150,7 +150,9 @@ class TextExplanation(BaseExplanation):
         """How notebooks show it."""
         return self._drawn("card")
 
-    def _encoded(self, suffix: str) -> bytes:  # noqa: ARG002 a table is all that is left
+    def _encoded(self, suffix: str) -> bytes:
+        if suffix == ".png":
+            return self._drawn("file", suffix)
         table = io.StringIO(newline="")
         writer = csv.writer(table)
         writer.writerow(Word._fields)

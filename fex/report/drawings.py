@@ -1,13 +1,16 @@
 """How explanations are drawn: their fields, handed to what draws arrays and words."""
 
+from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from fex.explanations.image import Explanation
 from fex.explanations.text import TextExplanation
+from fex.report.figures import explanation_figure, figure_file
 from fex.report.heatmap import GAP, TILE, enlarged, fitted, panel, to_picture, typeface
 from fex.report.html import write_page
+from fex.report.page import data_uri
 from fex.report.text import text_card, write_text_page
 from fex.storage.names import on_one_line
 
@@ -40,9 +43,14 @@ def _text_page(explanation: TextExplanation, path: Path) -> None:
     write_text_page(path, [[explanation]])
 
 
-def _card(explanation: TextExplanation) -> str:
+def _card(explanation: Explanation) -> str:
+    return f'<img src="{data_uri(explanation_panel(explanation))}" alt="{escape(explanation.target_name)}">'
+
+
+def _text_card(explanation: TextExplanation) -> str:
     return text_card([explanation]).html
 
 
-Explanation.drawings = {"picture": explanation_panel, "page": _page}
-TextExplanation.drawings = {"card": _card, "page": _text_page}
+_FIGURES = {"figure": explanation_figure, "file": figure_file}
+Explanation.drawings = {"picture": explanation_panel, "card": _card, "page": _page, **_FIGURES}
+TextExplanation.drawings = {"card": _text_card, "page": _text_page, **_FIGURES}

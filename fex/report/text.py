@@ -13,9 +13,11 @@ from fex.report.html import Card, Kind, doubts, page_foot, page_head
 from fex.storage.atomic import replacing
 
 __all__ = [
+    "ACCENT",
     "TEXTS",
     "beyond_limit",
     "displayable",
+    "first_pieces",
     "score_range",
     "terminal_text",
     "text_card",
@@ -30,7 +32,7 @@ TEXTS = Kind(
     "of one text and class, not two texts. Only where scores hardly differ colours stay pale, and they are called "
     "nearly flat: they say little. Point at a word for its score.",
 )
-_ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
+ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
 # What a page cannot hold: control characters, halves of characters.
 _UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
@@ -79,7 +81,7 @@ def _pieces(explanation: TextExplanation) -> Iterator[_Piece]:
             yield _Piece(part, text[place:])
 
 
-def _first_pieces(explanation: TextExplanation, longest: int | None) -> Iterator[_Piece]:
+def first_pieces(explanation: TextExplanation, longest: int | None) -> Iterator[_Piece]:
     """Whole pieces up to `longest` characters, and " …" where more follow; a longer first one is cut itself."""
     room = longest
     for piece in _pieces(explanation):
@@ -102,7 +104,7 @@ def words_html(explanation: TextExplanation, longest: int | None = None) -> tupl
         longest: characters shown of a long text; None shows it whole.
     """
     found, last, count = [], 0, 0
-    for part, characters, word, strength in _first_pieces(explanation, longest):
+    for part, characters, word, strength in first_pieces(explanation, longest):
         if part != last:
             found.append("<hr>")
             last = part
@@ -111,7 +113,7 @@ def words_html(explanation: TextExplanation, longest: int | None = None) -> tupl
             found.append(shown)
         else:
             count += 1
-            colour = f"rgb({_ACCENT[0]} {_ACCENT[1]} {_ACCENT[2]} / calc({strength:.2f} * var(--heat, .85)))"
+            colour = f"rgb({ACCENT[0]} {ACCENT[1]} {ACCENT[2]} / calc({strength:.2f} * var(--heat, .85)))"
             found.append(
                 f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">{shown}</span>'
             )
@@ -180,14 +182,14 @@ def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichT
         shown.append(f"  {_visible(explanation.source)}", style="not bold dim")
     shown.append("\n")
     last = 0
-    for part, characters, word, strength in _first_pieces(explanation, longest):
+    for part, characters, word, strength in first_pieces(explanation, longest):
         if part != last:
             shown.append("\n| ")
             last = part
         style = ""
         if word is not None and strength > 0:
             level = round(strength * _STEPS) / _STEPS
-            red, green, blue = (round(255 - (255 - c) * level) for c in _ACCENT)
+            red, green, blue = (round(255 - (255 - c) * level) for c in ACCENT)
             style = f"black on rgb({red},{green},{blue})" if level else ""
         shown.append(_visible(characters), style=style or "not bold")
     return shown

@@ -1,4 +1,4 @@
-"""The README's YAML lines do what they say: each is parsed out of it, built and used on made-up data."""
+"""The catalogue's YAML lines do what they say: each is parsed out of it, built and used on made-up data."""
 
 import re
 import warnings
@@ -25,14 +25,14 @@ from tests.datamodules.pictures import encode
 from tests.lightning_modules.small import trainer
 from tests.shrink import load, shrink, written
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "models" / "index.md").read_text(encoding="utf-8")
 LINES = [
     line.split("#")[0].strip()
-    for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("{class_path")
 ]
-# Those of texts are tested in tests/text.
+# Those of texts are tested in tests/texts.
 BOXES = [line for line in LINES if "fex.black_box" in line and "black_box.Text" not in line]
 DATA = [line for line in LINES if "datamodules" in line and "datamodules.Texts" not in line]
 # What only the user has, and what is made here in its place.
@@ -56,7 +56,7 @@ def made(line):
     return yaml.safe_load(line)
 
 
-def test_the_readme_has_an_example_of_each_kind():
+def test_the_catalogue_has_an_example_of_each_kind():
     assert {box.split(",")[0].split(".")[-1] for box in BOXES} == {
         "TimmBlackBox", "TransformersBlackBox", "OnnxBlackBox", "HttpBlackBox", "CallableBlackBox"}  # fmt: skip
     assert {data.split(",")[0].split(".")[-1] for data in DATA} == {"Folder", "Hub", "Parquet"}
