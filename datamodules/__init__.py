@@ -7,6 +7,7 @@ from datamodules.esc10 import ESC10
 from datamodules.folder import Folder
 from datamodules.hub import Hub
 from datamodules.imagenet import ImageNet
+from datamodules.memory import Pictures, Sentences
 from datamodules.movie_reviews import MovieReviews
 from datamodules.parquet import Parquet
 from datamodules.scenes import Scenes
@@ -30,9 +31,11 @@ __all__ = [
     "MovieReviews",
     "NoisePadding",
     "Parquet",
+    "Pictures",
     "SST2",
     "Scenes",
     "Segmentation",
+    "Sentences",
     "SoundDataModule",
     "SoundFolder",
     "SpectrogramAugment",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fex.black_box import BlackBox, load_black_box
+    from fex.cli.train.notebook import train
     from fex.dax import DAX
     from fex.explainers.api import explain
     from fex.explainers.images import AmortizedExplainer
@@ -27,6 +28,7 @@ __all__ = [
     "explain",
     "load_black_box",
     "load_explainer",
+    "train",
 ]
 
 # Loaded on first use: torch, timm and torchvision take seconds, which `fex-explain --help` need not wait for.
@@ -41,6 +43,7 @@ _HOMES = {
     "explain": "fex.explainers.api",
     "load_black_box": "fex.black_box",
     "load_explainer": "fex.explainers.loading",
+    "train": "fex.cli.train.notebook",
 }
 
 

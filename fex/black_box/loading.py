@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from torch import nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
+from fex.black_box.given import box_of
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.text import TextBlackBox
@@ -111,15 +113,17 @@ def loader_of(name: str) -> Callable[..., BlackBox] | None:
     return next((kind.load for kind in KINDS if kind.matches(name)), None)
 
 
-def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
-    """The black box behind a name, a path or an address.
+def load_black_box(name_or_path: str | Path | nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
+    """The black box behind a name, a path or an address, or around a network or a function.
 
     Args:
         name_or_path: a shipped name; an http(s) address (with `num_classes` or `class_names`); an .onnx file; a
             weights file; a folder of a transformers or timm classifier; "package.module:function" (that module's code
-            runs); a timm name (its pretrained weights, or `weights`); an id of a transformers classifier on the hub.
+            runs); a timm name (its pretrained weights, or `weights`); an id of a transformers classifier on the hub;
+            a network from normalised pictures (B, 3, H, W) to logits (or `outputs="probabilities"`); a function of
+            pictures in [0, 1], or, with `tokenizer`, of a list of texts.
         **options: settings of the class that serves it: `TimmBlackBox`, `TransformersBlackBox`, `TextBlackBox`,
-            `OnnxBlackBox`, `HttpBlackBox`, `CallableBlackBox`.
+            `OnnxBlackBox`, `HttpBlackBox`, `CallableBlackBox`, `TorchBlackBox`, `TextCallableBlackBox`.
 
     Returns:
         The black box, on the CPU.
@@ -133,6 +137,8 @@ def load_black_box(name_or_path: str | Path, **options: Any) -> BlackBox:
         >>> box.name
         'torch.nn.functional:relu'
     """
+    if not isinstance(name_or_path, str | Path):
+        return box_of(name_or_path, **options)
     name = str(name_or_path)
     found = [kind for kind in KINDS if kind.matches(name)]
     # What the manifest describes comes first: timm may know an architecture by the same name.

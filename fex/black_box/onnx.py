@@ -144,10 +144,14 @@ class OnnxBlackBox(BlackBox):
         shape = outputs[self._output]
         return shape[1] if len(shape) >= 2 else None
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(H, W) in pixels of the only inputs that the graph takes; None where it leaves a side free."""
+        fixed = isinstance(self._height, int) and isinstance(self._width, int)
+        return (self._height, self._width) if fixed else None
+
     def _size(self) -> Preprocess | None:
-        if isinstance(self._height, int) and isinstance(self._width, int):
-            return Preprocess(self._height, self._width)
-        return None
+        return None if self.fixed_size is None else Preprocess(*self.fixed_size)
 
     def to(self, device: torch.device | str) -> "OnnxBlackBox":
         """Runs on `device` from now on, where this onnxruntime has it; otherwise on the CPU."""

@@ -16,7 +16,7 @@ from fex.nets.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.storage.description import building
 from fex.storage.weights import load_state
 
-__all__ = ["TimmBlackBox"]
+__all__ = ["TimmBlackBox", "preprocess_of_timm", "timm_folder"]
 
 IMAGENETS = ("in1k", "in12k", "in21k", "in22k")  # in timm's tags, as "a1_in1k"
 
@@ -87,7 +87,7 @@ class TimmBlackBox(TorchBlackBox):
             class_names = _own_names(net, model)
         data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
-            preprocess = _preprocess_of(data)
+            preprocess = preprocess_of_timm(data)
         super().__init__(
             net.eval().requires_grad_(requires_grad=False),
             channels=int(arguments.get("in_chans", 3)),
@@ -142,7 +142,7 @@ def _own_size(net: nn.Module, model_args: dict[str, Any]) -> dict[str, Any]:
     return {"input_size": (3, height, width)}
 
 
-def _preprocess_of(data: dict[str, Any]) -> Preprocess:
+def preprocess_of_timm(data: dict[str, Any]) -> Preprocess:
     """The geometry of timm's own evaluation transform (`timm.data.create_transform`)."""
     _, height, width = data["input_size"]
     mode = data.get("crop_mode") or "center"
@@ -152,6 +152,11 @@ def _preprocess_of(data: dict[str, Any]) -> Preprocess:
     if mode == "center" and sides[0] == sides[1]:
         return Preprocess(height, width, sides[0], data["interpolation"])
     return Preprocess(height, width, sides, data["interpolation"], squash=mode == "squash")
+
+
+def timm_folder(model: str) -> Path | None:
+    """The folder that a timm name stands for; None of other names."""
+    return Path(model.partition(":")[2]) if model.startswith("local-dir:") else None
 
 
 def _own_names(net: Any, model: str) -> list[str] | None:

@@ -12,6 +12,7 @@ EXIT_CODES = (
 TRAIN_EXAMPLES = {
     "fit": """
   fex-train --config quickstart.yaml
+  fex-train --init my.yaml --black-box resnet50 --weights mine.pth --data photos/
   fex-train --config vit_imagenet.yaml --trainer.devices 4 --data.init_args.root /data/imagenet
   fex-train fit --config runs/quickstart/config.yaml --ckpt_path runs/quickstart/checkpoints/last.ckpt""",
     **{
@@ -39,6 +40,7 @@ def packaged(*, benchmarks: bool) -> str:
 def train_page() -> str:
     """Of `fex-train`."""
     return f"""usage: fex-train [fit | validate | test | predict] --config NAME.yaml [--KEY VALUE ...]
+       fex-train --init MY.yaml --black-box BOX --data FOLDER   (more: fex-train --init --help)
 
 Train an explainer (or a classifier) from one YAML file. Packaged configs: {packaged(benchmarks=False)}.
 
@@ -46,6 +48,7 @@ Train an explainer (or a classifier) from one YAML file. Packaged configs: {pack
   validate  score a checkpoint on the validation data
   test      score a checkpoint on the test data, with intervals
   predict   explain the test or predict data with a checkpoint, into files
+  --init    look at a black box and data of one's own, and write the YAML file that trains
 
 often used, each wins over the config:
   --ckpt_path FILE             go on with a training, or the explainer to score or predict with

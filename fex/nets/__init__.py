@@ -9,6 +9,7 @@ from fex.nets.explainer import ExplainerNet
 from fex.nets.pyramid import PyramidEncoder
 from fex.nets.shapley import ShapleyNet
 from fex.nets.text import TextEncoder
+from fex.nets.transformers import TransformersEncoder
 from fex.nets.unet import UNetEncoder
 from fex.nets.vit import ViTEncoder
 from fex.storage.resources import manifest
@@ -23,6 +24,7 @@ __all__ = [
     "PyramidEncoder",
     "ShapleyNet",
     "TextEncoder",
+    "TransformersEncoder",
     "UNetEncoder",
     "ViTEncoder",
     "rebuild",
@@ -30,7 +32,10 @@ __all__ = [
 
 # A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
 _NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
-_ENCODERS = {f"fex.nets.{cls.__name__}": cls for cls in (ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder)}
+_ENCODERS = {
+    f"fex.nets.{cls.__name__}": cls
+    for cls in (ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder, TransformersEncoder)
+}
 
 
 def rebuild(config: dict[str, Any], num_classes: int, features: Features, *, multi_label: bool = False) -> ClassMapNet:
@@ -58,7 +63,7 @@ def rebuild(config: dict[str, Any], num_classes: int, features: Features, *, mul
     name = str(arguments.get("model", arguments.get("backbone", "")))
     fetching = sorted({"pretrained", "weights"} & set(arguments))
     # Adapters of a text encoder stand on weights that come with this package (or one it names), checked by sha256.
-    foreign = kind is TextEncoder and name != "" and name not in manifest()
+    foreign = kind in (TextEncoder, TransformersEncoder) and name != "" and name not in manifest()
     if fetching or ":" in name or "/" in name or foreign:
         raise ValueError(
             f"The checkpoint asks for files or downloads (model {name!r}, {fetching}), expected the name of an "

@@ -48,10 +48,11 @@ def check_description(meta: Any, source: str) -> dict[str, Any]:
         if not isinstance(meta.get(key, {}), dict):
             raise _unfit(source, f"{key} is {meta[key]!r:.80}, not a mapping")
     grid, preprocess = meta.get("grid"), meta.get("preprocess", {})
+    resize = preprocess.get("resize") or 1  # one side, or both
     sizes = {
         "grid": grid,
         "preprocess": [preprocess.get("height", 1), preprocess.get("width", 1)],
-        "resize": [preprocess.get("resize") or 1, 1],
+        "resize": list(resize) if isinstance(resize, list | tuple) else [resize, 1],
     }
     for key, size in sizes.items():
         if size is not None and not _is_size(size):

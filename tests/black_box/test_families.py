@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from fex.black_box import TimmBlackBox, TransformersBlackBox
-from fex.black_box.timm import _preprocess_of
+from fex.black_box.timm import preprocess_of_timm
 from tests.families import TIMM, TRANSFORMERS, blobs, save_transformers, timm_net
 
 SIZES = ((500, 375), (333, 257), (257, 391))  # width, height
@@ -69,12 +69,12 @@ def test_every_geometry_that_timms_weights_have():
     for size, share, mode, interpolation in {*GEOMETRIES, (odd, 0.9, "center", "bicubic"), (odd, 0.9, "squash", "box")}:
         data = {"input_size": size, "crop_pct": share, "crop_mode": mode, "interpolation": interpolation}
         transform = timm.data.create_transform(**data, mean=(0, 0, 0), std=(1, 1, 1))
-        assert torch.equal(_preprocess_of(data)(picture), transform(picture)), data
+        assert torch.equal(preprocess_of_timm(data)(picture), transform(picture)), data
 
 
 def test_a_geometry_of_timm_that_is_not_known():
     with pytest.raises(ValueError, match="crop_mode 'border', which fex does not do: set `preprocess`"):
-        _preprocess_of({"input_size": (3, 8, 8), "crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"})
+        preprocess_of_timm({"input_size": (3, 8, 8), "crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"})
 
 
 @pytest.mark.parametrize("family", TRANSFORMERS)

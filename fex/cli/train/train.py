@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, told
 from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
 from fex.cli.label_agreement import LabelAgreement
+from fex.cli.train import init
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.model_lines import ModelLines
@@ -270,4 +271,5 @@ def run(argv: list[str]) -> FexCLI:
 
 def main() -> None:
     """Entry point of `fex-train`."""
-    told("fex-train", lambda: run(sys.argv[1:]))
+    work = init.run if init.asks_init(sys.argv[1:]) else run
+    told("fex-train", lambda: work(sys.argv[1:]))

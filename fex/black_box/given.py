@@ -1,0 +1,128 @@
+"""A network or a function at hand as a black box."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.callable import CallableBlackBox
+from fex.black_box.classes import names_of
+from fex.black_box.scores import Outputs, check_outputs, columns, find_scores
+from fex.black_box.text_callable import TextCallableBlackBox
+from fex.black_box.timm import preprocess_of_timm
+from fex.images.preprocess import Preprocess
+
+__all__ = ["box_of", "raw_scores"]
+
+log = logging.getLogger(__name__)
+
+
+class _ToLogits(nn.Module):
+    """A network that ends in a softmax (or sigmoids) as one of logits, which give the same probabilities back."""
+
+    def __init__(self, network: nn.Module, *, multi_label: bool) -> None:
+        super().__init__()
+        self.network, self.multi_label = network, multi_label
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answer = self.network(inputs)
+        scores = columns(find_scores(answer, rows=len(inputs), num_classes=0, name="network"), len(inputs))
+        low, high = scores.detach().aminmax()
+        sums = scores.detach().sum(1)
+        exclusive = self.multi_label or scores.shape[1] == 1 or bool(((sums - 1).abs() < 0.05).all())
+        if low < -1e-3 or high > 1.001 or not exclusive:
+            raise ValueError(
+                f"The network was said to give probabilities, but gave values in [{float(low):.3g}, {float(high):.3g}] "
+                "whose rows do not sum to 1: set outputs='logits', or multi_label=True."
+            )
+        tiny = torch.finfo(scores.dtype).tiny
+        single = self.multi_label or scores.shape[1] == 1
+        return scores.clamp(1e-7, 1 - 1e-7).logit() if single else scores.clamp_min(tiny).log()
+
+
+def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
+    """A box around a network or a function.
+
+    Args:
+        model: a network from normalised pictures (B, 3, H, W) to scores, or a function of pictures in [0, 1]; with
+            `tokenizer`, a function of a list of texts.
+        **options: settings of `TorchBlackBox`, `CallableBlackBox` or `TextCallableBlackBox`; `preprocess` may be a
+            mapping. `outputs` of a network are "logits" unless it is said otherwise.
+
+    Raises:
+        TypeError: neither a network nor a function.
+        ValueError: settings that do not fit.
+    """
+    if isinstance(geometry := options.get("preprocess"), dict):
+        options["preprocess"] = Preprocess(**geometry)
+    elif geometry is not None and not isinstance(geometry, Preprocess):
+        raise ValueError(
+            f"Got preprocess of type {type(geometry).__name__}, expected fex.images.Preprocess or a mapping such as "
+            "{'height': 224, 'width': 224}; `mean` and `std` are given beside it."
+        )
+    if "tokenizer" in options:
+        if isinstance(model, nn.Module):
+            raise ValueError("A network of texts goes in as its folder, or as a function of a list of texts.")
+        return TextCallableBlackBox(model, **options)
+    if isinstance(model, nn.Module):
+        return _torch_box(model, **options)
+    if not callable(model):
+        raise TypeError(f"Got a {type(model).__name__}, expected a name, a path, a network or a function.")
+    return CallableBlackBox(model, **options)
+
+
+def _torch_box(net: nn.Module, *, outputs: Outputs = "logits", **options: Any) -> TorchBlackBox:
+    check_outputs(outputs)
+    for key, value in _known(net).items():
+        options.setdefault(key, value)
+    guessed = [key for key in ("preprocess", "mean", "std") if options.get(key) is None]
+    if guessed:
+        log.warning(
+            "Nothing was said of %s of %s: those of ImageNet (224 x 224 pixels, its mean and std) are taken. If it was "
+            "trained otherwise, its answers are wrong: give them to load_black_box.",
+            ", ".join(guessed), type(net).__name__,
+        )  # fmt: skip
+        options = {key: value for key, value in options.items() if key not in guessed}
+    options.setdefault("name", type(net).__name__)
+    if options.get("class_names") is None and options.get("num_classes") is None:
+        options["num_classes"] = _count(net, options.get("preprocess") or Preprocess(), options.get("channels", 3))
+    wrapped = _ToLogits(net, multi_label=bool(options.get("multi_label"))) if outputs == "probabilities" else net
+    return TorchBlackBox(wrapped, **options)
+
+
+def _known(net: Any) -> dict[str, Any]:
+    """What a network of timm or transformers says of itself."""
+    if getattr(net, "pretrained_cfg", None) and hasattr(net, "get_classifier"):
+        data = timm.data.resolve_model_data_config(net)
+        return {"preprocess": preprocess_of_timm(data), "mean": data["mean"], "std": data["std"]}
+    labels = getattr(getattr(net, "config", None), "id2label", None)
+    return {"class_names": names_of(labels, type(net).__name__)} if labels else {}
+
+
+@torch.no_grad()
+def _count(net: nn.Module, preprocess: Preprocess, channels: int) -> int:
+    """How many scores it gives, by one pass."""
+    first = next(net.parameters(), torch.zeros(1))
+    mode = net.training
+    try:
+        answer = net.eval()(torch.zeros(1, channels, *preprocess.size, device=first.device, dtype=first.dtype))
+    except Exception as error:  # the user's own network
+        raise ValueError(
+            f"{type(net).__name__} fails on a picture of {preprocess.size} pixels ({type(error).__name__}: {error}): "
+            "set `preprocess` to the size that it takes."
+        ) from error
+    finally:
+        net.train(mode)
+    return int(columns(torch.as_tensor(find_scores(answer, rows=1, num_classes=0, name="network")), 1).shape[-1])
+
+
+@torch.no_grad()
+def raw_scores(box: BlackBox, inputs: Tensor) -> Tensor:
+    """What a box of `outputs: probabilities` got for inputs, (R, C), before anything is checked; counted as queries."""
+    found = box._score(inputs.to(box.device, inputs.dtype))
+    box.queries += len(inputs)
+    return columns(found, len(inputs)).float().cpu()

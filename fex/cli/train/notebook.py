@@ -1,0 +1,101 @@
+"""`fex.train`: the run of a config in one call, for a notebook."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fex.black_box import BlackBox, load_black_box
+from fex.black_box.text import TextInputs
+from fex.cli.train.checkpoint_io import SafeCheckpointIO
+from fex.cli.train.data_spec import data_spec_of
+from fex.cli.train.recipe import built, content_of, plan_of
+from fex.explainers import AmortizedExplainer, load_explainer
+from fex.explainers.encoder_choice import choose_encoder, stored
+from fex.storage.atomic import claimed
+
+__all__ = ["train"]
+
+
+def train(
+    black_box: Any,
+    data: Any,
+    *,
+    name: str = "explainer",
+    grid: int | tuple[int, int] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    **settings: Any,
+) -> AmortizedExplainer:
+    """Trains an explainer of a black box by the recommended setting, as `fex-train --init` writes it.
+
+    Args:
+        black_box: a black box, or what `fex.load_black_box` takes.
+        data: a folder of pictures; a list of pictures (paths, PIL images, arrays); a tensor (n, 3, H, W) in [0, 1]; a
+            data set of torch, or its loader; of a box of texts, a list of texts, or a file or folder of them.
+        name: the run is kept in runs/NAME: checkpoints/last.ckpt, and curves for TensorBoard.
+        grid: places a side, or (height, width); by default what suits the box and the data.
+        epochs: passes over the data; by default as many as show 20,000 instances.
+        batch_size: instances a step.
+        overwrite: write over the checkpoints of an earlier run of this name.
+        seed: seed of everything.
+        **settings: of Lightning's Trainer, such as `accelerator` or `max_steps`.
+
+    Returns:
+        The explainer, which needs neither the box nor the data.
+
+    Raises:
+        FileExistsError: there is a run of this name.
+        ValueError, TypeError: data that does not fit the box.
+
+    Example:
+        explainer = fex.train(fex.load_black_box("resnet50"), "photos/", grid=7)
+        explainer.explain("cat.jpg")[0].plot()
+    """
+    from lightning.pytorch import Trainer, seed_everything
+
+    box = black_box if isinstance(black_box, BlackBox) else load_black_box(black_box)
+    folder = Path("runs") / name
+    checkpoints = folder / "checkpoints"
+    if not overwrite and any(checkpoints.glob("*.ckpt")):
+        raise FileExistsError(f"{checkpoints} holds an earlier run: give another name, or overwrite=True.")
+    seed_everything(seed, verbose=False)
+    with claimed(folder), tempfile.TemporaryDirectory() as weights:
+        spec = data_spec_of(data, texts=isinstance(box, TextInputs))
+        spec["init_args"] |= {"preprocess": box.preprocess, "seed": seed}
+        source = built(spec)
+        source.needs_labels = False  # it learns from the box's answers
+        source.setup("fit")
+        count = len(source.datasets.get("train", ()))
+        choice = choose_encoder(box, stored(box, Path(weights)), count)
+        sides = (grid, grid) if isinstance(grid, int) else grid
+        plan = plan_of(box, choice, name, source, grid=sides, epochs=epochs, batch_size=batch_size)
+        source.batch_size = plan.batch_size
+        content = content_of(box, box, spec, choice, plan)
+        given = {**content["model"]["init_args"], "seed": seed}
+        given["explainer"]["init_args"]["encoder"] = choice.encoder
+        given["features"] = None if plan.grid is None else built(_grid(plan.grid))
+        optimiser = given.pop("optimizer")["init_args"]
+        module = built({"class_path": content["model"]["class_path"], "init_args": {
+            **given, "optimizer": lambda parameters: torch.optim.AdamW(parameters, **optimiser),
+        }})  # fmt: skip
+        if overwrite and checkpoints.is_dir():
+            shutil.rmtree(checkpoints)
+        trainer = Trainer(
+            **{
+                **built(content["trainer"]),
+                "plugins": [SafeCheckpointIO()],
+                "use_distributed_sampler": False,
+                **settings,
+            }
+        )
+        trainer.fit(module, datamodule=source)
+    return load_explainer(checkpoints / "last.ckpt")
+
+
+def _grid(sides: tuple[int, int]) -> dict[str, Any]:
+    return {"class_path": "fex.images.PatchGrid", "init_args": {"height": sides[0], "width": sides[1]}}

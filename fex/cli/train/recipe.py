@@ -1,0 +1,205 @@
+"""The recommended run for a black box, as the content of a config and with the reasons for what stands in it."""
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from fex.black_box import BlackBox
+from fex.black_box.text import TextInputs
+from fex.explainers.encoder_choice import EncoderChoice, grid_of
+from fex.images import PatchGrid
+from fex.nets import ExplainerNet
+
+__all__ = ["Plan", "built", "content_of", "cost_of", "dumped", "plan_of"]
+
+MASKS = 5  # an instance and step, the paper's T
+ENOUGH = 20_000  # instances seen in training, repeated or not
+MOST_EPOCHS = 50
+TIMED = 8  # queries
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided before a config is written.
+
+    Attributes:
+        name: of the run, below runs/.
+        instances: that are trained on.
+        batch_size: instances a step.
+        epochs: passes over the data.
+        grid: (height, width); None for texts.
+        validates: whether some instances are held back.
+    """
+
+    name: str
+    instances: int
+    batch_size: int
+    epochs: int
+    grid: tuple[int, int] | None
+    validates: bool
+
+    @property
+    def steps(self) -> int:
+        """Of training."""
+        return self.epochs * (self.instances // self.batch_size)
+
+    @property
+    def queries(self) -> int:
+        """Of training: an answer to each instance and to each of its masks."""
+        return self.steps * self.batch_size * (MASKS + 1)
+
+
+def plan_of(
+    box: BlackBox, choice: EncoderChoice, name: str, data: Any, *, grid: tuple[int, int] | None,
+    epochs: int | None, batch_size: int | None,
+) -> Plan:  # fmt: skip
+    """A plan for a box and data that are set up to fit; what is given wins.
+
+    Raises:
+        ValueError: nothing to train on, or less than a batch.
+    """
+    count = len(data.datasets["train"]) if "train" in data.datasets else 0
+    size = batch_size or max(1, min(32 if isinstance(box, TextInputs) else 64, count))
+    if not 1 <= size <= count:
+        raise ValueError(f"There are {count} instances to train on, less than a batch of {size}: set a smaller one.")
+    if isinstance(box, TextInputs):
+        grid = None
+    elif grid is None:
+        grid = grid_of(box, choice.encoder, count)
+    seen = count // size * size
+    epochs = epochs or min(MOST_EPOCHS, max(1, math.ceil(ENOUGH / seen)))
+    return Plan(name, count, size, epochs, grid, "val" in data.datasets)
+
+
+def _module(box: BlackBox, box_spec: Any, choice: EncoderChoice, plan: Plan) -> dict[str, Any]:
+    texts = plan.grid is None
+    grid = None if plan.grid is None else {"height": plan.grid[0], "width": plan.grid[1]}
+    explainer = {"encoder": {"class_path": choice.class_path, "init_args": choice.init_args}, "value_degree": 3}
+    removal = {"removal": {"class_path": "fex.texts.MaskToken"}} if texts else {}
+    return {
+        "black_box": box_spec,
+        "features": grid,
+        "explainer": {"class_path": "fex.nets.ExplainerNet", "init_args": explainer},
+        **removal,
+        "reward": {"class_path": "fex.policy.Retained"},
+        "num_masks": MASKS,
+        "noise": {"class_path": "fex.policy.Antithetic"},
+        "exploration": {"class_path": "fex.policy.TwoSidedBudget", "init_args": {"low": -3.0, "high": 3.0}},
+        "control": {"class_path": "fex.policy.CompatibleControl"},
+        "entropy_weight": 0.02,
+        "kl_weight": 0.02,
+        "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": choice.lr, "weight_decay": 0.05}},
+        "warmup": 0.05,
+        "decay": "cosine",
+    }
+
+
+def _trainer(plan: Plan) -> dict[str, Any]:
+    callbacks = "lightning_modules.callbacks."
+    saving = {"save_last": True, "enable_version_counter": False, "every_n_train_steps": min(200, max(1, plan.steps))}
+    shown: list[dict[str, Any]] = [
+        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": saving},
+        {"class_path": f"{callbacks}HealthSigns"},
+    ]
+    if plan.validates and plan.grid is not None:
+        shown.append({"class_path": f"{callbacks}HeatMaps"})
+    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return {
+        "max_epochs": plan.epochs,
+        "precision": "bf16-mixed" if half else "32-true",
+        "log_every_n_steps": max(1, min(20, plan.instances // plan.batch_size)),
+        "num_sanity_val_steps": 0,
+        "check_val_every_n_epoch": max(1, plan.epochs // 5),
+        **({} if plan.validates else {"limit_val_batches": 0}),
+        "logger": {
+            "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+            "init_args": {"save_dir": "runs", "name": plan.name, "version": ""},
+        },
+        "callbacks": shown,
+    }
+
+
+def content_of(box: BlackBox, box_spec: Any, data_spec: Any, choice: EncoderChoice, plan: Plan) -> dict[str, Any]:
+    """The config: plain data where `box_spec` and `data_spec` are."""
+    return {
+        "seed_everything": 0,
+        "model": {"class_path": "lightning_modules.FEXModule", "init_args": _module(box, box_spec, choice, plan)},
+        "data": data_spec,
+        "trainer": _trainer(plan),
+    }
+
+
+def workers() -> int:
+    """Loader processes that leave the cores to the networks."""
+    return 0 if (cores := os.cpu_count() or 1) <= 2 else min(8, cores // 2)
+
+
+def built(spec: Any) -> Any:
+    """What class paths of a config of this project's own making name, built; anything else is as it is.
+
+    The classes are named by strings, as in a YAML file, since those of Lightning stand above this package.
+    """
+    if isinstance(spec, list):
+        return [built(each) for each in spec]
+    if not isinstance(spec, Mapping):
+        return spec
+    if "class_path" not in spec:
+        return {key: built(value) for key, value in spec.items()}
+    module, _, name = spec["class_path"].rpartition(".")
+    return getattr(import_module(module), name)(**{key: built(each) for key, each in spec.get("init_args", {}).items()})
+
+
+def cost_of(box: BlackBox, choice: EncoderChoice, plan: Plan, inputs: Tensor) -> float:
+    """About how many seconds the training will take on this machine; spends one query and `TIMED` more.
+
+    Args:
+        box: the box.
+        choice: the encoder.
+        plan: the plan.
+        inputs: some instances, as the box takes them.
+    """
+    box(inputs[:1])  # the first is slow
+    rows = inputs[torch.arange(TIMED) % len(inputs)]
+    start = time.perf_counter()
+    box(rows)
+    query = (time.perf_counter() - start) / TIMED
+    features = box.features if plan.grid is None else PatchGrid(*plan.grid)
+    net = ExplainerNet(choice.encoder, value_degree=3).build(box.num_classes, features, multi_label=box.multi_label)
+    start = time.perf_counter()
+    logits, classes = net(inputs[:2])
+    (logits.sum() + classes.sum()).backward()
+    update = (time.perf_counter() - start) / len(inputs[:2])
+    return plan.steps * plan.batch_size * ((MASKS + 1) * query + 1.5 * update)
+
+
+def _inline(value: Any) -> str:
+    return yaml.safe_dump([value], default_flow_style=True, width=10**9, sort_keys=False).strip()[1:-1]
+
+
+def dumped(content: dict[str, Any], remarks: Mapping[str, str], place: str = "", indent: int = 0) -> str:
+    """A config as YAML, with remarks by place ("trainer.max_epochs")."""
+    lines = []
+    for key, value in content.items():
+        own = f"{place}.{key}".strip(".")
+        remark = f" # {remarks[own]}" if own in remarks else ""
+        pad = " " * indent
+        flat = not isinstance(value, dict) or not any(isinstance(each, dict | list) for each in value.values())
+        text = _inline(value)
+        deep = isinstance(value, list) and any(isinstance(each, dict) for each in value)
+        if flat and not deep and (len(text) <= 90 or not isinstance(value, dict)):
+            lines.append(f"{pad}{key}: {text}{remark}")
+        elif isinstance(value, list):
+            lines.append(f"{pad}{key}:{remark}")
+            lines += [f"{pad}  - {_inline(each)}" for each in value]
+        else:
+            lines.append(f"{pad}{key}:{remark}")
+            lines.append(dumped(value, remarks, own, indent + 2))
+    return "\n".join(lines)

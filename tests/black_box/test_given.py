@@ -1,0 +1,82 @@
+"""Networks and functions at hand."""
+
+import logging
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import fex
+from fex.black_box import CallableBlackBox, TextCallableBlackBox, TorchBlackBox
+from fex.images import Preprocess
+
+GEOMETRY = {"preprocess": {"height": 16, "width": 12}, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+
+
+@pytest.fixture
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def normalised(inputs):
+    return (inputs - torch.tensor(GEOMETRY["mean"]).view(3, 1, 1)) / torch.tensor(GEOMETRY["std"]).view(3, 1, 1)
+
+
+def test_a_network_is_asked_about_normalised_pictures_and_its_classes_are_counted(net):
+    net.train()
+    box = fex.load_black_box(net, **GEOMETRY)
+    assert isinstance(box, TorchBlackBox)
+    assert box.num_classes == 3
+    assert box.preprocess == Preprocess(16, 12)
+    assert net.training
+    inputs = torch.rand(4, 3, 16, 12)
+    torch.testing.assert_close(box(inputs), net.eval()(normalised(inputs)).softmax(1).detach())
+    assert fex.load_black_box(net, class_names=["a", "b", "c"], **GEOMETRY).class_names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_probabilities_of_a_network_stay_what_they_are(net, multi_label):
+    ending = nn.Sigmoid() if multi_label else nn.Softmax(1)
+    whole = nn.Sequential(net, ending).eval()
+    box = fex.load_black_box(whole, outputs="probabilities", multi_label=multi_label, **GEOMETRY)
+    inputs = torch.rand(4, 3, 16, 12)
+    torch.testing.assert_close(box(inputs), whole(normalised(inputs)).detach(), atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="set outputs='logits'"):
+        fex.load_black_box(net, outputs="probabilities", **GEOMETRY)(inputs)
+
+
+def test_a_network_of_timm_says_how_its_pictures_are_prepared_and_others_are_warned_of(net, caplog):
+    own = timm.create_model("test_resnet", num_classes=5)
+    with caplog.at_level(logging.WARNING):
+        box = fex.load_black_box(own)
+    assert not caplog.records
+    assert (box.num_classes, box.preprocess.size) == (5, own.pretrained_cfg["input_size"][1:])
+    assert list(box.mean) == pytest.approx(list(own.pretrained_cfg["mean"]))
+    with caplog.at_level(logging.WARNING):
+        fex.load_black_box(net, preprocess=GEOMETRY["preprocess"])
+    assert "mean, std of Sequential" in caplog.text
+
+
+def test_functions_of_pictures_and_of_texts():
+    box = fex.load_black_box(lambda x: torch.full((len(x), 2), 0.5), class_names=["no", "yes"])
+    assert isinstance(box, CallableBlackBox)
+    assert box(torch.zeros(2, 3, 8, 8)).tolist() == [[0.5, 0.5]] * 2
+
+
+def test_a_function_of_texts(tmp_path):
+    from tests.texts.tiny import text_folder
+
+    folder = text_folder(tmp_path)
+    box = fex.load_black_box(lambda texts: [[0.2, 0.8] for _ in texts], tokenizer=folder, num_classes=2)
+    assert isinstance(box, TextCallableBlackBox)
+    assert box(box.tokenize(["a gem"])).tolist() == [[pytest.approx(0.2), pytest.approx(0.8)]]
+
+
+def test_what_is_neither_is_refused(net):
+    with pytest.raises(TypeError, match="expected a name, a path, a network or a function"):
+        fex.load_black_box(3)
+    with pytest.raises(ValueError, match=r"expected fex.images.Preprocess"):
+        fex.load_black_box(net, preprocess=lambda x: x)
+    with pytest.raises(ValueError, match="set `preprocess` to the size"):
+        fex.load_black_box(nn.Linear(4, 2), **GEOMETRY)
