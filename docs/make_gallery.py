@@ -1,18 +1,18 @@
 """Makes the pictures of the gallery by the commands that stand there, from photographs that come with scikit-image.
 
-All are in the public domain: the cat Chelsea (CC0, Stefan van der Walt), a cup of coffee (CC0, Rachel Michetti), a Falcon 9
-(SpaceX, released into the public domain), the astronaut Eileen Collins (NASA).
+All are in the public domain: the cat Chelsea (CC0, Stefan van der Walt), a cup of coffee (CC0, Rachel Michetti), a
+Falcon 9 (SpaceX, released into the public domain), the astronaut Eileen Collins (NASA).
 
     python docs/make_gallery.py
 """
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 from skimage import data
-
-from fex.cli.entry import explain
 
 PICTURES = Path(__file__).parent / "pictures" / "gallery"
 COMMANDS = {
@@ -28,23 +28,23 @@ COMMANDS = {
 def main() -> None:
     """Runs each command in a folder of its own, and keeps the overlay as WebP."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    photographs = {"cat": data.chelsea(), "coffee": data.coffee(), "rocket": data.rocket(), "astronaut": data.astronaut()}
+    photographs = {
+        "cat": data.chelsea(),
+        "coffee": data.coffee(),
+        "rocket": data.rocket(),
+        "astronaut": data.astronaut(),
+    }
     with tempfile.TemporaryDirectory() as folder:
         for name, pixels in photographs.items():
             Image.fromarray(pixels).save(f"{folder}/{name}.png")
         for name, arguments in COMMANDS.items():
             found = [f"{folder}/{word}" if word.endswith(".png") else word for word in arguments]
-            _run([*found, "--output", f"{folder}/{name}"])
+            subprocess.run(
+                [sys.executable, "-m", "fex.cli.explain", *found, "--output", f"{folder}/{name}"], check=True
+            )
             (overlay,) = Path(folder, name).glob("*.png.png")
             with Image.open(overlay) as picture:
                 picture.save(PICTURES / f"{name}.webp", quality=85)
-
-
-def _run(arguments: list[str]) -> None:
-    """The command `fex-explain` with these arguments."""
-    code = explain(arguments)
-    if code:
-        raise SystemExit(f"fex-explain {' '.join(arguments)} ended with {code}.")
 
 
 if __name__ == "__main__":

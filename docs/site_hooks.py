@@ -51,5 +51,7 @@ def _output(output: dict[str, Any]) -> str:
         return f'<div class="output">{"".join(data["text/html"])}</div>'
     for kind in ("image/webp", "image/png"):
         if kind in data:
-            return f'<img class="output" alt="what the cell shows" src="data:{kind};base64,{"".join(data[kind]).strip()}">'
+            return (
+                f'<img class="output" alt="what the cell shows" src="data:{kind};base64,{"".join(data[kind]).strip()}">'
+            )
     return "```text\n" + "".join(output.get("text") or data.get("text/plain", "")).rstrip() + "\n```"

@@ -40,5 +40,5 @@ def test_every_example_is_shown_by_a_page_and_every_page_shows_one():
 
 def test_the_server_has_the_size_that_its_page_says():
     code = (DOCS / "examples" / "own_server.py").read_text(encoding="utf-8")
-    body = code[code.index("class Scores") : code.index('if __name__')]
+    body = code[code.index("class Scores") : code.index("if __name__")]
     assert len([line for line in body.splitlines() if line.strip()]) <= 20
