@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def written(folder, name="mine", **changes):
 
 def test_no_page_differs_from_its_json_and_every_json_is_shown(capsys):
     assert make_results.main(["--check"]) == 0, capsys.readouterr()
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in (ROOT / "docs" / "results").glob("*.md"):
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link.partition("#")[0]).is_file(), (page.name, link)
 
 
 def test_every_file_says_where_it_comes_from():
