@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
 
-.PHONY: install quickstart test test-lowest lint docs clean
+.PHONY: install quickstart results-pages test test-lowest lint docs clean
 
 install: $(VENV)/.installed
 
@@ -16,6 +16,10 @@ $(VENV)/.installed: pyproject.toml
 # Trains an explainer on the embedded scenes, compares it with baselines, explains pictures and one photograph.
 quickstart: install
 	$(BIN)/fex-quickstart
+
+# Writes the tables of the README and of docs/ from docs/results/*.json.
+results-pages: install
+	$(BIN)/python docs/make_results.py
 
 # The default tests are offline, on the CPU and deterministic, a file at a time on each core; those on real data run where
 # the data is.

@@ -1,0 +1,219 @@
+"""Fills every table of results in the README and in docs/ from the JSON files in docs/results/.
+
+A page holds, where a table belongs, a pair of comments; what is between them is written by `make results-pages` and is
+never typed:
+
+    <!-- results: NAME -->
+    <!-- /results -->
+
+NAME is a file docs/results/NAME.json, in one of three forms:
+
+- a table: title, columns, rows, and command, commit, date, machine, n, origin, notes where they are known;
+- the report.json of `fex-bench run`, which `keep` copies here without its pictures and curves;
+- a choice: `from` names columns of other files, so that a number stands in one file alone.
+
+    python docs/make_results.py                  # writes all pages
+    python docs/make_results.py --check          # writes nothing; fails where a page and its JSON differ
+    python docs/make_results.py keep runs/X/report.json NAME --command "fex-bench run ..." --machine "two CPU cores"
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+FACTS = ("command", "commit", "date", "machine", "n", "origin", "notes")
+STYLE = ("decimals", "signed", "form", "unit")  # a column's, where a cell has no other
+LEGEND = "★ best of its column, ≈ not different from it (paired bootstrap, 95 %)"
+MINUS = "\N{MINUS SIGN}"
+OLD = "†"
+
+
+def number(value: float, *, decimals: int = 3, signed: bool = False, form: str = "", unit: str = "") -> str:
+    """One number as it is shown: form "seconds" (in ms below a second), "mb" (three digits) or "" (decimals)."""
+    if form == "seconds":
+        text = f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+    elif form == "mb":
+        text = f"{value:,.3g}"
+    else:
+        text = f"{value:{'+' if signed else ''},.{decimals}f}"
+    return text.replace("-", MINUS) + (f" {unit}" if unit else "")
+
+
+def shown(cell: Any, column: Mapping[str, Any]) -> str:
+    """A cell as Markdown: a text, a number, a list of cells, or a number with low and high, half_width or sd."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, list):
+        return " · ".join(shown(each, column) for each in cell)
+    if not isinstance(cell, Mapping):
+        cell = {"value": cell}
+    if "all" in cell:
+        text = cell["by"].join(shown(each, column) for each in cell["all"])
+    else:
+        text = _interval(cell, {key: value for key, value in {**column, **cell}.items() if key in STYLE})
+    if cell.get("bold"):
+        text = f"**{text}**"
+    return f"{text} {cell['after']}" if "after" in cell else text
+
+
+def _interval(cell: Mapping[str, Any], style: Mapping[str, Any]) -> str:
+    """The number and what is known of its spread."""
+    text = number(cell["value"], **style)
+    if "low" in cell:
+        text += f" [{number(cell['low'], **style)}, {number(cell['high'], **style)}]"
+    width = {**style, "signed": False}
+    if "half_width" in cell:
+        text += f" ± {number(cell['half_width'], **width)}"
+    if "sd" in cell:
+        text += f" ({number(cell['sd'], **width)})"
+    return text
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown; all columns but the first to the right."""
+    align = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in (header, align, *lines))
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """The file of that name."""
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"A page asks for the results {name}, but there is no {path}.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def grid(data: Mapping[str, Any], folder: Path = RESULTS) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of any form."""
+    if "from" in data:
+        return _chosen(data, folder)
+    if "columns" not in data:
+        from fex.report.tables import pivot  # needs torch, which the transcribed tables need not wait for
+
+        return pivot(data["rows"])
+    columns = [{"name": each} if isinstance(each, str) else each for each in data["columns"]]
+    if wrong := [row for row in data["rows"] if len(row) != len(columns)]:
+        raise ValueError(f"{data.get('title')}: a row has {len(wrong[0])} cells, expected {len(columns)}: {wrong[0]}.")
+    old = data.get("stale", {}).get("rows", ())
+    lines = [[shown(cell, column) for cell, column in zip(row, columns, strict=True)] for row in data["rows"]]
+    return [each["name"] for each in columns], [[f"{a} {OLD}" if a in old else a, *rest] for a, *rest in lines]
+
+
+def _chosen(data: Mapping[str, Any], folder: Path) -> tuple[list[str], list[list[str]]]:
+    """A column of each of several files, without the signs that compare it with rows that are left out."""
+    found: list[dict[str, str]] = []
+    for source in data["from"]:
+        header, lines = grid(read(source["file"], folder), folder)
+        places = [place for place, name in enumerate(header) if name.startswith(source["column"])]
+        if len(places) != 1:
+            raise ValueError(f"{source['file']} has {len(places)} columns {source['column']}; it has {header}.")
+        found.append({line[0].removesuffix(f" {OLD}"): _plain(line, places[0]) for line in lines})
+    lines = []
+    for row in data["rows"]:
+        names = [row.get("as", {}).get(source["file"], row["name"]) for source in data["from"]]
+        lines.append([row["name"], *(values.get(name, "–") for values, name in zip(found, names, strict=True))])
+    return [data["first"], *(source["name"] for source in data["from"])], lines
+
+
+def _plain(line: Sequence[str], place: int) -> str:
+    return line[place].rstrip(" ★≈?") + (f" {OLD}" if line[0].endswith(OLD) else "")
+
+
+def block(name: str, folder: Path = RESULTS) -> str:
+    """All that stands between the two comments: the table, what its signs mean, and how it was made."""
+    data = read(name, folder)
+    header, lines = grid(data, folder)
+    parts = [markdown(header, lines)]
+    notes = list(data.get("notes", []))
+    text = "".join(map("".join, lines))
+    if "★" in text:
+        notes.insert(0, f"{LEGEND}.")
+    if OLD in text:
+        notes.append(f"{OLD} {_stale(data, folder)}")
+    facts = [f"n = {data['n']:,}" if isinstance(data.get("n"), int) else data.get("n"), data.get("machine")]
+    facts += [f"commit {data['commit']}" if data.get("commit") else None, data.get("date"), data.get("origin")]
+    if any(facts):
+        notes.append("*" + " · ".join(filter(None, facts)) + "*")
+    parts += notes
+    if data.get("command"):
+        parts.append(f"```bash\n{data['command']}\n```")
+    return "\n" + "\n\n".join(parts) + "\n\n"  # comments that touch a table hide it from some renderers
+
+
+def _stale(data: Mapping[str, Any], folder: Path) -> str:
+    if "stale" in data:
+        return data["stale"]["why"]
+    return next(why for each in data["from"] if (why := read(each["file"], folder).get("stale", {}).get("why")))
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """Every page that may have tables."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+
+
+def filled(text: str, folder: Path = RESULTS) -> str:
+    """A page with its tables as the JSON files have them."""
+    return BLOCK.sub(lambda found: found[1] + block(found["name"], folder) + found[3], text)
+
+
+def unused(root: Path = ROOT) -> list[str]:
+    """Files of results that no page shows."""
+    asked = {found["name"] for page in pages(root) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))}
+    return sorted({path.stem for path in (root / "docs" / "results").glob("*.json")} - asked)
+
+
+def keep(report: Path, name: str, facts: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+    """Copies what a page needs of a benchmark's report.json; facts that are not given stay as the old file has them."""
+    data = json.loads(report.read_text(encoding="utf-8"))
+    path = folder / f"{name}.json"
+    title = json.loads(path.read_text(encoding="utf-8")).get("title") if path.is_file() else None
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    kept = {"title": title or f"Explainers of {data['black_box']}", "commit": commit.stdout.strip() or None}
+    kept |= {"date": date.fromtimestamp(report.stat().st_mtime).isoformat()}
+    kept |= {key: value for key, value in facts.items() if value is not None}
+    threads = f", {data['threads']} threads" if data.get("device") == "cpu" else ""
+    kept.setdefault("machine", f"{data.get('device', '?')}{threads}")
+    kept |= {key: data[key] for key in ("black_box", "data", "seed", "versions", "rows", "differences") if key in data}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks all pages, or keeps a report; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page and its JSON differ")
+    keeping = parser.add_subparsers(dest="what").add_parser("keep", help="copy a benchmark's report.json here")
+    keeping.add_argument("report", type=Path)
+    keeping.add_argument("name", help="of the file docs/results/NAME.json")
+    for fact in ("title", "command", "commit", "machine"):
+        keeping.add_argument(f"--{fact}")
+    given = parser.parse_args(arguments)
+    if given.what == "keep":
+        print(keep(given.report, given.name, {k: getattr(given, k) for k in ("title", "command", "commit", "machine")}))
+    different = []
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        if (new := filled(old)) != old:
+            different.append(str(page.relative_to(ROOT)))
+            if not given.check:
+                page.write_text(new, encoding="utf-8")
+    if different:
+        print(("differs from its JSON: " if given.check else "wrote ") + ", ".join(different))
+    if left := unused():
+        print(f"shown on no page: {', '.join(left)}", file=sys.stderr)
+    return int(given.check and bool(different or left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
