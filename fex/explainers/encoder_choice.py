@@ -125,10 +125,9 @@ def _small(box: BlackBox, net: Any) -> EncoderChoice:
     height, width = box.preprocess.size
     colours = {"mean": list(box.mean), "std": list(box.std)}
     why = "a small network from scratch: the box's own " + ("does not fit" if net is not None else "cannot be had")
-    if height == width <= 64 and height % 4 == 0:
-        given = {"model": "conv_vit_tiny", "model_args": {"img_size": height, "patch_size": max(4, height // 8)}}
-        if height % given["model_args"]["patch_size"] == 0:
-            return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
+    if height == width <= 64 and height % 8 == 0:  # patches of 4 or 8 pixels
+        given = {"model": "conv_vit_tiny", "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4}}
+        return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
     given = {"model": "convnext_atto", **colours}  # norms of layers: those of batches would need statistics
     return EncoderChoice(_path(PyramidEncoder), given, PyramidEncoder(**given), why, 1e-3)
 
