@@ -56,8 +56,6 @@ def test_configs_of_the_pages_exist():
     }
     assert names
     assert {name for name in names if not (ROOT / "configs" / name).is_file()} == set()
-        "bert_sst2.yaml"
-    }
 
 
 @pytest.mark.slow
