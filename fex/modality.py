@@ -1,12 +1,11 @@
-"""What every modality hands in: features, removals, and how its inputs are read and explained. All else works with these.
+"""What every modality hands in: features, removals, and how its inputs are read. All else works with these.
 
-A modality is a folder with subclasses of `Features`, `Removal` and `Modality`; its black boxes, encoders and datamodules
-have bases of their own. Those of this project are `fex.images` and `fex.texts`; CONTRIBUTING.md has the recipe.
+A modality is a folder with subclasses of `Features`, `Removal`, `Reading` and `Modality`; its black boxes, encoders and
+datamodules have bases of their own. CONTRIBUTING.md has the recipe, `fex.images` and `fex.texts` are examples.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -98,19 +97,16 @@ class Removal(ABC):
         return f"{type(self).__name__}()"
 
 
-@dataclass
 class Reading(ABC):
-    """What a user gave to be explained, read: B instances, each of one piece, or of several that are passes of their own.
+    """What a user gave to be explained, read: instances of one piece each, or of several that are passes of their own.
 
     Args:
         names: of the instances, "" where there is none.
         inputs: (B, ...), as the black box takes them.
-        features: where the values of a result lie; None for a reading that knows by itself.
     """
 
-    names: Sequence[str]
-    inputs: Tensor
-    features: Features | None = None
+    def __init__(self, names: Sequence[str], inputs: Tensor) -> None:
+        self.names, self.inputs = names, inputs
 
     @property
     def pieces(self) -> Sequence[int]:
@@ -122,12 +118,13 @@ class Reading(ABC):
         yield range(len(self.inputs)), self.inputs
 
     @abstractmethod
-    def result(self, number: int, values: Sequence[Tensor], named: Mapping[str, Any]) -> Any:
+    def result(self, number: int, values: Sequence[Tensor], features: Features, named: Mapping[str, Any]) -> Any:
         """The explanation of an instance.
 
         Args:
             number: of the instance.
             values: attribution of each of its pieces, (N,).
+            features: where they lie.
             named: the fields of `fex.explanations.BaseExplanation`.
         """
 
@@ -154,7 +151,8 @@ class Modality(ABC):
     def __init_subclass__(cls) -> None:
         known = _MODALITIES.get(cls.name, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"The modality {cls.name!r} is {known.__module__}.{known.__qualname__}: take another name.")
+            other = f"{known.__module__}.{known.__qualname__}"
+            raise ValueError(f"The modality {cls.name!r} is that of {other} already: take another name.")
         _MODALITIES[cls.name] = cls
 
     @abstractmethod

@@ -177,7 +177,7 @@ def _check_box(black_box: BlackBox, answers: Tensor, kept: Tensor, folder: str) 
 def _probe(setting: Setting, few: Tensor) -> Tensor:
     """Answers (b, C) about inputs with every second feature removed: two boxes may agree on whole ones."""
     features = setting.features
-    count = few.shape[1] if features.modality == "text" else features.num_features
+    count = features.count(few)
     half = (torch.arange(count, device=few.device) % 2 == 0).expand(len(few), 1, count)
     return masked_probabilities(setting.black_box, masker_for(setting.black_box, features), few, half)[:, 0]
 
