@@ -19,7 +19,7 @@ class Rows:
         return len(self.values)
 
     def batch(self, indices: list[int]) -> dict[str, Any]:
-        every = torch.tensor(indices)
+        every = torch.as_tensor(indices)
         return {"inputs": self.values[every], "index": every, "valid": torch.ones(len(every), dtype=torch.bool)}
 
 

@@ -75,8 +75,8 @@ def test_a_checkpoint_is_enough(run, tmp_path):
     [
         lambda box: Random(box.features),
         lambda box: RISE(box, box.features, num_masks=64),
-        lambda box: LIME(box, box.features, num_samples=64),
-        lambda box: KernelSHAP(box, box.features, num_samples=64),
+        lambda box: LIME(box, box.features, num_masks=64),
+        lambda box: KernelSHAP(box, box.features, num_masks=64),
     ],
 )
 def test_the_baselines_of_any_modality_explain_rows(method):
