@@ -150,9 +150,13 @@ def building(tensors: Mapping[str, Tensor], source: str) -> Iterator[None]:
     except (OSError, ImportError):
         raise
     except ValueError as error:
-        if type(error) is ValueError and "far larger than the weights" not in str(error):
+        if "far larger than the weights" in str(error):
+            raise _unfit(source, f"it asks for {error}") from error
+        if type(error) is not ValueError:
+            raise _unfit(source, f"{type(error).__name__}: {error}") from error
+        if source in str(error):
             raise
-        raise _unfit(source, f"it asks for {error}") from error
+        raise ValueError(f"{source}: {error}") from error  # settings may be the file's or the caller's
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise _unfit(source, f"{type(error).__name__}: {first:.200}") from error

@@ -115,6 +115,12 @@ def test_a_description_that_cannot_be_is_told_at_once(tmp_path, changes, reason)
     assert time.process_time() - start < 5
 
 
+def test_settings_that_a_network_does_not_take_are_told_with_the_file(tmp_path):
+    path = written(tmp_path / "x.safetensors", model_args={**SMALL, "depth": "1"})
+    with pytest.raises(ValueError, match=r"x\.safetensors: timm's 'conv_vit_tiny' does not take these model_args"):
+        load_black_box(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
