@@ -48,10 +48,11 @@ def check_description(meta: Any, source: str) -> dict[str, Any]:
         if not isinstance(meta.get(key, {}), dict):
             raise _unfit(source, f"{key} is {meta[key]!r:.80}, not a mapping")
     grid, preprocess = meta.get("grid"), meta.get("preprocess", {})
+    resize = preprocess.get("resize")
     sizes = {
         "grid": grid,
         "preprocess": [preprocess.get("height", 1), preprocess.get("width", 1)],
-        "resize": [preprocess.get("resize") or 1, 1],
+        "resize": list(resize) if isinstance(resize, (list, tuple)) else [resize or 1, 1],
     }
     for key, size in sizes.items():
         if size is not None and not _is_size(size):
@@ -92,7 +93,7 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
     if isinstance(value, str) and key not in ("base", "class_path") and re.search(r"[/\\:]", value):
         return f"{key} is {value!r:.80}, which asks for files or downloads, expected a plain name"
     if key in ("mean", "std") and not _is_colour(value, positive=key == "std"):
-        return f"{key} is {value!r:.80}, expected three numbers{', above 0' * (key == 'std')}"
+        return f"{key} is {value!r:.80}, expected one or three numbers{', above 0' * (key == 'std')}"
     if type(value) is int and abs(value) > LARGEST:
         return f"{key} is larger than {LARGEST:,}"
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
@@ -103,8 +104,8 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
 def _is_colour(value: Any, *, positive: bool) -> bool:
     if value is None:
         return True
-    three = isinstance(value, (list, tuple)) and len(value) == 3
-    numbers = three and all(type(each) in (int, float) and math.isfinite(each) for each in value)
+    fits = isinstance(value, (list, tuple)) and len(value) in (1, 3)
+    numbers = fits and all(type(each) in (int, float) and math.isfinite(each) for each in value)
     return numbers and (not positive or min(value) > 0)
 
 
