@@ -128,7 +128,8 @@ def to_probabilities(scores: Tensor, *, outputs: Outputs, multi_label: bool, nam
         name: the black box, for the error.
 
     Raises:
-        ValueError: "logits" of two inputs and more that are probabilities already: a second softmax would flatten them in silence.
+        ValueError: "logits" of two inputs and more that are probabilities already: a second softmax would flatten
+            them in silence.
     """
     if outputs == "probabilities" or scores.ndim != 2:  # another rank is refused by `check_probabilities`
         return scores.float()
