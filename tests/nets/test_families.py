@@ -51,7 +51,7 @@ OTHERS = {
     "efficientvit_b0": {},
     "edgenext_xx_small": {"depths": (1, 1, 2, 1), "dims": (8, 8, 16, 16)},
     "tiny_vit_5m_224": {"depths": (1, 1, 1, 1), "embed_dims": (8, 16, 16, 32), "num_heads": (1, 2, 2, 4)},
-    "poolformer_s12": {"layers": (1, 1, 1, 1), "embed_dims": (8, 8, 8, 8)},
+    "poolformer_s12": {},
 }
 SLOW = {  # large, or of one size alone
     "vgg11": {},
