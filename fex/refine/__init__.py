@@ -5,7 +5,8 @@ result, `refined` is the explainer that does it all. Read them in this order.
 """
 
 from fex.refine.fidelity import Fidelity, fidelity
-from fex.refine.refined import Refined, Refinement
+from fex.refine.refined import Refined
+from fex.refine.refinement import Refinement
 from fex.refine.regression import Posterior, Trust, posterior
 
 __all__ = ["Fidelity", "Posterior", "Refined", "Refinement", "Trust", "fidelity", "posterior"]

@@ -1,5 +1,6 @@
 """Fidelity: how well a map predicts the black box's answers to masked copies of this very input."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,22 @@ class Fidelity(NamedTuple):
     low: float
     high: float
     queries: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to foresee: answers that differ, and enough of them."""
+        return not math.isnan(self.value)
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Plain data; None where nothing is known, since JSON has no NaN."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {**{key: float(f"{x:.4g}") if self.known else None for key, x in numbers.items()},
+                "queries": self.queries}  # fmt: skip
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"fidelity unknown (too few queries, or all {self.queries:,} answers alike)"
+        return f"fidelity {self.value:.2f} [{self.low:.2f}, {self.high:.2f}], {self.queries:,} queries"
 
 
 def fidelity(scores: Tensor, predicted: Tensor, by_count: Tensor, *, seed: int = 0) -> Fidelity:
