@@ -9,11 +9,13 @@ from fex.explainers.any_method import explain_images_by, explain_texts_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedExplainer, explainer_meta
 from fex.explainers.loading import export_explainer, load_explainer
+from fex.explainers.refined import Refined
 from fex.explainers.texts import AmortizedTextExplainer, build_text_explainer
 
 __all__ = [
     "AmortizedExplainer",
     "AmortizedTextExplainer",
+    "Refined",
     "build_text_explainer",
     "explain",
     "explain_images_by",

@@ -10,6 +10,7 @@ from fex.black_box.text import TextInputs
 from fex.explainers.any_method import explain_images_by, explain_texts_by
 from fex.explainers.images import AmortizedExplainer
 from fex.explainers.loading import load_explainer
+from fex.explainers.refined import Refined
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explanations.image import Explanation
 from fex.images.files import Picture
@@ -53,6 +54,8 @@ def explain(
         return explainer.explain(image, target, top_k, black_box=black_box)  # type: ignore[arg-type, return-value]
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
+    if isinstance(explainer, Refined):
+        return explainer.explain(image, target, top_k)  # type: ignore[return-value]
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):
         raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")
