@@ -17,6 +17,7 @@ from fex.images.files import Picture, as_inputs, as_picture
 from fex.images.preprocess import Preprocess
 from fex.modality import Features, Removal
 from fex.nets import ClassMapNet
+from fex.refine import Trust
 
 __all__ = ["AmortizedExplainer", "explainer_meta"]
 
@@ -52,6 +53,7 @@ class AmortizedExplainer:
         class_names: names of the C classes.
         method, black_box, removal: how results are named.
         agreement: how often its own class is the black box's; None where nobody has measured it.
+        trust: how far its maps can be trusted where they are refined; None where nobody has learnt it.
     """
 
     features: Features
@@ -64,6 +66,7 @@ class AmortizedExplainer:
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
         self.agreement = Agreement.of(meta.get("agreement"))
+        self.trust = Trust.of(meta.get("trust"))
         self.device = torch.device("cpu")
 
     def _preprocess(self, data: dict[str, Any]) -> Any:

@@ -134,7 +134,7 @@ class Refined(FeatureExplainer):
     def _steps(self, inputs: Tensor, classes: Tensor, step: int, most: int) -> Iterator[list[Refinement]]:
         """After 0, `step`, 2 `step` ... `most` queries: a refinement for each of the T classes (B, T)."""
         priors = [self.explainer.attribute_features(inputs, chosen) for chosen in classes.unbind(1)]
-        places = self._places(inputs)
+        places = self.places(inputs)
         seeds = self.features.seeds(inputs, self.seed)
         nothing = [Fidelity(math.nan, math.nan, math.nan, 0)] * len(inputs)
         yield [Refinement(own, torch.full_like(own, math.nan), own, nothing, nothing, 0) for own in priors]
@@ -146,7 +146,7 @@ class Refined(FeatureExplainer):
                 refinement_masks(len(place), self._grid, first, last, seed).to(inputs.device)
                 for place, seed in zip(places, seeds, strict=True)
             ]
-            scores = torch.cat([scores, self._ask(inputs, classes, new, places)], 1)
+            scores = torch.cat([scores, self.ask(inputs, classes, new, places)], 1)
             masks = [torch.cat(both) for both in zip(masks, new, strict=True)]
             answers = zip(priors, scores.unbind(2), strict=True)
             yield [self._found(own, masks, answer, places) for own, answer in answers]
@@ -155,14 +155,14 @@ class Refined(FeatureExplainer):
     def _grid(self) -> tuple[int, int] | None:
         return self.features.grid
 
-    def _places(self, inputs: Tensor) -> list[Tensor]:
+    def places(self, inputs: Tensor) -> list[Tensor]:
         """Which of the N entries are features of each instance."""
         valid = self.features.valid(inputs)
         if valid is None:
             return [torch.arange(self.features.count(inputs), device=inputs.device)] * len(inputs)
         return [row.nonzero().squeeze(1) for row in valid]
 
-    def _ask(self, inputs: Tensor, classes: Tensor, masks: list[Tensor], places: list[Tensor]) -> Tensor:
+    def ask(self, inputs: Tensor, classes: Tensor, masks: list[Tensor], places: list[Tensor]) -> Tensor:
         """Scores (B, k, T) of new masks, one query each whatever T; what is no feature is never removed."""
         width = self.features.count(inputs)
         every = torch.ones(len(inputs), len(masks[0]) if masks else 0, width, device=inputs.device)
