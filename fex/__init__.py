@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fex.explainers.api import explain
     from fex.explainers.images import AmortizedExplainer
     from fex.explainers.loading import load_explainer
+    from fex.explainers.refined import Refined
     from fex.explanations.image import Explanation
     from fex.iassa import IASSA
     from fex.types import Batch, Explainer
@@ -24,6 +25,7 @@ __all__ = [
     "BlackBox",
     "Explainer",
     "Explanation",
+    "Refined",
     "__version__",
     "explain",
     "load_black_box",
@@ -40,6 +42,7 @@ _HOMES = {
     "BlackBox": "fex.black_box",
     "Explainer": "fex.types",
     "Explanation": "fex.explainers.api",
+    "Refined": "fex.explainers.refined",
     "explain": "fex.explainers.api",
     "load_black_box": "fex.black_box",
     "load_explainer": "fex.explainers.loading",

@@ -86,6 +86,7 @@ class AmortizedModule(pl.LightningModule):
         self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.agreement, self._compared = MeanMetric(), SumMetric()
         self._agreement: dict[str, Any] | None = None  # of the last whole validation, for the checkpoint
+        self.learnt: dict[str, Any] = {}  # plain data that callbacks add to the explainer's description
         self._blank = BlankScores(black_box, self.masker)
         # Queries of training, and the box's own before the step under way.
         self._trained, self._asked_before = 0, cast(int | None, None)
@@ -224,7 +225,8 @@ class AmortizedModule(pl.LightningModule):
         """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""
         seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
         known = {} if self._agreement is None else {"agreement": self._agreement}
-        checkpoint["fex"] = {**self._meta(), "training": {"queries": self._queries, "seconds": seconds}, **known}
+        cost = {"queries": self._queries, "seconds": seconds}
+        checkpoint["fex"] = {**self._meta(), "training": cost, **known, **self.learnt}
         checkpoint["fex_queries"] = self._queries
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -243,3 +245,4 @@ class AmortizedModule(pl.LightningModule):
             raise ValueError(f"The checkpoint counts {queries!r} queries in {seconds!r} seconds: it is damaged.")
         self._trained, self._seconds_before = queries // world_size_of(self), seconds
         self._agreement = found.get("agreement")
+        self.learnt = {key: found[key] for key in ("trust", "fidelity") if key in found}

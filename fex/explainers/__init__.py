@@ -10,6 +10,7 @@ from fex.explainers.any_method import explain_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedImageExplainer
 from fex.explainers.loading import build_explainer, export_explainer, load_explainer
+from fex.explainers.refined import Refined
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explainers.trained import AmortizedExplainer, explainer_meta
 
@@ -20,6 +21,7 @@ __all__ = [
     "AmortizedExplainer",
     "AmortizedImageExplainer",
     "AmortizedTextExplainer",
+    "Refined",
     "build_explainer",
     "build_text_explainer",
     "explain",

@@ -1,6 +1,8 @@
 """Explanations by any explainer that answers `attribute`: what `fex.explain` does where none was trained."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +15,35 @@ from fex.explanations.several import Explanations
 from fex.modality import modality_of
 from fex.types import Explainer
 
-__all__ = ["explain_by"]
+__all__ = ["Attribute", "Found", "explain_by"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an explainer found of one class of each input.
+
+    Attributes:
+        scores: one row an input.
+        named: for each input what else is known, fields of `BaseExplanation`; they win over the usual ones.
+    """
+
+    scores: Tensor
+    named: list[dict[str, Any]] | None = None
+
+
+Attribute = Callable[[Tensor, Tensor], Iterable[Found]]
+"""Inputs (B, ...) and T classes of each (B, T) -> T times `Found`."""
 
 
 def explain_by(
-    explainer: Explainer, box: BlackBox, given: Any, target: str | int | None, top_k: int
+    explainer: Explainer,
+    box: BlackBox,
+    given: Any,
+    target: str | int | None,
+    top_k: int,
+    *,
+    sources: Sequence[str] | None = None,
+    attribute: Attribute | None = None,
 ) -> Explanations[Any]:
     """What `AmortizedExplainer.explain` does, by any explainer.
 
@@ -27,6 +53,8 @@ def explain_by(
         given: one instance or several, as there.
         target: class by name or index; by default the predicted ones.
         top_k: how many of the predicted classes, the likeliest first; without `target`.
+        sources: names of the instances in the results; by default the files'.
+        attribute: what gives the scores, where that is not the explainer's own way.
     """
     check_choice(target, top_k, box.num_classes)
     modality = modality_of(box.modality)
@@ -36,10 +64,12 @@ def explain_by(
     of_features = hasattr(explainer, "attribute_features") and getattr(explainer, "features", None) is not None
     features = explainer.features if of_features else modality.of_inputs(inputs, box.preprocess)  # type: ignore[attr-defined]
 
-    def attribute(chosen: Tensor) -> Tensor:
-        if of_features:
-            return explainer.attribute_features(inputs, chosen)  # type: ignore[attr-defined]
-        return explainer.attribute(inputs, chosen).flatten(1)
+    def own(_inputs: Tensor, classes: Tensor) -> Iterator[Found]:
+        for chosen in classes.unbind(1):
+            if of_features:
+                yield Found(explainer.attribute_features(inputs, chosen))  # type: ignore[attr-defined]
+            else:
+                yield Found(explainer.attribute(inputs, chosen).flatten(1))
 
     probabilities = box(inputs)
     classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
@@ -47,10 +77,13 @@ def explain_by(
         classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
     masker = getattr(explainer, "masker", None)
     removal = getattr(explainer, "removal", getattr(masker, "removal", None))
+    names = reading.names if sources is None else sources
     found: list[list[Any]] = [[] for _ in range(len(inputs))]
+    parts = iter((attribute or own)(inputs, classes))
     for chosen in classes.unbind(1):
         before, start = box.queries, time.perf_counter()
-        scores = attribute(chosen).cpu()
+        part = next(parts)
+        scores = part.scores.cpu()
         seconds, queries = (time.perf_counter() - start) / len(inputs), (box.queries - before) // len(inputs)
         for row, index in enumerate(chosen.tolist()):
             named = {
@@ -64,7 +97,8 @@ def explain_by(
                 "black_box": box.name,
                 "queries": queries + 1,
                 "seconds": seconds,
-                "source": reading.names[row],
+                "source": names[row],
+                **({} if part.named is None else part.named[row]),
             }
             found[row].append(reading.result(row, [scores[row]], features, named))
     return Explanations(explanation for row in found for explanation in row)

@@ -8,6 +8,7 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.explainers.any_method import explain_by
 from fex.explainers.loading import load_explainer
+from fex.explainers.refined import Refined
 from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.image import Explanation
 from fex.explanations.several import Explanations
@@ -51,6 +52,8 @@ def explain(
         explainer = load_explainer(explainer)
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
+    if isinstance(explainer, Refined):
+        return explainer.explain(image, target, top_k)  # type: ignore[return-value]
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):
         raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")

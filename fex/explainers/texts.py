@@ -71,6 +71,8 @@ class TextReading(Reading):
         rows = self.rows[number]
         scores, spans, words, parts = _merged(rows, values)
         cut = sum(row.cut for row in rows)
+        if named.get("std") is not None:
+            named = {**named, "std": _merged(rows, [named["std"]])[0]}
         return TextExplanation(self.texts[number], scores, spans, words, parts, cut, len(rows), **named)
 
 

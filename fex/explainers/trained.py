@@ -14,6 +14,7 @@ from fex.explanations.agreement import Agreement
 from fex.explanations.several import Explanations
 from fex.modality import Features, Reading, Removal, modality_of
 from fex.nets import ClassMapNet
+from fex.refine import Trust
 
 __all__ = ["AmortizedExplainer", "explainer_meta"]
 
@@ -50,6 +51,7 @@ class AmortizedExplainer:
         class_names: names of the C classes.
         method, black_box, removal: how results are named.
         agreement: how often its own class is the black box's; None where nobody has measured it.
+        trust: how far its maps can be trusted where they are refined; None where nobody has learnt it.
     """
 
     def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
@@ -60,6 +62,7 @@ class AmortizedExplainer:
         self.class_names: list[str] = meta["class_names"]
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
         self.agreement = Agreement.of(meta.get("agreement"))
+        self.trust = Trust.of(meta.get("trust"))
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device | str) -> "AmortizedExplainer":

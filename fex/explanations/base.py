@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,8 +14,10 @@ from fex.contrast import contrast, is_flat
 from fex.explanations.agreement import Agreement, told_agreement
 from fex.storage.atomic import replacing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what draws and what measures an explanation; itself it is data
     from matplotlib.figure import Figure
+
+    from fex.refine.fidelity import Fidelity
 
 __all__ = ["FIGURES", "BaseExplanation"]
 
@@ -43,6 +45,9 @@ class BaseExplanation(ABC):
         agreement: how often the explainer's class is the box's; None where that is not known.
         span: largest difference that two values of the attribution can have, 1 for probabilities of keeping; None
             where they have no such bound.
+        fidelity: how well the attribution foretells the black box's answers to masked copies of this input; None where
+            nobody has asked (`fex.Refined`).
+        std: standard error of each feature's attribution (N,), float32; None where it is not known.
     """
 
     target: int
@@ -58,6 +63,8 @@ class BaseExplanation(ABC):
     chosen_by: Literal["user", "black box", "explainer"] | None = None
     agreement: Agreement | None = None
     span: float | None = None
+    fidelity: "Fidelity | None" = None
+    std: Tensor | None = field(default=None, repr=False)
 
     suffixes: ClassVar[tuple[str, ...]]
     drawings: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # given by `fex.report`
@@ -66,7 +73,7 @@ class BaseExplanation(ABC):
         """Keeps the attribution in field `name` as float32 on the CPU.
 
         Raises:
-            ValueError: it is not finite.
+            ValueError: it is not finite, or has standard errors of another shape.
         """
         if not bool(values.isfinite().all()):
             raise ValueError(
@@ -74,6 +81,18 @@ class BaseExplanation(ABC):
                 "explainer's weights or its input are broken; check the checkpoint and the input."
             )
         object.__setattr__(self, name, values.detach().float().cpu())
+        if self.std is not None:
+            if self.std.shape != values.shape or not bool(self.std.isfinite().all()):
+                raise ValueError(
+                    f"Got standard errors of shape {tuple(self.std.shape)} for an attribution of shape "
+                    f"{tuple(values.shape)}, expected one a feature, finite."
+                )
+            object.__setattr__(self, "std", self.std.detach().float().cpu())
+
+    @property
+    def measured(self) -> str:
+        """The fidelity and its interval, for captions; "" where nobody has measured it."""
+        return "" if self.fidelity is None else str(self.fidelity)
 
     @property
     def estimated_by(self) -> str:
@@ -134,6 +153,7 @@ class BaseExplanation(ABC):
             "agreement": None if self.agreement is None else self.agreement._asdict(),
             "contrast": float(f"{self.contrast:.4g}"),
             "flat": self.flat,
+            "fidelity": None if self.fidelity is None else self.fidelity.to_dict(),
             "method": self.method,
             "black_box": self.black_box,
             "removal": self.removal,

@@ -24,7 +24,8 @@ class Explanation(BaseExplanation):
     """Attribution of the N features of one image for one class.
 
     It is saved as ``.png`` (see `to_image`), ``.html`` (the same on a self-contained page), ``.pdf`` or ``.svg`` (see
-    `plot`), ``.json`` (see `to_dict`) or ``.npz``: ``attribution`` (height, width), float32, and ``meta``, a JSON text
+    `plot`), ``.json`` (see `to_dict`) or ``.npz``: ``attribution`` (height, width), float32, ``standard_error`` where
+    known, and ``meta``, a JSON text
     of the rest; ``numpy.load(path)`` reads it without pickle.
 
     Args:
@@ -75,7 +76,9 @@ class Explanation(BaseExplanation):
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the picture; attribution row by row of the grid."""
         rows = [[float(f"{value:.7g}") for value in row] for row in self.grid.tolist()]  # what a float32 holds
-        return {**self._meta(), "attribution": rows}
+        errors = {} if self.std is None else {"standard_error": [
+            [float(f"{value:.4g}") for value in row] for row in self.std.view(self.grid.shape).tolist()]}  # fmt: skip
+        return {**self._meta(), "attribution": rows, **errors}
 
     def _meta(self) -> dict[str, Any]:
         grid = {"kind": "PatchGrid", "height": self.features.height, "width": self.features.width}
@@ -96,5 +99,6 @@ class Explanation(BaseExplanation):
         if suffix == ".png":
             self.to_image().save(buffer, "PNG", compress_level=1)  # 6 takes five times the time for a tenth of the size
         else:
-            np.savez(buffer, attribution=self.grid, meta=np.array(json.dumps(self._meta())))
+            errors = {} if self.std is None else {"standard_error": self.std.view(self.grid.shape).numpy()}
+            np.savez(buffer, attribution=self.grid, meta=np.array(json.dumps(self._meta())), **errors)
         return buffer.getvalue()

@@ -127,19 +127,32 @@ class TextExplanation(BaseExplanation):
         """The words' scores."""
         return np.array([word.score for word in self.word_scores()])
 
+    def word_errors(self) -> list[float] | None:
+        """Standard error of each of `word_scores`: that of the token that gave it; None where they are not known."""
+        if self.std is None:
+            return None
+        best: dict[tuple[int, int], tuple[float, float]] = {}
+        for score, error, number, part in zip(
+            self.scores.tolist(), self.std.tolist(), self.words, self.parts, strict=True
+        ):
+            best[part, number] = max(best.get((part, number), (score, error)), (score, error), key=lambda each: each[0])
+        return [best[key][1] for key in sorted(best)]  # words are numbered in their order
+
     def top(self, count: int | None) -> list[Word]:
         """The words of the largest scores, the largest first; None gives all."""
         return sorted(self.word_scores(), key=lambda word: -word.score)[:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: words with scores and character spans, and the rest."""
+        """Plain data: words with scores, character spans and, where known, standard errors, and the rest."""
+        words, errors = self.word_scores(), self.word_errors()
         return {
             **self._meta(),
             "text": self.texts[0] if len(self.texts) == 1 else list(self.texts),
             "words": [
                 {"word": w.word, "score": float(f"{w.score:.7g}"), "start": w.start, "end": w.end}
                 | ({"part": w.part} if len(self.texts) > 1 else {})
-                for w in self.word_scores()
+                | ({} if errors is None else {"standard_error": float(f"{errors[number]:.4g}")})
+                for number, w in enumerate(words)
             ],
             "aggregation": "max of the tokens",
             "tokens_cut": self.cut,

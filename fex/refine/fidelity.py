@@ -1,5 +1,6 @@
 """Fidelity: how well a map predicts the black box's answers to masked copies of this very input."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval
 
 __all__ = ["Fidelity", "fidelity"]
+
+ALIKE = 1e-4  # probability; what differs by less is rounding, and foretelling it is no merit
 
 
 class Fidelity(NamedTuple):
@@ -25,6 +28,22 @@ class Fidelity(NamedTuple):
     low: float
     high: float
     queries: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to foresee: answers that differ, and enough of them."""
+        return not math.isnan(self.value)
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Plain data; None where nothing is known, since JSON has no NaN."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {**{key: float(f"{x:.4g}") if self.known else None for key, x in numbers.items()},
+                "queries": self.queries}  # fmt: skip
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"fidelity unknown (too few queries, or all {self.queries:,} answers alike)"
+        return f"fidelity {self.value:.2f} [{self.low:.2f}, {self.high:.2f}], {self.queries:,} queries"
 
 
 def fidelity(scores: Tensor, predicted: Tensor, by_count: Tensor, *, seed: int = 0) -> Fidelity:
@@ -45,7 +64,8 @@ def fidelity(scores: Tensor, predicted: Tensor, by_count: Tensor, *, seed: int =
         )
     misses = torch.stack([(scores - predicted).square(), (scores - by_count).square()], 1).double()
     count = len(scores)
-    if count < 4 or float(misses[:, 1].sum()) < 1e-12 * count:
+    alike = count == 0 or float(scores.max() - scores.min()) < ALIKE
+    if count < 4 or alike or float(misses[:, 1].mean()) < ALIKE**2:
         return Fidelity(float("nan"), float("nan"), float("nan"), count)
     pairs = misses[: count // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     if count % 2:

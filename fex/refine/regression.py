@@ -14,7 +14,9 @@ Literature: MacKay 1992 (evidence), Hoeting et al. 1999 (model averaging), Rasmu
 out).
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +44,44 @@ class Trust:
     lengths: tuple[float, ...] = (0.0, 1.0, 2.0)
     sigmas: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16)
     weights: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("alphas", "rhos", "lengths", "sigmas"):
+            values = getattr(self, name)
+            if not 1 <= len(values) <= 32 or not all(math.isfinite(value) and value >= 0 for value in values):
+                raise ValueError(f"Trust got {name} {values!r:.80}, expected 1 to 32 numbers of at least 0.")
+        if 0.0 not in self.alphas or 0.0 not in self.rhos or min(self.sigmas) <= 0:
+            raise ValueError("Trust needs 0 among alphas and rhos, and sigmas above 0.")
+        weights = self.weights
+        if weights is not None and (
+            tuple(weights.shape) != self.shape or not bool(((weights >= 0) & weights.isfinite()).all())
+        ):
+            raise ValueError(f"Trust got weights of shape {tuple(weights.shape)}, expected {self.shape}, at least 0.")
+
+    @classmethod
+    def of(cls, data: Any) -> "Trust | None":
+        """From plain data of a checkpoint; None where it has none.
+
+        Raises:
+            ValueError: no such data; a map that is trusted by chance would be refined wrongly.
+        """
+        if data is None:
+            return None
+        try:
+            axes = {name: tuple(map(float, data[name])) for name in ("alphas", "rhos", "lengths", "sigmas")}
+            return cls(**axes, weights=torch.tensor(data["shares"], dtype=torch.float64))
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"The trust that a checkpoint holds is damaged ({type(error).__name__}: {error}): take the checkpoint "
+                "from where it came once more."
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: the grid, and the weights as nested lists, four digits each."""
+        weights = self.log_weights().flatten().softmax(0)
+        rounded = torch.tensor([float(f"{weight:.4g}") for weight in weights.tolist()], dtype=torch.float64)
+        axes = {name: list(getattr(self, name)) for name in ("alphas", "rhos", "lengths", "sigmas")}
+        return {**axes, "shares": rounded.view(self.shape).tolist()}
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -25,6 +25,8 @@ def explanation_panel(explanation: Explanation, **options: str) -> Image.Image:
         picture = Image.new("RGB", (explanation.size[1], explanation.size[0]), (128, 128, 128))
     title = f"{explanation.target_name}  ·  p = {explanation.probability:.3f} ({explanation.estimated_by})"
     subtitle = on_one_line(f"{explanation.method} of {explanation.black_box}  ·  {explanation.removal} removal")
+    if explanation.measured:
+        subtitle += f"  ·  {explanation.measured}"
     if explanation.chosen_by == "explainer":
         subtitle += f"  ·  {explanation.doubt}"
     if explanation.source:  # a long path gives way to the rest

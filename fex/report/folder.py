@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fex.explanations.image import SUFFIXES, Explanation
+from fex.report.fidelity import fidelity_cells, least_fidelity
 from fex.report.html import Card, Gallery, make_card
 
 __all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path"]
@@ -18,7 +19,7 @@ __all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written"
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
     "file", "rank", "class_index", "class", "probability", "probability_of", "top_feature", "top_row", "top_column",
-    "top_attribution", "flat", "seconds",
+    "top_attribution", "flat", "fidelity", "fidelity_low", "fidelity_high", "queries", "seconds",
 )  # fmt: skip
 SOUND_PICTURE, MASKED_SOUND = "sound.png", "masked.wav"  # beside the results of a sound, where they were made
 _LONGEST = 200  # bytes of a name; file systems take 255, and suffixes are added
@@ -43,11 +44,19 @@ def result_path(name: PurePath, rank: int, ranks: int) -> PurePath:
 
 @dataclass(frozen=True)
 class Written:
-    """What is left to add in order: the card, and the rows of the table; how many of its maps are nearly flat."""
+    """What is left to add in order.
+
+    Attributes:
+        card: of the gallery.
+        rows: of the table.
+        flat: how many of its maps are nearly flat.
+        fidelity: the least of its maps, see `least_fidelity`.
+    """
 
     card: Card
     rows: list[list[Any]]
     flat: int = 0
+    fidelity: float | str | None = None
 
 
 class ResultFolder:
@@ -116,7 +125,8 @@ class ResultFolder:
                 [explanation.source, rank, explanation.target, explanation.target_name,
                  f"{explanation.probability:.6f}", explanation.probability_of,
                  top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
-                 "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}"]
+                 "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
+                 f"{explanation.seconds:.6f}"]
             )  # fmt: skip
         stem = result_path(name, 1, ranks)
         link = self._address(stem, "png") if "png" in self.formats else None
@@ -126,7 +136,7 @@ class ResultFolder:
             if (self.folder / f"{stem}.{suffix}").is_file()
         }
         flat = sum(explanation.flat for explanation in explanations)
-        return Written(make_card(explanations, link, **beside), rows, flat)
+        return Written(make_card(explanations, link, **beside), rows, flat, least_fidelity(explanations))
 
     def _address(self, stem: PurePath, suffix: str) -> str:
         return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
+from fex.report.fidelity import fidelity_mark
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import PAGE_START, data_uri
 from fex.storage.atomic import replacing
@@ -45,7 +46,8 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }} figcaption span {{ co
 <input id="find" type="search" placeholder="{finds}" aria-label="{finds}">
 <select id="class" aria-label="class"><option value="">all classes</option></select>
 <select id="sort" aria-label="order"><option value="">as given</option><option value="file">by file</option>
-<option value="class">by class</option><option value="p">least certain first</option></select>
+<option value="class">by class</option><option value="p">least certain first</option>
+<option value="f" hidden disabled>least faithful first</option></select>
 <output id="count"></output></form>
 <main>
 """
@@ -62,7 +64,10 @@ for (const [name, n] of [...classes].sort((a, b) => a[0].localeCompare(b[0]))) {
   const option = new Option(name + " (" + n + ")", name); $("class").add(option); }
 const order = {
   "": () => 0, file: (a, b) => a.dataset.file.localeCompare(b.dataset.file),
-  class: (a, b) => a.dataset.class.localeCompare(b.dataset.class), p: (a, b) => a.dataset.p - b.dataset.p };
+  class: (a, b) => a.dataset.class.localeCompare(b.dataset.class), p: (a, b) => a.dataset.p - b.dataset.p,
+  f: (a, b) => ("f" in b.dataset) - ("f" in a.dataset) || a.dataset.f - b.dataset.f || 0 }; // unmeasured ones last
+const faithful = $("sort").querySelector("[value=f]");
+faithful.hidden = faithful.disabled = !cards.some(c => "f" in c.dataset);
 function show() {
   const words = $("find").value.toLowerCase(), name = $("class").value; let n = 0;
   for (const c of cards) {
@@ -148,7 +153,8 @@ def make_card(
         shown = upsample(normalise(grid, span=explanation.span), (size[1], size[0]))
         caption = (
             f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f} ({explanation.estimated_by})"
-            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}{' · nearly flat' if explanation.flat else ''}</span>"
+            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}{' · nearly flat' if explanation.flat else ''}"
+            f"{'<br>' if explanation.measured else ''}{escape(explanation.measured)}</span>"
         )
         figures.append(_figure(overlay(picture, shown), f"map for {explanation.target_name}", caption))
     name = escape(first.source or "input")
@@ -159,7 +165,7 @@ def make_card(
         heard += f'<audio controls preload="none" src="{escape(sound)}" title="the sound under its mask"></audio>'
     html = (
         f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"><h2>{heading}</h2>'
+        f'data-p="{first.probability:.6f}"{fidelity_mark(explanations)}><h2>{heading}</h2>'
         f'<div class="row">{"".join(figures)}</div>{heard}</article>\n'
     )
     return Card(first.source or "input", html)

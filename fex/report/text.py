@@ -9,6 +9,7 @@ from rich.text import Text as RichText
 
 from fex.contrast import painted_span
 from fex.explanations.text import TextExplanation, Word
+from fex.report.fidelity import fidelity_mark
 from fex.report.html import Card, Kind, doubts, page_foot, page_head
 from fex.storage.atomic import replacing
 
@@ -130,7 +131,8 @@ def score_range(explanation: TextExplanation) -> str:
 
 def _numbers(explanation: TextExplanation) -> str:
     """The class's probability and whose it is, and the range of the scores."""
-    return f"p = {explanation.probability:.3f} ({explanation.estimated_by}) · scores {score_range(explanation)}"
+    text = f"p = {explanation.probability:.3f} ({explanation.estimated_by}) · scores {score_range(explanation)}"
+    return f"{text} · {explanation.measured}" if explanation.measured else text
 
 
 def beyond_limit(explanation: TextExplanation) -> str:
@@ -156,7 +158,8 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
     return Card(
         first.source or "text",
         f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"><h2>{name}{note}</h2><div class="row">{figures}</div></article>\n',
+        f'data-p="{first.probability:.6f}"{fidelity_mark(explanations)}>'
+        f'<h2>{name}{note}</h2><div class="row">{figures}</div></article>\n',
     )
 
 

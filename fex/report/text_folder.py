@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from fex.explanations.text import TextExplanation
+from fex.report.fidelity import fidelity_cells
 from fex.report.html import Card, Gallery
 from fex.report.text import TEXTS, text_card
 
@@ -17,7 +18,7 @@ __all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats"]
 TEXT_FORMATS = ("html", "jsonl", "csv")
 COLUMNS = (
     "source", "rank", "class_index", "class", "probability", "probability_of", "top_words", "words", "tokens_cut",
-    "windows", "flat", "seconds", "text",
+    "windows", "flat", "fidelity", "fidelity_low", "fidelity_high", "queries", "seconds", "text",
 )  # fmt: skip
 _TOP = 5  # words of a line
 _EXCERPT = 80  # characters of a line
@@ -120,7 +121,8 @@ class TextResultFolder:
                     [explanation.source, rank, explanation.target, explanation.target_name,
                      f"{explanation.probability:.6f}", explanation.probability_of, top,
                      len(explanation.word_scores()), explanation.cut, explanation.windows,
-                     "yes" if explanation.flat else "no", f"{explanation.seconds:.6f}",
+                     "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
+                     f"{explanation.seconds:.6f}",
                      text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
                 )  # fmt: skip
         card = text_card(explanations) if "html" in self.formats else None

@@ -114,7 +114,7 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
         known = manifest().get(str(name_or_path), {})
-        meta = {**meta, **{key: known[key] for key in ("training", "agreement") if key in known}}
+        meta = {**meta, **{key: known[key] for key in ("training", "agreement", "trust", "fidelity") if key in known}}
     else:
         checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None

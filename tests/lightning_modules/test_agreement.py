@@ -6,8 +6,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fex.explainers import load_explainer
 from fex.explanations.agreement import Agreement
+from fex.refine import Refined
 from lightning_modules import FEXModule
-from lightning_modules.callbacks import PredictionWriter
+from lightning_modules.callbacks import PredictionWriter, Trust
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, pictures, sgd, trainer, vit
 
 
@@ -72,3 +73,21 @@ def test_predictions_are_of_the_box_that_is_at_hand(tmp_path):
     torch.testing.assert_close(torch.cat([batch["probability"] for batch in found]), clean.amax(1))
     torch.testing.assert_close(found[0]["attribution"], model(pictures(12)[0][:4], clean[:4].argmax(1)).detach())
     assert model.black_box.queries == 12
+
+
+def test_trust_and_fidelity_of_the_maps_go_with_the_checkpoint(tmp_path):
+    keep = ModelCheckpoint(tmp_path, save_last=True)
+    options = {"enable_checkpointing": True, "limit_val_batches": None, "num_sanity_val_steps": 1}
+    callbacks = [keep, Trust(queries=8, limit=20)]
+    fit(module(), Pictures(30, batch_size=8), callbacks=callbacks, **options, limit_train_batches=1)
+    explainer = load_explainer(tmp_path / "last.ckpt")
+    assert float(explainer.trust.weights.sum()) == pytest.approx(1, abs=1e-2)
+    assert explainer.meta["fidelity"]["inputs"] == 20
+    assert Refined(explainer, SmoothBox()).trust is explainer.trust
+    again = module()
+    again.on_load_checkpoint(torch.load(tmp_path / "last.ckpt", weights_only=True))
+    content = {}
+    again.on_save_checkpoint(content)
+    assert content["fex"]["trust"] == explainer.meta["trust"]
+    with pytest.raises(ValueError, match="queries >= 4"):
+        Trust(queries=2)

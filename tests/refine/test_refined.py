@@ -105,6 +105,16 @@ def test_smooth_masks_keep_their_budget():
     assert float((grid[:, :, 1:] * grid[:, :, :-1]).mean() / grid.square().mean()) > 0.3
 
 
+def test_where_nothing_is_left_to_foretell_nothing_is_known():
+    mean = torch.full((40,), 0.5)
+    for scores in (mean, mean + 1e-6 * torch.rand(40)):
+        found = fidelity(scores, mean + 0.1, mean + 0.01)
+        assert not found.known
+        assert found.to_dict() == {"value": None, "low": None, "high": None, "queries": 40}
+    by_count = torch.linspace(0, 1, 40)
+    assert not fidelity(by_count, by_count + 0.1, by_count + 1e-6).known  # the number of removed features says all
+
+
 def test_fidelity_of_perfect_no_and_wrong_predictions():
     scores = torch.rand(40)
     mean = torch.full((40,), 0.5)

@@ -1,6 +1,7 @@
 """The command line of `fex-explain`; imports nothing that takes time."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ examples:
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target tabby --formats npz --device cuda --batch-size 256
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
+  fex-explain fex_vit_cifar10 photos/ --black-box vit_cifar10 --refine 64
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
   fex-explain --method iassa --black-box my_classifier.yaml dog.jpg --backbone resnet18.a1_in1k=resnet18.safetensors
 
@@ -46,6 +48,16 @@ def _positive(text: str) -> int:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number between 0 and 1")
     return number
 
 
@@ -100,7 +112,28 @@ def build_parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="QUERIES",
         help="with --method: queries a picture, and one more for its prediction (default: dax 6000; iassa asks until "
-        "its map no longer changes); a few dozen say little",
+        "its map no longer changes); a few dozen say little. With --until-fidelity: the most queries an input",
+    )
+    asked = parser.add_argument_group("check and refine: queries of --black-box about each input")
+    how = asked.add_mutually_exclusive_group()
+    how.add_argument(
+        "--refine",
+        type=_positive,
+        metavar="QUERIES",
+        help="ask so many queries an input, and combine their answers with the explainer's map; tells the fidelity of "
+        "the result: how well it foresees answers that it was not fitted to",
+    )
+    how.add_argument(
+        "--check",
+        type=_positive,
+        metavar="QUERIES",
+        help="measure the fidelity of the explainer's map by so many queries an input, and change nothing",
+    )
+    asked.add_argument(
+        "--until-fidelity",
+        type=_share,
+        metavar="F",
+        help="with --refine: go on, as many queries more at a time, until the lower end of the fidelity is at least F",
     )
     parser.add_argument(
         "--backbone",
@@ -164,16 +197,37 @@ def refuse_text_flags(arguments: argparse.Namespace) -> None:
         )
 
 
+def _check_refinement(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """--refine and --check ask a box; --until-fidelity and --budget say when refining ends."""
+    for flag in ("refine", "check"):
+        if getattr(arguments, flag) is not None and not arguments.black_box:
+            parser.error(f"--{flag} needs --black-box NAME: what is asked")
+    if arguments.until_fidelity is not None and arguments.refine is None:
+        parser.error("--until-fidelity needs --refine QUERIES: how many are asked at a time")
+    if arguments.budget is not None:
+        if arguments.until_fidelity is None:
+            parser.error(
+                "--budget needs --method dax, --method iassa or --until-fidelity: otherwise a trained explainer asks "
+                "no queries, or those of --refine"
+            )
+        if arguments.budget < arguments.refine:
+            parser.error(f"--budget is {arguments.budget}, less than the {arguments.refine} queries of --refine")
+    if arguments.window is not None and (arguments.refine or arguments.check):
+        parser.error("--window: texts in windows can be neither refined nor checked; leave it out")
+
+
 def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """With --method the first positional argument is a picture; without it --budget means nothing."""
     if arguments.method is None:
-        if arguments.budget is not None:
-            parser.error("--budget needs --method dax or --method iassa: a trained explainer asks no queries")
+        _check_refinement(parser, arguments)
         if arguments.backbone is not None:
             parser.error("--backbone needs --method iassa: it is the network of its attention")
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return
+    for flag in ("refine", "check", "until_fidelity"):
+        if getattr(arguments, flag) is not None:
+            parser.error(f"--{flag.replace('_', '-')}: only with a trained explainer, whose map it starts from")
     if given := _text_flags(arguments):
         parser.error(f"{', '.join(given)}: only for explainers of texts; --method {arguments.method} explains pictures")
     if arguments.backbone is not None and arguments.method != "iassa":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain.arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
 from fex.cli.explain.journal import Journal
+from fex.cli.explain.measured import Measured
 from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
@@ -43,6 +44,7 @@ class Summary:
         flat: maps whose values hardly differ.
         note: what to know of the classes.
         done: images that an earlier run had finished.
+        measured: what was asked about the maps, and how faithful they are.
     """
 
     explained: int = 0
@@ -53,6 +55,7 @@ class Summary:
     flat: int = 0
     note: str = ""
     done: int = 0
+    measured: Measured = field(default_factory=Measured)
 
     def __str__(self) -> str:
         new = self.explained + self.skipped - self.done
@@ -68,6 +71,7 @@ class Summary:
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
         if self.flat:
             text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in explanations.csv)"
+        text += str(self.measured)
         if self.note:
             text += f"\n{self.note}"
         return f"{text}\nresults: {self.output}" + (
@@ -96,7 +100,9 @@ def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["
         from fex.cli.explain.black_box_argument import chosen_black_box
 
         box = chosen_black_box(arguments.black_box).to(name)
-    return explainer, box
+    from fex.cli.explain.refined import asks, refined_method
+
+    return (refined_method(explainer, box, arguments) if asks(arguments) else explainer), box  # type: ignore[return-value]
 
 
 def run(argv: Sequence[str]) -> "Summary | TextSummary":
@@ -164,7 +170,7 @@ def _run(
     summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
     summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
     if journal.counts is not None:
-        return replace(summary, **journal.counts)
+        return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
     note += f" · {summary.note}" if summary.note else ""
     if not arguments.resume:
@@ -178,7 +184,7 @@ def _run(
             summary.seconds = time.perf_counter() - start
     every = summary.explained + summary.skipped
     journal.close({"explained": summary.explained, "skipped": summary.skipped, "named": summary.named,
-                   "flat": summary.flat, "done": every})  # fmt: skip
+                   "flat": summary.flat, "done": every, "measured": summary.measured.to_dict()})  # fmt: skip
     return summary
 
 
@@ -220,7 +226,7 @@ def _explain(
         black_box=box,
     )
     # A method of queries takes a minute and more an image.
-    note = partial(_asked, explainer) if arguments.method else None
+    note = partial(_asked, explainer) if hasattr(explainer, "queries") else None
     with progress(total, "images", note=note) as advance, ThreadPoolExecutor(workers, "write") as pool:
         for entry in journal.replay():
             _add(_restored(entry), printable(PurePath(entry["key"][0])), results, summary)
@@ -243,20 +249,25 @@ def _add(written: "Written | str", name: str, results: "ResultFolder", summary: 
     else:
         summary.explained += 1
         summary.flat += written.flat
+        summary.measured.add(on_one_line(name), written.fidelity)
         results.add(written)
 
 
 def _plain(written: "Written | str") -> dict[str, Any]:
     if isinstance(written, str):
         return {"skip": written}
-    return {"card": written.card, "rows": written.rows, "flat": written.flat}
+    return {"card": written.card, "rows": written.rows, "flat": written.flat, "fidelity": written.fidelity}
 
 
 def _restored(entry: dict[str, Any]) -> "Written | str":
     from fex.report.folder import Written
     from fex.report.html import Card
 
-    return entry["skip"] if "skip" in entry else Written(Card(*entry["card"]), entry["rows"], entry["flat"])
+    return (
+        entry["skip"]
+        if "skip" in entry
+        else Written(Card(*entry["card"]), entry["rows"], entry["flat"], entry.get("fidelity"))
+    )
 
 
 def _asked(explainer: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain.arguments import tell_earlier_results
 from fex.cli.explain.journal import Journal
+from fex.cli.explain.measured import Measured
 from fex.cli.explain.notes import own_class_note, resume_settings, text_key
 from fex.storage.atomic import claimed
 from fex.texts.files import TEXT_SUFFIXES, TextRecord, read_records
@@ -40,6 +41,7 @@ class TextSummary:
         flat: maps whose scores hardly differ.
         note: what to know of the classes.
         done: texts that an earlier run had finished.
+        measured: what was asked about the maps, and how faithful they are.
     """
 
     explained: int = 0
@@ -52,6 +54,7 @@ class TextSummary:
     flat: int = 0
     note: str = ""
     done: int = 0
+    measured: Measured = field(default_factory=Measured)
 
     def __str__(self) -> str:
         new = self.explained + self.skipped - self.done
@@ -73,6 +76,7 @@ class TextSummary:
             where = "" if self.output is None else f" (all in {self.output / 'skipped.csv'})"
             text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+        text += str(self.measured)
         if self.note:
             text += f"\n{self.note}"
         return text if self.output is None else f"{text}\nresults: {self.output}"
@@ -158,6 +162,7 @@ def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder")
             continue
         card = None if entry["card"] is None else Card(*entry["card"])
         results.add_written(WrittenText(entry["lines"], entry["rows"], card, entry["flat"]))
+        summary.measured.add(name, entry.get("fidelity"))
 
 
 def _tell(
@@ -169,6 +174,7 @@ def _tell(
     """Counts, shows and stores what comes."""
     from rich.console import Console
 
+    from fex.report.fidelity import least_fidelity
     from fex.report.text import terminal_text
 
     console = Console()
@@ -180,9 +186,11 @@ def _tell(
                 journal.append(text_key(record), skip=found)
             continue
         summary.count(record.name, None, found[0].cut, sum(each.flat for each in found))
+        fidelity = least_fidelity(found)
+        summary.measured.add(record.name, fidelity)
         if results is not None and journal is not None:
             written = results.add(found)
-            journal.append(text_key(record), cut=found[0].cut, **written._asdict())
+            journal.append(text_key(record), cut=found[0].cut, fidelity=fidelity, **written._asdict())
         if summary.explained <= SHOWN:
             for explanation in found:
                 console.print(terminal_text(explanation))
@@ -238,7 +246,7 @@ def _run_texts(
         journal = Journal(output, resume_settings(arguments, checkpoint, box), resume=arguments.resume)
         summary.done = journal.check(map(text_key, _records(arguments.inputs, arguments)))
         if journal.counts is not None:
-            return replace(summary, **journal.counts)
+            return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
     for given in filter(_is_file, arguments.inputs):  # a wrong column of the last file stops the run before the first
         next(read_records(given, column=arguments.column, pair_column=arguments.pair_column), None)
     start = time.perf_counter()
@@ -262,6 +270,7 @@ def _run_texts(
             _tell(chain(first, stream), summary, results, journal)
         keys = ("explained", "skipped", "truncated", "tokens_cut", "named", "flat")
         every = summary.explained + summary.skipped
-        journal.close({**{key: getattr(summary, key) for key in keys}, "done": every})
+        counts = {key: getattr(summary, key) for key in keys}
+        journal.close({**counts, "done": every, "measured": summary.measured.to_dict()})
     summary.seconds = time.perf_counter() - start
     return summary

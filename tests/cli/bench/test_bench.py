@@ -217,6 +217,10 @@ def test_own_methods_are_handed_what_they_ask_for(tmp_path):
         "Arrays": {"class_path": f"{__name__}.MineToo", "init_args": {"more": 1}},
         "Unknown": {"class_path": f"{__name__}.MineToo", "init_args": {"less": 1}},
         "Blur": {"class_path": "fex.baselines.RISE", "init_args": {"num_masks": 4, "removal": "fex.images.Blur"}},
+        "Random + 8": {
+            "class_path": "fex.Refined",
+            "init_args": {"explainer": {"class_path": "fex.baselines.Random"}, "queries": 8},
+        },
     }
     report = bench.run(config(tmp_path, methods=methods, protocols=["fex"]))
     rows = {row["method"]: row for row in report["rows"]}
@@ -224,6 +228,7 @@ def test_own_methods_are_handed_what_they_ask_for(tmp_path):
     assert "returned ndarray, expected a tensor: of an array, torch.from_numpy(array)" in rows["Arrays"]["error"]
     assert "does not take ['less']; it takes ['black_box', 'more', 'strength', 'weights']" in rows["Unknown"]["error"]
     assert rows["Blur"]["explainer_removal"] == "blur"
+    assert (rows["Random + 8"]["n"], rows["Random + 8"]["queries"]) == (8, 8)
 
 
 def ten(inputs):

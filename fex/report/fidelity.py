@@ -1,0 +1,28 @@
+"""How the fidelity of explanations is told in tables, on pages and in summaries."""
+
+from collections.abc import Sequence
+
+from fex.explanations.base import BaseExplanation
+
+__all__ = ["fidelity_cells", "fidelity_mark", "least_fidelity"]
+
+
+def fidelity_cells(explanation: BaseExplanation) -> list[str]:
+    """Value, low and high for a table; empty where it was not measured, or nothing could be told."""
+    found = explanation.fidelity
+    if found is None or not found.known:
+        return [""] * 3
+    return [f"{number:.4f}" for number in (found.value, found.low, found.high)]
+
+
+def least_fidelity(explanations: Sequence[BaseExplanation]) -> float | str | None:
+    """Of one input's explanations the least; "unknown" where all answers were alike, None where nobody has asked."""
+    asked = [each.fidelity for each in explanations if each.fidelity is not None]
+    known = [found.value for found in asked if found.known]
+    return min(known) if known else "unknown" if asked else None
+
+
+def fidelity_mark(explanations: Sequence[BaseExplanation]) -> str:
+    """The attribute by which a page sorts a card; "" where nothing is known."""
+    least = least_fidelity(explanations)
+    return f' data-f="{least:.6f}"' if isinstance(least, float) else ""
