@@ -16,12 +16,12 @@ from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm
 from fex.images.preprocess import Preprocess
 
-__all__ = ["box_of", "raw_scores"]
+__all__ = ["FromProbabilities", "box_of", "raw_scores"]
 
 log = logging.getLogger(__name__)
 
 
-class _ToLogits(nn.Module):
+class FromProbabilities(nn.Module):
     """A network that ends in a softmax (or sigmoids) as one of logits, which give the same probabilities back."""
 
     def __init__(self, network: nn.Module, *, multi_label: bool) -> None:
@@ -90,7 +90,9 @@ def _torch_box(net: nn.Module, *, outputs: Outputs = "logits", **options: Any) -
     options.setdefault("name", type(net).__name__)
     if options.get("class_names") is None and options.get("num_classes") is None:
         options["num_classes"] = _count(net, options.get("preprocess") or Preprocess(), options.get("channels", 3))
-    wrapped = _ToLogits(net, multi_label=bool(options.get("multi_label"))) if outputs == "probabilities" else net
+    wrapped = (
+        FromProbabilities(net, multi_label=bool(options.get("multi_label"))) if outputs == "probabilities" else net
+    )
     return TorchBlackBox(wrapped, **options)
 
 

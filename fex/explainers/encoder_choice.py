@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fex.black_box import BlackBox, TextBlackBox, TorchBlackBox
+from fex.black_box.given import FromProbabilities
 from fex.black_box.text import TextInputs
 from fex.nets import BaseEncoder, PyramidEncoder, TextEncoder, TransformersEncoder, ViTEncoder
 
@@ -44,8 +45,14 @@ def network_of(box: BlackBox) -> nn.Module | None:
     """The network of a box that has one."""
     if not isinstance(box, TorchBlackBox):
         return None
-    inner = getattr(box.module, "network", None)  # of one that ends in a softmax
-    return inner if isinstance(inner, nn.Module) and type(box.module).__name__ == "_ToLogits" else box.module
+    return box.module.network if isinstance(box.module, FromProbabilities) else box.module
+
+
+def _without_bars() -> None:
+    """Progress bars of networks that are written in a moment say nothing."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def stored(box: BlackBox, folder: Path) -> dict[str, Any] | None:
@@ -55,6 +62,7 @@ def stored(box: BlackBox, folder: Path) -> dict[str, Any] | None:
         return {"model": box.model}
     config = getattr(net, "config", None)
     if hasattr(config, "model_type") and hasattr(net, "save_pretrained"):
+        _without_bars()
         net.save_pretrained(folder)
         return {"model": str(folder)}
     name = (getattr(net, "pretrained_cfg", None) or {}).get("architecture")
@@ -117,10 +125,9 @@ def _small(box: BlackBox, net: Any) -> EncoderChoice:
     height, width = box.preprocess.size
     colours = {"mean": list(box.mean), "std": list(box.std)}
     why = "a small network from scratch: the box's own " + ("does not fit" if net is not None else "cannot be had")
-    if height == width <= 64 and height % 4 == 0:
-        given = {"model": "conv_vit_tiny", "model_args": {"img_size": height, "patch_size": max(4, height // 8)}}
-        if height % given["model_args"]["patch_size"] == 0:
-            return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
+    if height == width <= 64 and height % 8 == 0:  # patches of 4 or 8 pixels
+        given = {"model": "conv_vit_tiny", "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4}}
+        return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
     given = {"model": "convnext_atto", **colours}  # norms of layers: those of batches would need statistics
     return EncoderChoice(_path(PyramidEncoder), given, PyramidEncoder(**given), why, 1e-3)
 

@@ -74,7 +74,9 @@ def test_every_geometry_that_timms_weights_have():
 
 def test_a_geometry_of_timm_that_is_not_known():
     with pytest.raises(ValueError, match="crop_mode 'border', which fex does not do: set `preprocess`"):
-        preprocess_of_timm({"input_size": (3, 8, 8), "crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"})
+        preprocess_of_timm(
+            {"input_size": (3, 8, 8), "crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"}
+        )
 
 
 @pytest.mark.parametrize("family", TRANSFORMERS)

@@ -14,6 +14,7 @@ import fex.nets.backbones  # noqa: F401 registers conv_vit_tiny
 from fex import load_black_box
 from fex.black_box import TimmBlackBox
 from fex.explainers import load_explainer
+from fex.storage.description import check_description
 from fex.storage.weights import load_weights, save_black_box, save_weights
 from tests.explainers.tiny import write_checkpoint
 
@@ -102,6 +103,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         ({"preprocess": {"height": 10**9, "width": 16}}, "two sides"),
         ({"preprocess": {"height": "16", "width": 16}}, "two sides"),
         ({"preprocess": {"height": 16, "width": 16, "resize": 10**9}}, "resize has the size"),
+        ({"preprocess": {"height": 16, "width": 16, "resize": [16, 10**9]}}, "resize has the size"),
         ({"preprocess": {"height": 16, "width": 16, "length": 3}}, "TypeError"),
         ({"class_names": "abc"}, "not a list of names"),
         ({"class_names": [1, 2, 3]}, "not a list of names"),
@@ -173,3 +175,9 @@ def test_a_manifest_names_nothing_that_is_imported_or_lies_elsewhere(tmp_path, m
         with pytest.raises(ValueError, match="no package and file inside"):
             resources.shipped_path("x")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("resize", [None, 0, 18, (18, 20), [18, 20]])
+def test_a_geometry_of_one_side_or_both_is_sane(resize):
+    meta = {"class_names": ["a"], "preprocess": {"height": 16, "width": 16, "resize": resize}}
+    assert check_description(meta, "x") is meta

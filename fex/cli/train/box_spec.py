@@ -45,6 +45,8 @@ def named_box(asked: Namespace, *, texts: bool) -> dict[str, Any] | BlackBox:
     Raises:
         ValueError: see `load_black_box`; flags that this kind of box does not take.
     """
+    if texts and asked.size is not None:
+        raise ValueError("--size is for pictures, the data holds texts: leave it out.")
     name, options, kind = asked.black_box, _options(asked), loader_of(asked.black_box)
     key = {HttpBlackBox: "url", OnnxBlackBox: "path", CallableBlackBox: "function"}.get(kind)  # type: ignore[call-overload]
     if key is not None:
@@ -63,7 +65,10 @@ def named_box(asked: Namespace, *, texts: bool) -> dict[str, Any] | BlackBox:
     classes = options.pop("num_classes", None)
     if asked.weights is not None:
         options["weights"] = asked.weights
-    box = load_black_box(name, **options)
+    try:
+        box = load_black_box(name, **options)
+    except TypeError as error:
+        raise ValueError(f"{name!r} does not take all of these flags ({error}).") from error
     if classes not in (None, box.num_classes):
         raise ValueError(f"{name!r} has {box.num_classes} classes, got --classes {classes}.")
     return box

@@ -7,7 +7,6 @@ from typing import Any
 
 from fex.black_box import BlackBox, HttpBlackBox, OnnxBlackBox
 from fex.black_box.classes import are_named
-from fex.black_box.secrets import public
 from fex.black_box.text import TextInputs
 from fex.cli.train.box_spec import asked_box, named_box, spec_of, start_of
 from fex.cli.train.data_spec import data_spec_of, holds_texts
@@ -153,13 +152,16 @@ def _span(seconds: float) -> str:
     return f"{max(1, seconds):.0f} seconds"
 
 
-def run(argv: list[str]) -> Path:
-    """Writes the config; returns its path.
+def run(argv: list[str]) -> Path | None:
+    """Writes the config; returns its path, None where only help is asked for.
 
     Raises:
         FileExistsError: there is one already.
         ValueError, OSError, ImportError: a box or data that cannot be used.
     """
+    if {"-h", "--help"} & set(argv):  # also where --init still lacks its file
+        _parser().print_help()
+        return None
     asked = _parser().parse_args(argv)
     path = Path(asked.init)
     if path.exists():
@@ -182,7 +184,7 @@ def run(argv: list[str]) -> Path:
         data_spec["init_args"]["augment"] = {"class_path": "datamodules.HorizontalFlip"}
     content = content_of(box, spec, data_spec, choice, plan)
     cost = f"about {plan.queries:,} queries and {_span(seconds)} on this machine"
-    head = f"# FEX for {public(asked.black_box)}, {cost}.\n# fex-train --config {path}\n"
+    head = f"# FEX for {box.name}, {cost}.\n# fex-train --config {path}\n"
     with replacing(path) as part:
         part.write_text(head + dumped(content, _remarks(box, choice, plan, spec, said)) + "\n", encoding="utf-8")
     used = box.queries + (TIMED if said else 0)

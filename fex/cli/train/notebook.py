@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ from fex.black_box import BlackBox, load_black_box
 from fex.black_box.text import TextInputs
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.data_spec import data_spec_of
-from fex.cli.train.recipe import built, content_of, plan_of
+from fex.cli.train.graceful_stop import GracefulStop
+from fex.cli.train.recipe import Plan, built, content_of, plan_of
+from fex.cli.train.train import SILENCED
 from fex.explainers import AmortizedExplainer, load_explainer
-from fex.explainers.encoder_choice import choose_encoder, stored
+from fex.explainers.encoder_choice import EncoderChoice, choose_encoder, stored
+from fex.images import PatchGrid
 from fex.storage.atomic import claimed
 
 __all__ = ["train"]
@@ -56,7 +61,7 @@ def train(
         explainer = fex.train(fex.load_black_box("resnet50"), "photos/", grid=7)
         explainer.explain("cat.jpg")[0].plot()
     """
-    from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch import seed_everything
 
     box = black_box if isinstance(black_box, BlackBox) else load_black_box(black_box)
     folder = Path("runs") / name
@@ -64,38 +69,45 @@ def train(
     if not overwrite and any(checkpoints.glob("*.ckpt")):
         raise FileExistsError(f"{checkpoints} holds an earlier run: give another name, or overwrite=True.")
     seed_everything(seed, verbose=False)
-    with claimed(folder), tempfile.TemporaryDirectory() as weights:
-        spec = data_spec_of(data, texts=isinstance(box, TextInputs))
-        spec["init_args"] |= {"preprocess": box.preprocess, "seed": seed}
-        source = built(spec)
-        source.needs_labels = False  # it learns from the box's answers
-        source.setup("fit")
-        count = len(source.datasets.get("train", ()))
-        choice = choose_encoder(box, stored(box, Path(weights)), count)
-        sides = (grid, grid) if isinstance(grid, int) else grid
-        plan = plan_of(box, choice, name, source, grid=sides, epochs=epochs, batch_size=batch_size)
-        source.batch_size = plan.batch_size
-        content = content_of(box, box, spec, choice, plan)
-        given = {**content["model"]["init_args"], "seed": seed}
-        given["explainer"]["init_args"]["encoder"] = choice.encoder
-        given["features"] = None if plan.grid is None else built(_grid(plan.grid))
-        optimiser = given.pop("optimizer")["init_args"]
-        module = built({"class_path": content["model"]["class_path"], "init_args": {
-            **given, "optimizer": lambda parameters: torch.optim.AdamW(parameters, **optimiser),
-        }})  # fmt: skip
+    spec = data_spec_of(data, texts=isinstance(box, TextInputs))
+    spec["init_args"] |= {"preprocess": box.preprocess, "seed": seed}
+    source = built(spec)
+    source.needs_labels = False  # it learns from the box's answers
+    source.setup("fit")
+    with tempfile.TemporaryDirectory() as weights:
+        choice = choose_encoder(box, stored(box, Path(weights)), len(source.datasets.get("train", ())))
+    sides = (grid, grid) if isinstance(grid, int) else grid
+    plan = plan_of(box, choice, name, source, grid=sides, epochs=epochs, batch_size=batch_size)
+    source.batch_size = plan.batch_size
+    content = content_of(box, box, spec, choice, plan)
+    module = _module(content["model"], choice, plan, seed)
+    with claimed(folder):
         if overwrite and checkpoints.is_dir():
             shutil.rmtree(checkpoints)
-        trainer = Trainer(
-            **{
-                **built(content["trainer"]),
-                "plugins": [SafeCheckpointIO()],
-                "use_distributed_sampler": False,
-                **settings,
-            }
-        )
-        trainer.fit(module, datamodule=source)
+        _fit(module, source, content["trainer"], settings)
     return load_explainer(checkpoints / "last.ckpt")
 
 
-def _grid(sides: tuple[int, int]) -> dict[str, Any]:
-    return {"class_path": "fex.images.PatchGrid", "init_args": {"height": sides[0], "width": sides[1]}}
+def _module(spec: dict[str, Any], choice: EncoderChoice, plan: Plan, seed: int) -> Any:
+    """The Lightning module that a config describes, around the encoder and the box that are there already."""
+    given = {**spec["init_args"], "seed": seed}
+    given["explainer"]["init_args"]["encoder"] = choice.encoder
+    given["features"] = None if plan.grid is None else PatchGrid(*plan.grid)
+    optimiser = given["optimizer"]["init_args"]
+    given["optimizer"] = partial(torch.optim.AdamW, **optimiser)
+    return built({"class_path": spec["class_path"], "init_args": given})
+
+
+def _fit(module: Any, source: Any, trainer: dict[str, Any], settings: dict[str, Any]) -> None:
+    from lightning.pytorch import Trainer
+
+    parts = {**built(trainer), "plugins": [SafeCheckpointIO()], "use_distributed_sampler": False}
+    # The graceful stop keeps what an interrupt leaves, and saves the last steps too.
+    callbacks = [*parts["callbacks"], GracefulStop(), *settings.pop("callbacks", [])]
+    with warnings.catch_warnings():
+        for pattern in SILENCED:
+            warnings.filterwarnings("ignore", pattern)
+        try:
+            Trainer(**{**parts, **settings, "callbacks": callbacks}).fit(module, datamodule=source)
+        except SystemExit as stop:  # how a command line leaves after Ctrl-C
+            raise KeyboardInterrupt("Stopped; what was trained is kept.") from stop

@@ -21,7 +21,9 @@ def load_vision_net(model: str, *, classifier: bool) -> nn.Module:
         ValueError: no image network; weights that lack some of its tensors.
     """
     from transformers import AutoModelForImageClassification  # here: the import takes seconds
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         net, report = AutoModelForImageClassification.from_pretrained(
             model, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
