@@ -21,9 +21,10 @@ quickstart: install
 results-pages: install
 	$(BIN)/python docs/make_results.py
 
-# The default tests are offline, on the CPU and deterministic; those on real data run where the data is.
+# The default tests are offline, on the CPU and deterministic, a file at a time on each core; those on real data run where
+# the data is.
 test: install lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 	@if [ -d "$${FEX_DATA:-../shared/data}" ]; then $(BIN)/python -m pytest -m "data and not gpu"; \
 	else echo "no data sets here (set FEX_DATA): the tests on real data were left out"; fi
 

@@ -6,13 +6,14 @@ Falcon 9 (SpaceX, released into the public domain), the astronaut Eileen Collins
     python docs/make_gallery.py
 """
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 from skimage import data
+
+from fex.cli.explain import main as main_of_explain
 
 PICTURES = Path(__file__).parent / "pictures" / "gallery"
 COMMANDS = {
@@ -39,9 +40,9 @@ def main() -> None:
             Image.fromarray(pixels).save(f"{folder}/{name}.png")
         for name, arguments in COMMANDS.items():
             found = [f"{folder}/{word}" if word.endswith(".png") else word for word in arguments]
-            subprocess.run(
-                [sys.executable, "-m", "fex.cli.explain", *found, "--output", f"{folder}/{name}"], check=True
-            )
+            sys.argv = ["fex-explain", *found, "--output", f"{folder}/{name}"]
+            if code := main_of_explain():
+                raise SystemExit(f"{' '.join(sys.argv)} ended with {code}.")
             (overlay,) = Path(folder, name).glob("*.png.png")
             with Image.open(overlay) as picture:
                 picture.save(PICTURES / f"{name}.webp", quality=85)

@@ -69,7 +69,7 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
     assert explainer.class_names == cli.model.class_names
 
 
-@pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed")
+@pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed", "ignore:.*have one segment")
 @pytest.mark.parametrize("name", INSTANCES)
 def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     pytest.importorskip(LITE0)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
-from fex.black_box.text import TextInputs
 from fex.class_names import Target
 from fex.modality import Features
 
@@ -33,18 +32,19 @@ class FeatureExplainer(ABC):
         features: where they lie.
 
     Attributes:
-        modalities: kinds of features that it explains.
+        modalities: kinds of features that it explains; None, the default, where it explains any.
 
     Raises:
         ValueError: features of another kind.
     """
 
-    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    modalities: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, features: Features) -> None:
-        if features.modality not in self.modalities:
+        known = self.modalities
+        if known is not None and features.modality not in known:
             raise ValueError(
-                f"{type(self).__name__} explains {' and '.join(f'{kind}s' for kind in self.modalities)}, got "
+                f"{type(self).__name__} explains {' and '.join(f'{kind}s' for kind in known)}, got "
                 f"{features.describe()}: {_BOTH}."
             )
         self.features = features
@@ -67,11 +67,12 @@ def check_images(method: object, black_box: BlackBox) -> None:
     """Methods of pixels need a box that takes images.
 
     Raises:
-        ValueError: one that takes texts.
+        ValueError: one that takes something else.
     """
-    if isinstance(black_box, TextInputs):
+    if black_box.modality != "image":
         raise ValueError(
-            f"{type(method).__name__} explains the pixels of images, black box {black_box.name!r} takes texts: {_BOTH}."
+            f"{type(method).__name__} explains the pixels of images, black box {black_box.name!r} takes "
+            f"{black_box.modality}s: {_BOTH}."
         )
 
 

@@ -65,8 +65,8 @@ class GradCAM(MapExplainer):
                 f"{type(self.module).__name__} has no layer {target_layer!r}; its last ones are "
                 f"{', '.join(list(names)[-8:])}."
             )
-        blank = torch.zeros(2, 3, *black_box.preprocess.size, device=black_box.device)
         with differentiating(self.module):
+            blank = torch.zeros(2, 3, *black_box.preprocess.size, device=black_box.device)
             calls = calls_of(self.module, black_box.differentiable, blank)
         if target_layer is None:
             self.target_layer, self.call = find_layer(self.module, calls, (blank.shape[-2], blank.shape[-1]))
@@ -91,7 +91,8 @@ class GradCAM(MapExplainer):
             logits = self.black_box.differentiable(leaf)
         finally:
             handle.remove()
-        torch.autograd.grad(logits.gather(1, target.to(leaf.device).unsqueeze(1)).sum(), leaf, allow_unused=True)
+        target = target.clone().to(leaf.device)  # one made in inference mode takes no part in a gradient
+        torch.autograd.grad(logits.gather(1, target.unsqueeze(1)).sum(), leaf, allow_unused=True)
         if "gradient" not in found:
             raise ValueError(
                 f"No gradient reaches layer {self.target_layer!r} of {type(self.module).__name__}: set `target_layer` "

@@ -1,5 +1,7 @@
 """Which layer GradCAM looks at, found by running the network once. Nobody is asked for a `reshape_transform`."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,6 +14,7 @@ __all__ = ["Call", "calls_of", "find_layer", "last_map", "to_map", "token_grid"]
 # What timm and transformers call the norm before a block's attention. The last one is the last place where every
 # token still reaches the prediction; after it, only the class token does.
 TOKEN_NORMS = ("norm1", "layernorm_before", "layer_norm1")
+BLOCK_NORM = re.compile(r"\.\d+\.norm$")  # of a block that has but one, as those of gMLP
 
 
 def token_grid(tokens: int, size: tuple[int, int], prefixes: tuple[int, ...]) -> tuple[int, int, int]:
@@ -96,9 +99,14 @@ def calls_of(net: nn.Module, run: Callable[[Tensor], object], inputs: Tensor) ->
     return calls
 
 
+def _cells(shape: tuple[int, ...], size: tuple[int, int], net: nn.Module) -> tuple[int, ...]:
+    """(h, w) of a shape of four axes."""
+    return shape[1:3] if _channels_last(shape, size, net) else shape[2:]
+
+
 def _is_map(shape: tuple[int, ...], size: tuple[int, int], net: nn.Module) -> bool:
     """Whether it is a feature map of more than one cell."""
-    return len(shape) == 4 and min(shape[1:3] if _channels_last(shape, size, net) else shape[2:]) > 1
+    return len(shape) == 4 and min(_cells(shape, size, net)) > 1
 
 
 def last_map(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> int:
@@ -111,6 +119,8 @@ def last_map(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> in
 
 def find_layer(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> tuple[str, int]:
     """The layer to look at: the last norm before attention, else the last feature map of more than a cell.
+
+    Of blocks with one norm each, whose tokens are the cells of the embedding alone, the last such norm.
 
     Args:
         net: the network.
@@ -128,7 +138,13 @@ def find_layer(net: nn.Module, calls: Sequence[Call], size: tuple[int, int]) -> 
         return tokens[-1].name, tokens[-1].number
     maps = [place for place, call in enumerate(calls) if _is_map(call.shape, size, net)]
     # Tokens after the last map: a transformer of a kind not known here, whose map is only its patch embedding.
-    if not maps or any(len(call.shape) == 3 and call.shape[1] > 1 for call in calls[maps[-1] + 1 :]):
+    later = [call for call in calls[maps[-1] + 1 :] if len(call.shape) == 3 and call.shape[1] > 1] if maps else []
+    if later:
+        # As many tokens as the embedding has cells: no class token, so that every one reaches the prediction.
+        cells = math.prod(_cells(calls[maps[-1]].shape, size, net))
+        if norms := [call for call in later if BLOCK_NORM.search(call.name) and call.shape[1] == cells]:
+            return norms[-1].name, norms[-1].number
+    if not maps or later:
         raise ValueError(
             f"GradCAM found no feature map in {type(net).__name__}: set `target_layer` to the dotted name of a layer "
             "that returns (B, D, h, w) or tokens (B, L, D), such as the norm of the last attention block."

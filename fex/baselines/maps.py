@@ -68,7 +68,7 @@ class MapExplainer(FeatureExplainer):
         """`attribute_features` and `attribute` by one run: the map is the network's own, whatever grid is explained."""
         maps = self._maps(inputs, target)
         scores = self._scores(maps, inputs)
-        return scores, scores if self.features.modality == "text" else upsample(maps, inputs)
+        return scores, scores if inputs.ndim == 2 else upsample(maps, inputs)
 
 
 def upsample(maps: Tensor, inputs: Tensor) -> Tensor:

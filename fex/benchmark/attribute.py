@@ -47,11 +47,10 @@ def _run(explainer: Explainer, inputs: Tensor, target: Target | None, features: 
             "torch.from_numpy(array)."
         )
     maps = found.detach().float()
-    texts = features.modality == "text"
-    size = inputs.shape[1:] if texts else inputs.shape[-2:]
-    if maps.shape != (len(inputs), *size):
+    size = (len(inputs), *(inputs.shape[1:] if inputs.ndim == 2 else inputs.shape[-2:]))
+    if maps.shape != size:
         raise ValueError(
-            f"{type(explainer).__name__}.attribute returned shape {tuple(maps.shape)}, expected "
-            f"{(len(inputs), *size)}: one value a {'token' if texts else 'pixel'}."
+            f"{type(explainer).__name__}.attribute returned shape {tuple(maps.shape)}, expected {size}: one value a "
+            "pixel, token or column."
         )
     return features.pool(maps), maps

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Evaluation, compare
-from fex.benchmark.fingerprint import fingerprint
+from fex.benchmark.fingerprint import fingerprint, referenced_files
 from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store, Taken
 from fex.black_box.base import BlackBox
 from fex.masking.masker import masked_probabilities, masker_for
@@ -109,7 +109,11 @@ def _check_candidates(candidates: Sequence[Candidate], store: Store | None) -> N
 def _by_key(protocols: Sequence[Protocol | str], seed: int) -> dict[str, Protocol]:
     """Protocols by name and fingerprint; one that is given twice counts once."""
     chosen = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
-    keys = {f"{protocol.name}@{fingerprint([protocol, seed])[:12]}": protocol for protocol in chosen}
+    keys = {}
+    for protocol in chosen:
+        kind = type(protocol)
+        code = referenced_files(f"{kind.__module__}.{kind.__qualname__}")  # of one's own; ours is in all keys anyway
+        keys[f"{protocol.name}@{fingerprint([protocol, seed, *code.items()])[:12]}"] = protocol
     names = [protocol.name for protocol in keys.values()]
     if len(set(names)) != len(names):
         raise ValueError(f"Got protocols {names}, of other settings under one name: give each a name of its own.")
@@ -177,7 +181,7 @@ def _check_box(black_box: BlackBox, answers: Tensor, kept: Tensor, folder: str) 
 def _probe(setting: Setting, few: Tensor) -> Tensor:
     """Answers (b, C) about inputs with every second feature removed: two boxes may agree on whole ones."""
     features = setting.features
-    count = few.shape[1] if features.modality == "text" else features.num_features
+    count = features.count(few)
     half = (torch.arange(count, device=few.device) % 2 == 0).expand(len(few), 1, count)
     return masked_probabilities(setting.black_box, masker_for(setting.black_box, features), few, half)[:, 0]
 

@@ -7,7 +7,7 @@ of somebody else's model have no place in an explainer's checkpoint.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +73,11 @@ class BlackBox(ABC):
         name: how errors and reports call it.
 
     Attributes:
+        modality: kind of its inputs.
         queries: instances scored since it was built.
     """
+
+    modality: ClassVar[str] = "image"
 
     def __init__(
         self,

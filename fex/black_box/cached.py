@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
-from fex.black_box.text import TextInputs
 from fex.modality import Features
 
 __all__ = ["CachedBlackBox"]
@@ -30,7 +29,7 @@ class CachedBlackBox(BlackBox):
         hits: how many of them were remembered.
 
     Raises:
-        ValueError: a capacity below 1, or a box of texts.
+        ValueError: a capacity below 1, or a box of other inputs.
 
     Example:
         >>> import torch
@@ -42,8 +41,10 @@ class CachedBlackBox(BlackBox):
     """
 
     def __init__(self, black_box: BlackBox, *, capacity: int = 50_000) -> None:
-        if isinstance(black_box, TextInputs):
-            raise ValueError(f"CachedBlackBox is for black boxes of images, {black_box.name!r} takes texts.")
+        if black_box.modality != "image":
+            raise ValueError(
+                f"CachedBlackBox is for black boxes of images, {black_box.name!r} takes {black_box.modality}s."
+            )
         if capacity < 1:
             raise ValueError(f"Got capacity={capacity}, expected at least 1 answer.")
         super().__init__(**black_box.options())

@@ -128,14 +128,16 @@ def to_probabilities(scores: Tensor, *, outputs: Outputs, multi_label: bool, nam
         name: the black box, for the error.
 
     Raises:
-        ValueError: "logits" that are probabilities already: a second softmax would flatten them in silence.
+        ValueError: "logits" of two inputs and more that are probabilities already: a second softmax would flatten
+            them in silence.
     """
     if outputs == "probabilities" or scores.ndim != 2:  # another rank is refused by `check_probabilities`
         return scores.float()
     logits = scores.float()
     if multi_label or logits.shape[1] == 1:
         return logits.sigmoid()
-    if len(logits) and bool((logits >= 0).all() & ((logits.sum(1) - 1).abs() < 1e-3).all()):
+    # Logits of one row and two classes may sum to 1 by chance.
+    if len(logits) > 1 and bool((logits >= 0).all() & ((logits.sum(1) - 1).abs() < 1e-3).all()):
         raise ValueError(
             f"Black box {name!r} was said to return logits, but its rows are in [0, 1] and sum to 1: they are "
             "probabilities already. Set `outputs: probabilities`."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class TextInputs(BlackBox):
     and the same text gets the same answer in any batch.
     """
 
+    modality: ClassVar[str] = "text"
     preprocess: TextPreprocess  # type: ignore[assignment]
 
     @property

@@ -1,116 +1,53 @@
 """Explanations by any explainer that answers `attribute`: what `fex.explain` does where none was trained."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.text import TextInputs
-from fex.checks import check_choice, check_tokens
+from fex.checks import check_choice
 from fex.class_names import class_index
-from fex.explanations.base import BaseExplanation
-from fex.explanations.image import Explanation
 from fex.explanations.several import Explanations
-from fex.explanations.text import TextExplanation
-from fex.images.features import PatchGrid
-from fex.images.files import Picture, as_inputs
-from fex.texts.tokenized import Text
+from fex.modality import modality_of
 from fex.types import Explainer
 
-__all__ = ["explain_images_by", "explain_texts_by"]
-
-T = TypeVar("T", bound=BaseExplanation)
+__all__ = ["explain_by"]
 
 
-def explain_images_by(
-    explainer: Explainer,
-    box: BlackBox,
-    image: Picture | Sequence[Picture] | Tensor,
-    target: str | int | None,
-    top_k: int,
-) -> Explanations[Explanation]:
+def explain_by(
+    explainer: Explainer, box: BlackBox, given: Any, target: str | int | None, top_k: int
+) -> Explanations[Any]:
     """What `AmortizedExplainer.explain` does, by any explainer.
 
     Args:
         explainer: such as those of `fex.baselines`.
-        box: what it explains; chooses the classes and gives the probability, one query an image.
-        image: as there.
+        box: what it explains; chooses the classes and gives the probability, one query an instance.
+        given: one instance or several, as there.
         target: class by name or index; by default the predicted ones.
         top_k: how many of the predicted classes, the likeliest first; without `target`.
     """
     check_choice(target, top_k, box.num_classes)
-    inputs, names = as_inputs(image, box.preprocess)
+    modality = modality_of(box.modality)
+    reading = modality.read(given, box.preprocess)
+    inputs = reading.inputs
     # One that scores no features of its own gives a map of pixels: every pixel is a feature.
     of_features = hasattr(explainer, "attribute_features") and getattr(explainer, "features", None) is not None
-    features = explainer.features if of_features else PatchGrid(inputs.shape[-2], inputs.shape[-1])  # type: ignore[attr-defined]
+    features = explainer.features if of_features else modality.of_inputs(inputs, box.preprocess)  # type: ignore[attr-defined]
 
     def attribute(chosen: Tensor) -> Tensor:
         if of_features:
             return explainer.attribute_features(inputs, chosen)  # type: ignore[attr-defined]
         return explainer.attribute(inputs, chosen).flatten(1)
 
-    def result(row: int, values: Tensor, named: dict[str, Any]) -> Explanation:
-        size = (inputs.shape[-2], inputs.shape[-1])
-        return Explanation(values, features, size, image=inputs[row], source=names[row], **named)
-
-    return _explained(explainer, box, inputs, target, top_k, attribute, result)
-
-
-def explain_texts_by(
-    explainer: Explainer, box: TextInputs, text: Text | Sequence[Text], target: str | int | None, top_k: int
-) -> Explanations[TextExplanation]:
-    """What `AmortizedTextExplainer.explain` does, by any explainer that answers `attribute` on token ids.
-
-    Args:
-        explainer: such as those of `fex.baselines`.
-        box: what it explains; chooses the classes and gives the probability, one query a text.
-        text: the text, a pair (a tuple), or several texts (a list).
-        target: class by name or index; by default the predicted ones.
-        top_k: how many of the predicted classes, the likeliest first; without `target`.
-    """
-    check_choice(target, top_k, box.num_classes)
-    texts = [text] if isinstance(text, str | tuple) else list(text)
-    rows = box.preprocess.many(texts)
-    for one, row in zip(texts, rows, strict=True):
-        check_tokens(one, [row])
-    inputs = box.preprocess.pad_batch([row.ids for row in rows])
-
-    def result(row: int, values: Tensor, named: dict[str, Any]) -> TextExplanation:
-        return TextExplanation.of_tokens(texts[row], rows[row], values, **named)
-
-    return _explained(explainer, box, inputs, target, top_k, lambda chosen: explainer.attribute(inputs, chosen), result)
-
-
-def _explained(
-    explainer: Explainer,
-    box: BlackBox,
-    inputs: Tensor,
-    target: str | int | None,
-    top_k: int,
-    attribute: Callable[[Tensor], Tensor],
-    result: Callable[[int, Tensor, dict[str, Any]], T],
-) -> Explanations[T]:
-    """Results of each instance and class, instance by instance.
-
-    Args:
-        explainer: gives the names of method and removal.
-        box: asked once an instance.
-        inputs: (B, ...).
-        target: see above.
-        top_k: see above.
-        attribute: classes (B,) -> attributions, one row an instance.
-        result: of a row, its attribution and the fields of `BaseExplanation`.
-    """
     probabilities = box(inputs)
     classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
     if target is not None:
         classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
     masker = getattr(explainer, "masker", None)
     removal = getattr(explainer, "removal", getattr(masker, "removal", None))
-    found: list[list[T]] = [[] for _ in range(len(inputs))]
+    found: list[list[Any]] = [[] for _ in range(len(inputs))]
     for chosen in classes.unbind(1):
         before, start = box.queries, time.perf_counter()
         scores = attribute(chosen).cpu()
@@ -127,6 +64,7 @@ def _explained(
                 "black_box": box.name,
                 "queries": queries + 1,
                 "seconds": seconds,
+                "source": reading.names[row],
             }
-            found[row].append(result(row, scores[row], named))
+            found[row].append(reading.result(row, [scores[row]], features, named))
     return Explanations(explanation for row in found for explanation in row)

@@ -6,11 +6,9 @@ from pathlib import Path
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.text import TextInputs
-from fex.explainers.any_method import explain_images_by, explain_texts_by
-from fex.explainers.images import AmortizedExplainer
+from fex.explainers.any_method import explain_by
 from fex.explainers.loading import load_explainer
-from fex.explainers.texts import AmortizedTextExplainer
+from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.image import Explanation
 from fex.explanations.several import Explanations
 from fex.images.files import Picture
@@ -31,7 +29,8 @@ def explain(
 
     Args:
         image: picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of these; or a tensor (3, H, W) or
-            (B, 3, H, W), RGB in [0, 1]; for an explainer of texts a text, a pair (a tuple) or a list of texts.
+            (B, 3, H, W), RGB in [0, 1]; for an explainer of texts a text, a pair (a tuple) or a list of texts; of
+            another modality whatever it reads.
         explainer: name or path of a trained one (for many calls, load it once by `fex.load_explainer`), or any
             explainer, such as those of `fex.baselines`.
         target: class by name or index; by default the predicted ones.
@@ -50,13 +49,9 @@ def explain(
     """
     if isinstance(explainer, (str, Path)):
         explainer = load_explainer(explainer)
-    if isinstance(explainer, AmortizedTextExplainer):
-        return explainer.explain(image, target, top_k, black_box=black_box)  # type: ignore[arg-type, return-value]
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):
         raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `black_box`.")
-    if isinstance(box, TextInputs):
-        return explain_texts_by(explainer, box, image, target, top_k)  # type: ignore[arg-type, return-value]
-    return explain_images_by(explainer, box, image, target, top_k)
+    return explain_by(explainer, box, image, target, top_k)

@@ -5,9 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fex.explainers.images import AmortizedExplainer
-from fex.explainers.texts import build_text_explainer
-from fex.images.features import PatchGrid
+from fex.explainers.trained import AmortizedExplainer
+from fex.modality import modality_of
 from fex.nets import rebuild
 from fex.storage.checkpoint import read_checkpoint
 from fex.storage.description import building
@@ -50,13 +49,14 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
         source: what errors call it.
 
     Raises:
-        ValueError: weights or a description that do not fit.
+        ValueError: weights or a description that do not fit; a modality whose package was not imported.
     """
+    modality = modality_of(meta.get("modality", "image"))
     with building(tensors, source):
-        if meta.get("modality", "image") == "text":
-            return build_text_explainer(tensors, meta, source=source)
         # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
         labels = bool(meta.get("multi_label", False))
-        net = rebuild(meta["net"], len(meta["class_names"]), PatchGrid(*meta["grid"]), multi_label=labels)
-        load_state(net, tensors, source=source)
-        return AmortizedExplainer(net, meta)
+        net = rebuild(meta["net"], len(meta["class_names"]), modality.features(meta), multi_label=labels)
+        weights, whole = modality.complete(net, tensors, meta)
+        load_state(net, weights, source=source)
+        net.encoder.merge()
+        return (modality.explainer or AmortizedExplainer)(net, whole)

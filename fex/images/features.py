@@ -1,6 +1,6 @@
 """N features and where they lie in the input."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,27 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fex.seeding import pixel_seeds
+from fex.images.removal import Mean
+from fex.modality import Features
 
 __all__ = ["ImageFeatures", "PatchGrid"]
 
 
-class ImageFeatures(ABC):
+class ImageFeatures(Features):
     """What all features that partition the pixels share: every instance has all N of them."""
 
     modality: ClassVar[str] = "image"
+    removals: ClassVar[str] = "Mean, Black, Blur or Noise"
 
     @abstractmethod
     def expand(self, values: Tensor, size: tuple[int, int]) -> Tensor:
         """The value of each pixel's feature: (..., N) -> (..., H, W), any dtype."""
-
-    def count(self, inputs: Tensor) -> int:  # noqa: ARG002 the contract of features
-        """N, the same for all images."""
-        return self.num_features  # type: ignore[attr-defined]
-
-    def valid(self, inputs: Tensor) -> None:  # noqa: ARG002
-        """All of them are features of the image."""
-        return
 
     def keep(self, masks: Tensor, inputs: Tensor) -> Tensor:
         """Masks (R, N) on the pixels of `inputs` (R, 3, H, W): (R, 1, H, W), in the inputs' type."""
@@ -38,13 +32,9 @@ class ImageFeatures(ABC):
         """Values on the pixels of `inputs` that the features cover: (B, N) -> (B, H, W)."""
         return self.expand(values, (inputs.shape[-2], inputs.shape[-1]))
 
-    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:
-        """The same, smooth where there is a between."""
-        return self.on_inputs(values, inputs)
-
-    def seeds(self, inputs: Tensor, seed: int) -> list[int]:
-        """A seed for each image, from its pixels and `seed` alone."""
-        return pixel_seeds(inputs, seed)
+    def usual_removal(self) -> Mean:
+        """The black box's mean colour."""
+        return Mean()
 
 
 @dataclass(frozen=True)

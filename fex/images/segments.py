@@ -1,7 +1,6 @@
 """Segments of one image as features: the same interface as a patch grid, for one picture's own partition."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,8 +28,6 @@ class Segments(ImageFeatures):
 
     labels: Tensor
     num_features: int = field(init=False)
-
-    grid: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype is not torch.int64 or self.labels.numel() == 0:

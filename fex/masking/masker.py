@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fex.images.removal import Mean
 from fex.modality import Features, Removal
-from fex.texts.removal import MaskToken
 
 if TYPE_CHECKING:
     from fex.black_box import BlackBox
@@ -37,7 +35,7 @@ class Masker:
         if self.features.modality != self.removal.modality:
             raise ValueError(
                 f"Got removal {self.removal.name!r}, of {self.removal.modality} features, for {self.features}: use "
-                f"{'MaskToken or DropToken' if self.features.modality == 'text' else 'Mean, Black, Blur or Noise'}."
+                f"{self.features.removals}."
             )
 
     def fill(self, inputs: Tensor) -> Tensor:
@@ -67,9 +65,8 @@ class Masker:
 
 
 def masker_for(black_box: "BlackBox", features: Features, removal: Removal | None = None) -> Masker:
-    """The masker of a black box; by default features are removed by its mean colour or its mask token."""
-    usual = MaskToken() if features.modality == "text" else Mean()
-    return Masker(features, removal or usual, black_box.neutral)
+    """The masker of a black box; by default features are removed as is usual for them."""
+    return Masker(features, removal or features.usual_removal(), black_box.neutral)
 
 
 @torch.no_grad()

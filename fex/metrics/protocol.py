@@ -99,7 +99,7 @@ class Protocol(ABC):
 
     Attributes:
         name: the word by which tables name it.
-        modality: "image" or "text", of a class that cannot score the other.
+        modality: "image" or "text", of a class that cannot score others.
     """
 
     modality: ClassVar[str | None] = None
@@ -124,7 +124,7 @@ class Protocol(ABC):
         """For runs that spend queries before they score.
 
         Raises:
-            ValueError: features of the other modality.
+            ValueError: features of another modality.
         """
         if self.modality not in (None, features.modality):
             others = {"image": "fex, rise or dax", "text": "text-insertion, faithfulness or eraser"}

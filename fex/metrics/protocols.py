@@ -7,6 +7,7 @@ one is). Those that perturb or compare with masks are here; each of the others h
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -35,6 +36,7 @@ from fex.metrics.saco import SaCo
 from fex.metrics.sensitivity import Sensitivity
 from fex.modality import Features, Removal
 from fex.sounds.removal import Silence
+from fex.storage.resources import look_beside
 
 __all__ = ["PROTOCOLS", "Attributed", "Perturbation", "Protocol", "Segmentation", "Summary", "get_protocol"]
 
@@ -191,20 +193,39 @@ def _removes_pixels(protocol: Protocol) -> bool:
     return getattr(getattr(protocol, "removal", None), "modality", None) == "image"
 
 
+def _own(path: str) -> Protocol:
+    """A protocol from outside, by class path, with its defaults; it is called by that path."""
+    module, _, name = path.rpartition(".")
+    look_beside()
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"Found no protocol {path!r} ({error}): give an importable class path.") from error
+    if not (isinstance(found, type) and issubclass(found, Protocol)):
+        raise ValueError(f"{path!r} is no subclass of fex.metrics.Protocol.")
+    return found(path)
+
+
 def get_protocol(name: str) -> Protocol:
     """A protocol by name; ``fex/blur`` is `fex` with another fill, for those that remove features.
+
+    Args:
+        name: one of `PROTOCOLS`, or "package.module.Class" of one's own, whose module is imported: name only code that
+            you would run.
 
     Raises:
         ValueError: an unknown name; lists the known ones.
     """
     base, _, fill = name.partition("/")
-    if base not in PROTOCOLS:
-        raise ValueError(f"Got protocol {name!r}, expected one of {', '.join(sorted(PROTOCOLS))}.")
-    protocol = PROTOCOLS[base]
+    if base not in PROTOCOLS and "." not in base:
+        raise ValueError(
+            f"Got protocol {name!r}, expected one of {', '.join(sorted(PROTOCOLS))}, or the class path of your own."
+        )
+    protocol = PROTOCOLS.get(base) or _own(base)
     if not fill:
         return protocol
     perturbing = [key for key, known in PROTOCOLS.items() if _removes_pixels(known)]
-    if fill not in REMOVALS or base not in perturbing:
+    if fill not in REMOVALS or not _removes_pixels(protocol):
         raise ValueError(
             f"Got protocol {name!r}: another removal is written NAME/REMOVAL, with NAME one of "
             f"{', '.join(perturbing)} and REMOVAL one of {', '.join(REMOVALS)}."

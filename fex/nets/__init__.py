@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fex.modality import Features
-from fex.nets.class_maps import ClassMapNet, Encoded
+from fex.modality import Features, modality_of
+from fex.nets.class_maps import ClassMapNet, Encoded, encoder_path
 from fex.nets.encoder import BaseEncoder, Encoder, EncoderOutput
 from fex.nets.explainer import ExplainerNet
 from fex.nets.pyramid import PyramidEncoder
@@ -30,7 +30,8 @@ __all__ = [
     "rebuild",
 ]
 
-# A checkpoint may name these and nothing else: importing what a file asks for would be running its code.
+# A checkpoint may name these, and the encoders of a modality that the user imported, and nothing else: importing what a
+# file asks for would be running its code.
 _NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
 _ENCODERS = {
     f"fex.nets.{cls.__name__}": cls
@@ -53,10 +54,11 @@ def rebuild(config: dict[str, Any], num_classes: int, features: Features, *, mul
         )
     net = _NETS[name]
     encoder = config.pop("encoder")
-    kind = _ENCODERS.get(encoder["class_path"])
+    known = {**_ENCODERS, **{encoder_path(each): each for each in modality_of(features.modality).encoders}}
+    kind = known.get(encoder["class_path"])
     if kind is None:
         raise ValueError(
-            f"The checkpoint names the encoder {encoder['class_path']!r}, expected one of {sorted(_ENCODERS)}: it was "
+            f"The checkpoint names the encoder {encoder['class_path']!r}, expected one of {sorted(known)}: it was "
             "not written by this version of fex."
         )
     arguments = encoder["init_args"]

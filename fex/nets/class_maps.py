@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from fex.modality import Features
 from fex.nets.encoder import BaseEncoder
 
-__all__ = ["ClassMapNet", "Encoded"]
+__all__ = ["ClassMapNet", "Encoded", "encoder_path"]
 
 Net = TypeVar("Net", bound="ClassMapNet")
+
+
+def encoder_path(kind: type[nn.Module]) -> str:
+    """What checkpoints call an encoder: of those of this project, the face of their room."""
+    own = kind.__module__.startswith("fex.nets.")
+    return f"fex.nets.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
 
 
 class Encoded(NamedTuple):
@@ -119,7 +125,7 @@ class ClassMapNet(nn.Module):
     def init_args(self) -> dict[str, Any]:
         """Plain data from which `fex.nets.rebuild` makes the same network."""
         return {
-            "encoder": {"class_path": f"fex.nets.{type(self.encoder).__name__}", "init_args": self.encoder.init_args},
+            "encoder": {"class_path": encoder_path(type(self.encoder)), "init_args": self.encoder.init_args},
             "hidden": self.hidden,
         }
 

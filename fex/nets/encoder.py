@@ -180,6 +180,9 @@ class BaseEncoder(nn.Module):
     def forward(self, inputs: Tensor, grid: tuple[int, int] | None) -> EncoderOutput:
         """Inputs (B, ...), as datamodules give them -> float32 `EncoderOutput`, one token a feature."""
 
+    def merge(self) -> None:  # noqa: B027 most have none
+        """Adds what was trained beside the weights to these; most encoders have no such thing."""
+
     @property
     def class_weight(self) -> Tensor | None:
         """Weights (C, E) that read `EncoderOutput.local`; None for an encoder without a classifier."""

@@ -1,8 +1,15 @@
 """FEX: a Bernoulli policy over masks, trained by queries to the black box with policy gradients.
 
 The explainer proposes masks, the black box scores them, rewards say how much of its answer they kept, and the
-objective raises the chances of good masks. Read in the paper's order: `bernoulli`, `rewards`, `rollout`,
-`exploration`, `control`, `noise`, `ppo`, `kl`, `value`, `objective`.
+objective raises the chances of good masks. Read in the paper's order, with its equations:
+
+1. `bernoulli`: the policy q = Bern(g_y(x)) (eq. 7), whose mean is the explanation (eq. 8).
+2. `rewards`: c(m, x), what a mask earns (eq. 9).
+3. `rollout`: T masks from q and their rewards, the sample of J(q) (eq. 10; Algorithm 1, lines 5 and 6), with
+   `exploration` (which q draws them) and `noise` (by which random numbers).
+4. `control`: what is subtracted from the reward, the paper's v(x) among it (eq. 18).
+5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
+6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline

@@ -28,14 +28,14 @@ def log_prob(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the policy in nats, summed over features: (..., N) -> (...)."""
+    """Entropy H(q) of the policy (eq. 23) in nats, summed over features: (..., N) -> (...)."""
     return (F.softplus(logits) - logits * logits.sigmoid()).sum(-1)
 
 
 def relative_entropy(logits: Tensor, reference: Tensor) -> Tensor:
     """KL(Bern(logits) || Bern(reference)) in nats, summed over features.
 
-    With a reference of 0 this is N log 2 minus the entropy.
+    With a reference of 0 this is N log 2 minus the entropy of eq. 23: to minimise it is to maximise that.
 
     Args:
         logits: (..., N).

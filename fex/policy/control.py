@@ -1,4 +1,4 @@
-"""Baselines and control variates: what is subtracted from a reward before it weighs a gradient.
+"""Baselines and control variates: what is subtracted from a reward before it weighs a gradient (eq. 18).
 
 All leave the expected gradient unchanged; tests enumerate it.
 """

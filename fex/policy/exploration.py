@@ -35,7 +35,7 @@ class Exploration(ABC):
 
 
 class OnPolicy(Exploration):
-    """The paper's: masks from Bern(g_y(x))."""
+    """The paper's: masks from Bern(g_y(x)) (eq. 7)."""
 
     def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
         return logits if valid is None else logits * valid

@@ -1,4 +1,4 @@
-"""Eq. 25 on one batch of masks: the policy's and the value's part, and the sum of all parts."""
+"""Eq. 25 on one batch of masks: the policy's and the value's part (eq. 23), and the sum of all parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Rewards of a mask: what the black box still gives the target class, and at what price (method notes §1)."""
+"""Rewards of a mask, c(m, x) of eq. 9: what the black box still gives the target class, and at what price."""
 
 from abc import ABC, abstractmethod
 

@@ -60,7 +60,7 @@ def collect(
     blank: Tensor,
     temperature: float,
 ) -> Rollout:
-    """Draws K masks an instance and asks the black box; B * K queries.
+    """Draws K masks an instance (the paper's T) and asks the black box: a sample of J(q) (eq. 10); B * K queries.
 
     Args:
         black_box: the box.

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 try:
@@ -108,6 +109,8 @@ def _sync(path: Path) -> None:
 def claimed(folder: str | Path, seconds: float = PATIENCE) -> Iterator[None]:
     """Keeps other runs out of `folder`, which is made, for as long as this lasts or this process lives.
 
+    A run that wrote nothing there leaves nothing, a folder that was made neither.
+
     Args:
         folder: of a run's results.
         seconds: to wait for one that holds it.
@@ -118,10 +121,14 @@ def claimed(folder: str | Path, seconds: float = PATIENCE) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # where files are only read it is not needed
 
-    lock = FileLock(Path(folder) / ".fex.lock")
+    folder = Path(folder)
+    path = folder / ".fex.lock"
+    lock, made = FileLock(path), [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=seconds)
+        while not (lock.is_locked and path.exists()):  # one that left nothing took away the file that was waited for
+            lock.release()
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=seconds)
     except Timeout:
         raise FileExistsError(
             f"Another run is writing to {folder}, and the results of two would be mixed: let it finish, stop it, or "
@@ -133,4 +140,9 @@ def claimed(folder: str | Path, seconds: float = PATIENCE) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # Windows keeps a file that is open
+            if len(list(islice(folder.iterdir(), 2))) == 1:
+                path.unlink()
+                for each in made:  # the innermost first
+                    each.rmdir()
         lock.release()

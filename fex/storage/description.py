@@ -93,7 +93,7 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
     if isinstance(value, str) and key not in ("base", "class_path") and re.search(r"[/\\:]", value):
         return f"{key} is {value!r:.80}, which asks for files or downloads, expected a plain name"
     if key in ("mean", "std") and not _is_colour(value, positive=key == "std"):
-        return f"{key} is {value!r:.80}, expected three numbers{', above 0' * (key == 'std')}"
+        return f"{key} is {value!r:.80}, expected one or three numbers{', above 0' * (key == 'std')}"
     if type(value) is int and abs(value) > LARGEST:
         return f"{key} is larger than {LARGEST:,}"
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
@@ -104,8 +104,8 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
 def _is_colour(value: Any, *, positive: bool) -> bool:
     if value is None:
         return True
-    three = isinstance(value, (list, tuple)) and len(value) == 3
-    numbers = three and all(type(each) in (int, float) and math.isfinite(each) for each in value)
+    fits = isinstance(value, (list, tuple)) and len(value) in (1, 3)
+    numbers = fits and all(type(each) in (int, float) and math.isfinite(each) for each in value)
     return numbers and (not positive or min(value) > 0)
 
 
@@ -151,9 +151,13 @@ def building(tensors: Mapping[str, Tensor], source: str) -> Iterator[None]:
     except (OSError, ImportError):
         raise
     except ValueError as error:
-        if type(error) is ValueError and "far larger than the weights" not in str(error):
+        if "far larger than the weights" in str(error):
+            raise _unfit(source, f"it asks for {error}") from error
+        if type(error) is not ValueError:
+            raise _unfit(source, f"{type(error).__name__}: {error}") from error
+        if source in str(error):
             raise
-        raise _unfit(source, f"it asks for {error}") from error
+        raise ValueError(f"{source}: {error}") from error  # settings may be the file's or the caller's
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise _unfit(source, f"{type(error).__name__}: {first:.200}") from error

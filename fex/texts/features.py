@@ -7,11 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fex.modality import Features
+from fex.texts.removal import MaskToken
+
 __all__ = ["Tokens", "model_arguments"]
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Features):
     """Each token of a text is a feature, but special and padding tokens, which are never removed and never scored.
 
     A batch of texts is a tensor of token ids (B, L), padded on the right; the feature axis is its token axis, so that
@@ -32,7 +35,7 @@ class Tokens:
     pad: int
 
     modality: ClassVar[str] = "text"
-    grid: ClassVar[None] = None
+    removals: ClassVar[str] = "MaskToken or DropToken"
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.pad not in self.special:
@@ -62,10 +65,6 @@ class Tokens:
         """Values (B, L) in the inputs' shape: themselves."""
         return values
 
-    def maps(self, values: Tensor, inputs: Tensor) -> Tensor:  # noqa: ARG002
-        """Values (B, L) as protocols of maps take them: themselves."""
-        return values
-
     def pool(self, values: Tensor) -> Tensor:
         """Values of the inputs' entries (B, L) as values of features: themselves."""
         return values
@@ -76,6 +75,10 @@ class Tokens:
         valid = self.valid(inputs).cpu()
         rows = (row[own].numpy().tobytes() for row, own in zip(inputs.cpu(), valid, strict=True))
         return [int.from_bytes(hashlib.blake2b(prefix + r, digest_size=8).digest(), "little") >> 1 for r in rows]
+
+    def usual_removal(self) -> MaskToken:
+        """The model's own mask token."""
+        return MaskToken()
 
     def describe(self) -> str:
         """How tables call the unit."""

@@ -76,6 +76,11 @@ def test_answers_that_are_refused(wrap, message):
         TorchBlackBox(Wrapped(wrap), **PLAIN)(INPUTS)
 
 
+def test_one_row_of_logits_may_sum_to_one_by_chance():
+    box = TorchBlackBox(Wrapped(lambda y: y.softmax(1)), **PLAIN)
+    torch.testing.assert_close(box(INPUTS[:1]), network()(INPUTS[:1]).softmax(1).softmax(1))
+
+
 def test_return_dict_false(tmp_path):
     folder = save_transformers(TRANSFORMERS["vit"], tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

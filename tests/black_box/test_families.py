@@ -14,6 +14,17 @@ from tests.families import TIMM, TRANSFORMERS, blobs, save_transformers, timm_ne
 SIZES = ((500, 375), (333, 257), (257, 391))  # width, height
 
 
+SLOW = {  # near relatives of others here
+    "tiny vit", "coat", "mobilevit", "regnet", "densenet", "ghostnet", "efficientvit", "mobilenet v4", "davit",
+    "vit msn", "deit distilled", "dinov2 of registers", "convnext v2", "hgnet", "siglip", "levit", "swin v2",
+    "focalnet", "mobilenet v1", "bit",
+}  # fmt: skip
+
+
+def families(names):
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+
+
 def pictures():
     """Waves: a shift by one pixel shows."""
     for width, height in SIZES:
@@ -39,7 +50,7 @@ def check_batches(box, truth, *, varied=True):
     assert torch.allclose(answer.sum(1), torch.ones(5), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", TIMM)
+@pytest.mark.parametrize("family", families(TIMM))
 def test_timm(family, tmp_path):
     family = TIMM[family]
     net = timm_net(family)
@@ -79,7 +90,7 @@ def test_a_geometry_of_timm_that_is_not_known():
         )
 
 
-@pytest.mark.parametrize("family", TRANSFORMERS)
+@pytest.mark.parametrize("family", families(TRANSFORMERS))
 def test_transformers(family, tmp_path):
     folder = save_transformers(TRANSFORMERS[family], tmp_path)
     box = TransformersBlackBox(folder)

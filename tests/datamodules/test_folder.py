@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_read_at_all_is_refused(tmp_path, part):
     for name in "ab":
         (tmp_path / part).mkdir(exist_ok=True)
         (tmp_path / part / f"{name}.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"None of the 2 images in .* can be read \(a\.png: cannot identify"):
+    with pytest.raises(ValueError, match=r"None of the 2 images in .* can be read \(a\.png: it is none of JPEG, "):
         _folder(tmp_path).setup("fit")
 
 

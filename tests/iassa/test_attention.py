@@ -62,7 +62,7 @@ def test_errors():
         spatial_attention(torch.zeros(3, 2), torch.zeros(3), chunk=0)
     with pytest.raises(ValueError, match="at least one level"):
         fuse_levels([])
-    with pytest.raises(ValueError, match=r"feature maps 0 \.\.\. 4, got levels \(7,\)"):
+    with pytest.raises(ValueError, match=r"feature maps 0 \.\.\. 4, got levels \[7\]"):
         BackboneFeatures("resnet10t", levels=(7,))
 
 

@@ -194,8 +194,7 @@ def test_rollout_is_the_product_of_attentions(white):
 def test_gradcam_is_the_gradient_of_a_small_step(white):
     """Along a common shift of all tokens' states, the logit moves by the summed weights."""
     ids = white.tokenize(["the film is a gem"])
-    embedded = white.embed(ids).detach()
-    states = white.outputs(ids, inputs_embeds=embedded, output_hidden_states=True).hidden_states[0].detach()
+    states = white.outputs(ids, output_hidden_states=True).hidden_states[0].detach()
     found = TokenGradCAM(white, white.features, layer=0).attribute(ids, 1)[0]
     assert found.max() > 0
     gradient = torch.autograd.functional.jacobian(lambda e: _from_states(white, ids, e), states)[0]

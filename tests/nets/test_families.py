@@ -1,12 +1,14 @@
 """Every family of timm: as an encoder, and under the methods that look inside.
 
 Tiny random networks: what is tested is what lies where. A change of the upper right quadrant, which no transposition or
-flip leaves in its place, must change the tokens there most.
+flip leaves in its place, must change the tokens there most. That can be asked only of a network that has places:
+`place_by_place` makes one of it.
 """
 
 import pytest
 import timm
 import torch
+from torch import nn
 
 from fex.baselines import AttLRP, GradCAM, IntegratedGradients
 from fex.black_box import TorchBlackBox
@@ -33,32 +35,36 @@ OTHERS = {
     "swin_tiny_patch4_window7_224": {**SWIN, "window_size": 4},
     "swinv2_tiny_window8_256": {**SWIN, "window_size": 4},
     "swinv2_cr_tiny_224": {**SWIN, "window_size": 2},
-    "maxvit_pico_rw_256": {"img_size": 64},
-    "coat_lite_tiny": {"img_size": 64},
-    "pvt_v2_b0": {},
-    "convnext_atto": {},
+    "coat_lite_tiny": {"img_size": 64, "embed_dims": (8, 16, 16, 16), "serial_depths": (1, 1, 1, 1)},
+    "pvt_v2_b0": {"depths": (1, 1, 1, 1)},
+    "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)},
     "resnet10t": {},
-    "resnetv2_50": {"layers": (1, 1, 1, 1)},
-    "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
+    "resnetv2_50": {"layers": (1, 1, 1, 1), "channels": (16, 16, 32, 32)},
     "tf_efficientnet_lite0": {},
     "mobilenetv2_035": {},
     "mobilenetv3_small_050": {},
     "regnetx_002": {},
     "densenet121": {"growth_rate": 8, "block_config": (1, 1, 1, 1)},
-    "repvgg_a0": {},
-    "ghostnet_050": {},
-    "mixer_s32_224": {"img_size": 64},
     "gmlp_ti16_224": {"img_size": 64},
-    "resmlp_12_224": {"img_size": 64},
-    "convmixer_768_32": {},
-    "poolformer_s12": {},
-    "edgenext_xx_small": {},
     "mobilevit_xxs": {},
     "lcnet_035": {},
-    "tiny_vit_5m_224": {},
     "efficientvit_b0": {},
+    "edgenext_xx_small": {"depths": (1, 1, 2, 1), "dims": (8, 8, 16, 16)},
+    "tiny_vit_5m_224": {"depths": (1, 1, 1, 1), "embed_dims": (8, 16, 16, 32), "num_heads": (1, 2, 2, 4)},
+    "poolformer_s12": {},
 }
-SLOW = {"vgg11": {}, "inception_v3": {}, "levit_128s": {}}  # large, or of one size alone
+SLOW = {  # large, or of one size alone
+    "vgg11": {},
+    "inception_v3": {},
+    "levit_128s": {},
+    "convmixer_768_32": {},
+    "maxvit_pico_rw_256": {"img_size": 64},
+    "mixer_s32_224": {"img_size": 64},
+    "resmlp_12_224": {"img_size": 64},
+    "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
+    "repvgg_a0": {},
+    "ghostnet_050": {},
+}
 NO_CLASS_HEAD = {"deit_tiny_distilled_patch16_224", "resnetv2_50", "coat_lite_tiny"}
 SIZES = {"eva02_tiny_patch14_224": 56, "inception_v3": 128, "levit_128s": 224}
 READABLE = {
@@ -89,9 +95,32 @@ def quadrant(values):
     return int(torch.nn.functional.adaptive_avg_pool2d(change[None], 2).argmax())
 
 
+@torch.no_grad()
+def place_by_place(net, run):
+    """Each place of a convolution reads its own centre alone, and `run` sets the statistics of the batch norms.
+
+    Else a small picture is all in the receptive field of each place, and what the norms of random weights leave of the
+    picture is rounding.
+    """
+    for part in net.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size[0] % 2 and part.kernel_size[0] > part.stride[0]:
+            row, column = (side // 2 for side in part.kernel_size)
+            centre = part.weight[..., row, column].clone()
+            part.weight.zero_()[..., row, column] = centre
+        if type(part).__name__ == "LiteMLA":  # EfficientViT's attention: alike at all places, as large as the rest
+            part.proj.norm.weight.mul_(0.1)
+    norms = [part for part in net.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    run()
+    for norm in norms:
+        norm.eval()
+
+
 def check(kind, name, class_head):
     torch.manual_seed(0)
     encoder = kind(name, model_args={**ALL[name], "num_classes": 3}, class_head=class_head)
+    place_by_place(encoder, lambda: encoder(pictures(name), (4, 4)))
     net = ExplainerNet(encoder, hidden=8, value_degree=1).build(3, PatchGrid(4, 4))
     for parameter in (net.weight, net.level.weight, net.shared.weight, net.value_out.weight):
         torch.nn.init.normal_(parameter, std=0.3)
@@ -142,6 +171,7 @@ def test_inside_methods_see_places_where_they_are(name):
     torch.manual_seed(0)
     inputs, grid = pictures(name), PatchGrid(4, 4)
     net = timm.create_model(name, num_classes=3, **ALL[name]).eval()
+    place_by_place(net, lambda: net(inputs))
     black_box = TorchBlackBox(net, num_classes=3, preprocess=Preprocess(inputs.shape[-2], inputs.shape[-1]))
     cam = GradCAM(black_box, grid)
     activations, gradient = cam._seen(inputs, torch.tensor([1, 1]))

@@ -81,6 +81,20 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_run_that_writes_nothing_leaves_nothing(tmp_path):
+    def fails(folder):
+        with pytest.raises(RuntimeError), claimed(folder):
+            raise RuntimeError
+
+    (tmp_path / "mine").mkdir()
+    fails(tmp_path / "a" / "b")
+    fails(tmp_path / "mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    (tmp_path / "mine" / "result").touch()
+    fails(tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [".fex.lock", "result"]
+
+
 def test_a_folder_takes_one_run_at_a_time_and_the_next_after_a_kill(tmp_path):
     second = claimed(tmp_path / "run", seconds=0)
     with claimed(tmp_path / "run"), pytest.raises(FileExistsError, match=r"Another run is writing to .*run"):

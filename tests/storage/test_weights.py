@@ -98,7 +98,6 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         ({"model": "local-dir:/etc"}, "files or downloads"),
         ({"model_args": {**SMALL, "checkpoint_path": "evil.pth"}}, "files or downloads"),
         ({"model_args": {**SMALL, "pretrained_cfg": {"url": "x"}}}, "files or downloads"),
-        ({"model_args": {**SMALL, "depth": "1"}}, "TypeError"),
         ({"model_args": [3]}, "not a mapping"),
         ({"preprocess": {"height": 10**9, "width": 16}}, "two sides"),
         ({"preprocess": {"height": "16", "width": 16}}, "two sides"),
@@ -116,6 +115,21 @@ def test_a_description_that_cannot_be_is_told_at_once(tmp_path, changes, reason)
     with pytest.raises(ValueError, match=f"The description in .*x.safetensors is damaged.*{reason}"):
         load_black_box(path)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"preprocess": {"height": 16, "width": 16, "resize": size}} for size in ([20, 18], 0, None)]
+    + [{"mean": [0.5], "std": [0.25]}],
+)
+def test_sizes_and_colours_of_every_form_are_read(tmp_path, changes):
+    assert load_weights(written(tmp_path / "x.safetensors", **changes))
+
+
+def test_settings_that_a_network_does_not_take_are_told_with_the_file(tmp_path):
+    path = written(tmp_path / "x.safetensors", model_args={**SMALL, "depth": "1"})
+    with pytest.raises(ValueError, match=r"x\.safetensors: timm's 'conv_vit_tiny' does not take these model_args"):
+        load_black_box(path)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,13 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
         from fex.storage.checkpoint import read_checkpoint
 
         checkpoint = read_checkpoint(arguments.checkpoint)
-        if checkpoint[1].get("modality", "image") == "text":
+        modality = checkpoint[1].get("modality", "image")
+        if modality not in ("image", "text"):
+            raise ValueError(
+                f"{arguments.checkpoint} explains inputs of the modality {modality!r}; fex-explain reads pictures and "
+                "texts: use fex.load_explainer in Python."
+            )
+        if modality == "text":
             from fex.cli.explain.texts import check_texts, run_texts
 
             check_texts(arguments)

@@ -34,7 +34,7 @@ def build_timm(model: str, model_args: dict[str, Any] | None = None, *, pretrain
     if tags and tag not in tags:
         raise ValueError(f"timm knows no weights {tag!r} of {name!r}. It knows: {', '.join(tags)}.")
     try:
-        return timm.create_model(model, pretrained=pretrained, **(model_args or {})).float()
+        net = timm.create_model(model, pretrained=pretrained, **(model_args or {})).float()
     except TypeError as error:
         raise ValueError(f"timm's {model!r} does not take these model_args: {model_args} ({error}).") from error
     except (OSError, RuntimeError) as error:
@@ -44,6 +44,18 @@ def build_timm(model: str, model_args: dict[str, Any] | None = None, *, pretrain
             f"Could not get the pretrained weights of {model!r} ({type(error).__name__}: {error}). Without a network, "
             "set `weights` to a local file (.safetensors, .pth, .bin) of that model."
         ) from error
+    for part in net.modules():
+        if hasattr(part, "attention_bias_cache"):
+            part.register_forward_pre_hook(_forget_biases)
+    return net
+
+
+def _forget_biases(attention: Any, _inputs: object) -> None:
+    """In evaluation mode, timm's LeViT, TinyViT and their like keep the attention biases of their first pass.
+
+    Training an encoder in that mode would use them after they have changed, and go twice through one graph.
+    """
+    attention.attention_bias_cache.clear()
 
 
 def close_models(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fex.class_names import class_index
 from fex.cli.explain import pictures
+from fex.cli.explain.journal import JOURNAL
 from fex.explanations import Explanation
 from tests.cli.explain.test_pictures import picture, read_csv, tree
 from tests.explainers.tiny import write_checkpoint
@@ -72,7 +73,7 @@ def test_only_bad_pictures(tmp_path, checkpoint, capsys):
     told = capsys.readouterr()
     assert "explained 0 images" in told.out
     assert "none of the inputs could be explained" in told.err
-    assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv"}
+    assert tree(tmp_path / "out") == {"explanations.csv", "skipped.csv", JOURNAL}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def test_errors_end_with_code_2_and_no_results(tmp_path, checkpoint, capsys, cha
     assert pictures.main([change.get("checkpoint", checkpoint), *paths, *change.get("flags", [])]) == 2
     assert message in capsys.readouterr().err
     assert tree(tmp_path) == before
+    assert not (tmp_path / "out").exists()
 
 
 def test_checkpoint_with_code_is_refused(tmp_path, capsys):

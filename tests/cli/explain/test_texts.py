@@ -148,7 +148,14 @@ def test_a_mistake_leaves_the_results_of_an_earlier_run(mistake, checkpoint, tmp
     (tmp_path / "two.csv").write_text("first,second\na,b\n")
     assert main([checkpoint, "one.csv", ""]) == 1
     before = {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
-    assert set(before) == {"explanations.jsonl", "explanations.csv", "gallery.html", "skipped.csv", JOURNAL}
+    assert set(before) == {
+        "explanations.jsonl",
+        "explanations.csv",
+        "gallery.html",
+        "skipped.csv",
+        JOURNAL,
+        ".fex.lock",
+    }
     assert "earlier run" not in capsys.readouterr().err
     assert main([checkpoint, "one.csv", *mistake]) == 2
     assert {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()} == before

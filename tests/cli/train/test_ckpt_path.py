@@ -142,6 +142,7 @@ def test_states_that_are_none_are_told(config, tmp_path, entries, message):
 def test_two_runs_into_one_folder_are_refused(config, tmp_path, monkeypatch):
     from fex.storage import atomic
 
+    monkeypatch.chdir(tmp_path)  # without a logger, the config is saved there
     monkeypatch.setattr(atomic.claimed.__wrapped__, "__defaults__", (0.0,))
     path = at(config, tmp_path / "run", max_steps=3)
     with (

@@ -172,8 +172,8 @@ def test_checkpoints_that_cannot_be_written_fail_before_training(small, tmp_path
         main()
     assert error.value.code == 2
     message = capsys.readouterr().err
-    assert "Could not write" in message
-    assert "choose a place that is writable and has space" in message
+    assert "Could not write to" in message
+    assert "choose a folder that is writable" in message
     monkeypatch.setenv("FEX_TRACEBACK", "1")
     with pytest.raises(OSError, match="Could not write"):
         main()
@@ -254,13 +254,13 @@ def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
     assert not done.trainer.predict_loop.return_predictions
     batch = next(iter(done.datamodule.predict_dataloader()))
     with torch.no_grad():
-        logits, rates = done.model.explainer(batch["inputs"])
-    assert [int(row["class_index"]) for row in rows[: len(logits)]] == rates.argmax(1).tolist()
-    probability = rates.softmax(1).amax(1).tolist()
-    assert [float(row["probability"]) for row in rows[: len(logits)]] == pytest.approx(probability, abs=1e-4)
-    assert [float(row["top_attribution"]) for row in rows[: len(logits)]] == pytest.approx(
-        logits.sigmoid().amax(1).tolist(), abs=1e-4
-    )
+        probability, target = done.model.black_box(batch["inputs"]).max(1)
+        scores, _ = done.model.explainer.explain(batch["inputs"], target)
+    found = rows[: len(target)]
+    assert [int(row["class_index"]) for row in found] == target.tolist()
+    assert {row["probability_of"] for row in rows} == {"black box"}
+    assert [float(row["probability"]) for row in found] == pytest.approx(probability.tolist(), abs=1e-4)
+    assert [float(row["top_attribution"]) for row in found] == pytest.approx(scores.amax(1).tolist(), abs=1e-4)
 
 
 def test_predictions_of_an_untrained_explainer_are_refused_and_scores_are_told(small, capsys):
@@ -295,9 +295,10 @@ def test_predict_writes_texts_in_the_order_given(tmp_path, monkeypatch):
     for line in lines:
         ids = done.model.preprocess(line["text"]).ids[None]
         with torch.no_grad():
-            scores, rates = done.model.explainer.explain(ids)
-        assert line["target"]["index"] == int(rates.argmax())
-        assert line["probability"] == pytest.approx(float(rates.softmax(1).max()), abs=1e-4)
+            probability, target = done.model.black_box(ids).max(1)
+            scores, _ = done.model.explainer.explain(ids, target)
+        assert (line["target"]["index"], line["probability_of"]) == (int(target), "black box")
+        assert line["probability"] == pytest.approx(float(probability), abs=1e-4)
         assert line["method"] == "FEX"
         assert all(line["text"][word["start"] : word["end"]] == word["word"] for word in line["words"])
         best = max(line["words"], key=lambda word: word["score"])

@@ -1,0 +1,235 @@
+"""A trained explainer of any modality: one forward pass an explanation, no black box needed."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+from fex.black_box.classes import misplaced
+from fex.checks import as_targets, check_choice
+from fex.class_names import Target, class_index
+from fex.explanations.agreement import Agreement
+from fex.explanations.several import Explanations
+from fex.modality import Features, Reading, Removal, modality_of
+from fex.nets import ClassMapNet
+
+__all__ = ["AmortizedExplainer", "explainer_meta"]
+
+
+def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, method: str = "FEX") -> dict[str, Any]:
+    """Plain data that, with the weights, is a whole explainer."""
+    return {
+        "kind": "explainer",
+        "method": method,
+        "net": net.init_args,
+        "modality": net.features.modality,
+        "grid": list(net.features.grid) if net.features.grid else None,
+        "class_names": list(black_box.class_names),
+        "multi_label": net.multi_label,
+        "preprocess": black_box.preprocess.to_dict(),
+        "black_box": black_box.name,
+        "removal": removal.name,
+        "adapter_args": getattr(net.encoder, "adapter_args", None) if getattr(net.encoder, "base", None) else None,
+    }
+
+
+class AmortizedExplainer:
+    """An explainer network with all it needs to explain: features, class names, how inputs are read.
+
+    Args:
+        net: the network, built.
+        meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
+            class was the black box's, where they are known.
+
+    Attributes:
+        modality: what reads and checks the inputs and says what a result is.
+        features: N features.
+        preprocess: what a user gives -> input: a PIL image -> (3, H, W) in [0, 1], a text -> its tokens.
+        class_names: names of the C classes.
+        method, black_box, removal: how results are named.
+        agreement: how often its own class is the black box's; None where nobody has measured it.
+    """
+
+    def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
+        self.net = net.eval().requires_grad_(requires_grad=False)
+        self.meta, self.modality = meta, modality_of(net.features.modality)
+        self.features: Features = net.features
+        self.preprocess: Any = self.modality.preprocess(meta["preprocess"])
+        self.class_names: list[str] = meta["class_names"]
+        self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
+        self.agreement = Agreement.of(meta.get("agreement"))
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> "AmortizedExplainer":
+        """Moves the network."""
+        self.device = torch.device(device)
+        self.net.to(self.device)
+        return self
+
+    def _check(self, inputs: Tensor) -> Tensor:
+        self.modality.check(inputs, self.preprocess)
+        return inputs.to(self.device)
+
+    def target_index(self, target: str | int) -> int:
+        """Class index of a name (case does not matter) or an index.
+
+        Raises:
+            ValueError: no such class; names the closest.
+        """
+        return class_index(target, self.class_names)
+
+    @torch.inference_mode()
+    def predict(self, inputs: Tensor) -> Tensor:
+        """The explainer's own estimate of f(x), (B, C); of FEX, softmax(mean log g), what eq. 24 aligns.
+
+        Of a multi-label box each class has a probability of its own, by a sigmoid, and rows need not sum to 1.
+        """
+        return self.net.probabilities(self.net.class_logits(self.net.encode(self._check(inputs))))
+
+    @torch.inference_mode()
+    def explain_classes(
+        self, inputs: Tensor, target: Target | None = None, top_k: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass for K classes of each input: attribution (B, K, N), classes (B, K), probabilities (B, C).
+
+        Args:
+            inputs: (B, ...), as the black box takes them: stacked images of `.preprocess`, token ids of `.tokenize`.
+            target: class, classes (B,), or K classes each (B, K), by index or name; by default the `top_k` ones of the
+                largest estimated probability, the largest first.
+            top_k: K, without `target`.
+        """
+        inputs = self._check(inputs)
+        chosen = None if target is None else as_targets(target, len(inputs), self.class_names).to(self.device)
+        encoded = self.net.encode(inputs)
+        rates = self.net.class_logits(encoded)
+        if chosen is None:
+            check_choice(None, top_k, len(self.class_names))
+            chosen = _likeliest(rates, top_k)
+        maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
+        return torch.stack(maps, 1), chosen, self.net.probabilities(rates)
+
+    def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
+        values, chosen, probabilities = self.explain_classes(inputs, target)
+        return values[:, 0], chosen[:, 0], probabilities
+
+    def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:
+        """Inputs (B, ...) -> attribution of each feature, (B, N), float32; 0 where an entry is none.
+
+        FEX gives the probability of keeping it, in [0, 1]; FastSHAP its Shapley value, signed.
+        """
+        return self.explain_batch(inputs, target)[0]
+
+    def attribute(self, inputs: Tensor, target: Target | None = None) -> Tensor:
+        """Inputs (B, ...) -> attribution of each pixel (B, H, W), or token (B, L); values as above.
+
+        Args:
+            inputs: as of `explain_classes`.
+            target: class or classes (B,), by index or name; by default the one the explainer itself predicts.
+        """
+        return self.features.on_inputs(self.attribute_features(inputs, target), inputs)
+
+    def explain(
+        self,
+        given: Any,
+        target: str | int | None = None,
+        top_k: int = 1,
+        *,
+        black_box: BlackBox | None = None,
+        sources: list[str] | None = None,
+        **options: Any,
+    ) -> Explanations[Any]:
+        """Explains one instance or several, in one forward pass an instance.
+
+        Args:
+            given: of an explainer of images, a picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of
+                these, or a tensor (3, H, W) or (B, 3, H, W) as `.preprocess` gives them; of one of texts, a text, a
+                pair (a tuple), or several texts (a list).
+            target: class by name or index; by default the predicted ones.
+            top_k: how many of the predicted classes, the likeliest first; without `target`.
+            black_box: ask it too, one query an instance (of a long text, a window): its answer then chooses the classes
+                and gives `probability`. Otherwise both are the explainer's own estimate.
+            sources: names of the instances in the results; by default the files'.
+            **options: how they are read; of texts `window` and `batch_size`, see `fex.explainers.texts`.
+
+        Returns:
+            One explanation an instance and class: instance by instance, class by class.
+
+        Raises:
+            ValueError: unknown class, `target` along with `top_k`, something that cannot be read or explained, a black
+                box of other inputs or classes.
+        """
+        check_choice(target, top_k, len(self.class_names))
+        chosen = None if target is None else self.target_index(target)
+        if black_box is not None:
+            self.check_box(black_box)
+        reading = self.modality.read(given, self.preprocess, **options)
+        start = time.perf_counter()
+        # Pieces of one instance must agree on the class, so they are explained for all where they are several.
+        several = chosen is None and max(reading.pieces, default=1) > 1
+        pieces = self._pieces(reading, range(len(self.class_names)) if several else chosen, top_k, black_box)
+        seconds, names = (time.perf_counter() - start) / max(1, len(reading.names)), sources or reading.names
+        results, first = Explanations[Any](), 0
+        for number, count in enumerate(reading.pieces):
+            here, first = pieces[first : first + count], first + count
+            probability = torch.stack([estimate for _, estimate in here]).mean(0)
+            for index in _likeliest(probability[None], top_k)[0].tolist() if several else here[0][0]:
+                named = {
+                    "target": index,
+                    "target_name": self.class_names[index],
+                    "probability": float(probability[index]),
+                    "probability_of": "explainer" if black_box is None else "black box",
+                    "chosen_by": "user" if target is not None else "explainer" if black_box is None else "black box",
+                    "method": self.method,
+                    "removal": self.removal,
+                    "black_box": self.black_box,
+                    "queries": 0 if black_box is None else count,
+                    "seconds": seconds,
+                    "source": names[number],
+                    "agreement": self.agreement,
+                    "span": self.net.span,
+                }
+                values = [values[index] for values, _ in here]
+                results.append(reading.result(number, values, self.features, named))
+        return results
+
+    def _pieces(
+        self, reading: Reading, chosen: int | range | None, top_k: int, black_box: BlackBox | None
+    ) -> list[tuple[dict[int, Tensor], Tensor]]:
+        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,)."""
+        found: dict[int, tuple[dict[int, Tensor], Tensor]] = {}
+        for numbers, inputs in reading.batches():
+            answer = None if black_box is None else black_box(inputs)
+            classes = torch.tensor(chosen).expand(len(inputs), -1) if isinstance(chosen, range) else chosen
+            if answer is not None and chosen is None:
+                classes = _likeliest(answer, top_k)
+            values, used, estimate = (part.cpu() for part in self.explain_classes(inputs, classes, top_k))
+            estimate = estimate if answer is None else answer.cpu()
+            for row, number in enumerate(numbers):
+                found[number] = dict(zip(used[row].tolist(), values[row].clone(), strict=True)), estimate[row]
+        return [found[number] for number in sorted(found)]
+
+    def check_box(self, black_box: BlackBox) -> None:
+        """The box must answer for the same inputs and classes.
+
+        Raises:
+            ValueError: it does not.
+        """
+        reason = f"takes {black_box.modality} inputs, this explainer {self.modality.name}"
+        if black_box.modality == self.modality.name:
+            reason = self.modality.misfit(self.preprocess, black_box.preprocess)
+        if not reason and black_box.num_classes != len(self.class_names):
+            reason = f"has {black_box.num_classes} classes, this explainer {len(self.class_names)}"
+        if not reason and (name := misplaced(black_box.class_names, self.class_names)) is not None:
+            reason = f"has class {name!r} in another place than this explainer"
+        if reason:
+            raise ValueError(
+                f"Black box {black_box.name!r} {reason}: give the box that it was trained on, {self.black_box!r}."
+            )
+
+
+def _likeliest(scores: Tensor, top_k: int) -> Tensor:
+    """The classes (B, top_k) of the largest scores (B, C), the largest first; among equals the first, as argmax."""
+    return scores.argsort(dim=1, descending=True, stable=True)[:, :top_k]
