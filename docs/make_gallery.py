@@ -22,7 +22,6 @@ COMMANDS = {
     "rocket": ["fex_efficientnet_lite0", "rocket.png"],
     "astronaut": ["fex_efficientnet_lite0", "astronaut.png"],
     "coffee_espresso": ["fex_efficientnet_lite0", "coffee.png", "--target", "espresso"],
-    "cat_iassa": ["--method", "iassa", "--black-box", "efficientnet_lite0", "cat.png", "--budget", "400"],
 }
 
 
