@@ -47,7 +47,8 @@ def test_every_form_of_pictures_gives_the_same_inputs(pixels, tmp_path):
 
 def test_what_cannot_be_read_as_it_is_meant_is_refused(pixels):
     class Endless(IterableDataset):
-        pass
+        def __iter__(self):
+            return iter(pixels)
 
     with pytest.raises(TypeError, match="collate_fn of its own"):
         rows(DataLoader(TensorDataset(pixels), collate_fn=torch.stack))
