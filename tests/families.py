@@ -104,6 +104,8 @@ def _lively(net: nn.Module, inputs: Tensor, heads: Sequence[Any], logits: Callab
         norm.train()
         norm.momentum = 1.0
     logits(inputs)
+    for norm in norms:
+        norm.running_var.clamp_min_(0.01)  # a channel that saw nothing here would drown the others elsewhere
     net.eval()
     spread = logits(inputs).std(0).mean().clamp_min(1e-4)
     for head in heads:

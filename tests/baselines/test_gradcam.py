@@ -211,6 +211,28 @@ def test_an_unknown_transformer_is_refused_until_a_layer_is_named():
     assert GradCAM(box(Odd()), GRID, target_layer="mix").attribute_features(pictures(), 1).shape == (3, 16)
 
 
+class OneNorm(nn.Module):
+    """Blocks of one norm each, with or without a class token that alone is read."""
+
+    def __init__(self, prefix):
+        super().__init__()
+        self.embed, self.head, self.prefix = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 4), prefix
+        self.blocks = nn.ModuleList(nn.ModuleDict({"norm": nn.LayerNorm(8)}) for _ in range(2))
+
+    def forward(self, x):
+        tokens = nn.functional.pad(self.embed(x).flatten(2).transpose(1, 2), (0, 0, self.prefix, 0))
+        for block in self.blocks:
+            tokens = tokens + block["norm"](tokens)
+        return self.head(tokens[:, 0] if self.prefix else tokens.mean(1))
+
+
+def test_blocks_of_one_norm_are_known_only_without_a_class_token():
+    cam = GradCAM(box(OneNorm(0)), GRID)
+    assert (cam.target_layer, cam.attribute_features(pictures(), 1).shape) == ("blocks.1.norm", (3, 16))
+    with pytest.raises(ValueError, match="found no feature map in OneNorm: set `target_layer`"):
+        GradCAM(box(OneNorm(1)), GRID)
+
+
 @pytest.mark.parametrize(
     ("tokens", "size", "prefixes", "expected"),
     [

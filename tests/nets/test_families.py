@@ -66,7 +66,7 @@ SLOW = {  # large, or of one size alone
     "ghostnet_050": {},
 }
 NO_CLASS_HEAD = {"deit_tiny_distilled_patch16_224", "resnetv2_50", "coat_lite_tiny"}
-SIZES = {"eva02_tiny_patch14_224": 56, "inception_v3": 128, "levit_128s": 224}
+SIZES = {"eva02_tiny_patch14_224": 56, "inception_v3": 128, "mobilenetv3_small_050": 128, "levit_128s": 224}
 READABLE = {
     "vit_tiny_patch16_224",
     "vit_little_patch16_reg4_gap_256",
