@@ -65,9 +65,8 @@ def mutant(whole: bytes, draw: random.Random) -> bytes:
 def of_ours(error: BaseException) -> bool:
     """Whether an error is one of those that the command lines tell in a sentence, raised in this project's code."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return isinstance(error, (ValueError, OSError, ImportError, BlackBoxError)) and Path(frame.filename).is_relative_to(
-        HERE / "fex"
-    )
+    ours = any(Path(frame.filename).is_relative_to(HERE / room) for room in ("fex", "lightning_modules", "datamodules"))
+    return isinstance(error, (ValueError, OSError, ImportError, BlackBoxError)) and ours
 
 
 class HangError(BaseException):

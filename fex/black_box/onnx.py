@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, to_probabilities
+from fex.errors import BlackBoxError
 from fex.images.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -186,7 +187,13 @@ class OnnxBlackBox(BlackBox):
         rows = len(array)
         if self._batch is not None and rows < self._batch:
             array = np.concatenate([array, np.repeat(array[-1:], self._batch - rows, axis=0)])
-        answer = self._session.run([self._output], {self._input: array})[0]
+        try:
+            answer = self._session.run([self._output], {self._input: array})[0]
+        except Exception as error:  # onnxruntime's own kinds have no common base
+            raise BlackBoxError(
+                f"The graph of {self.path} could not be run on inputs {array.shape} ({error}): is the file damaged, or "
+                "made for inputs of another size?"
+            ) from error
         if isinstance(answer, list) and answer and isinstance(answer[0], dict):
             answer = [self._of_classes(row) for row in answer]
         return np.asarray(answer)[:rows]
