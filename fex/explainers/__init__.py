@@ -14,20 +14,14 @@ from fex.explainers.refined import Refined
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explainers.trained import AmortizedExplainer, explainer_meta
 
-explain_images_by = explain_texts_by = explain_by  # one does both now
-build_text_explainer = build_explainer
-
 __all__ = [
     "AmortizedExplainer",
     "AmortizedImageExplainer",
     "AmortizedTextExplainer",
     "Refined",
     "build_explainer",
-    "build_text_explainer",
     "explain",
     "explain_by",
-    "explain_images_by",
-    "explain_texts_by",
     "explainer_meta",
     "export_explainer",
     "load_explainer",

@@ -13,7 +13,7 @@ from fex.black_box import TextBlackBox
 from fex.explainers import (
     AmortizedExplainer,
     AmortizedTextExplainer,
-    build_text_explainer,
+    build_explainer,
     explainer_meta,
     export_explainer,
     load_explainer,
@@ -205,11 +205,11 @@ def test_adapters_are_merged_and_stand_for_the_whole(tmp_path):
     inputs = box.tokenize(["a gem", "the film"])
     expected = net(inputs)[0].detach()
     meta = explainer_meta(net, box, MaskToken())
-    one = build_text_explainer(net.state_dict(), meta, source="test")
+    one = build_explainer(net.state_dict(), meta, source="test")
     assert not any("lora" in name for name, _ in one.net.named_parameters())
     torch.testing.assert_close(one.net(inputs)[0], expected, atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match="files or downloads"):
-        build_text_explainer(
+        build_explainer(
             net.state_dict(),
             {
                 **meta,
