@@ -22,7 +22,7 @@ def test_packaged_configs_have_no_mistake_and_almost_all_classes_are_known(name)
     found = {path: _look_up(*path.rpartition(".")[::2]) for path in own}
     unknown = {path for path, each in found.items() if each is None or _parameters(each) is None}
     assert own
-    assert unknown <= {"fex.load_explainer", "datamodules.ImageNet"}
+    assert unknown <= {"fex.load_explainer", "fex.Refined", "datamodules.ImageNet"}
 
 
 @pytest.mark.parametrize(

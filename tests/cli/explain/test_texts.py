@@ -271,4 +271,4 @@ def test_explanations_save_themselves(tmp_path):
     assert found.save(tmp_path / "a.csv").read_text().splitlines()[1].startswith("films,")
     assert "films" in found.save(tmp_path / "a.html").read_text()
     with pytest.raises(ValueError, match="end the name in one of"):
-        found.save(tmp_path / "a.png")
+        found.save(tmp_path / "a.gif")
