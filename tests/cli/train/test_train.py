@@ -298,7 +298,7 @@ def test_predict_writes_texts_in_the_order_given(tmp_path, monkeypatch):
             probability, target = done.model.black_box(ids).max(1)
             scores, _ = done.model.explainer.explain(ids, target)
         assert (line["target"]["index"], line["probability_of"]) == (int(target), "black box")
-        assert line["probability"] == pytest.approx(float(probability), abs=1e-4)
+        assert line["probability"] == pytest.approx(float(probability), abs=5e-3)  # the box answers in bf16
         assert line["method"] == "FEX"
         assert all(line["text"][word["start"] : word["end"]] == word["word"] for word in line["words"])
         best = max(line["words"], key=lambda word: word["score"])
