@@ -78,7 +78,9 @@ class GradCAM(MapExplainer):
     def _seen(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's activations, and the gradient of the target's logit there: (b, D, h, w) each."""
         size, runs, found = (inputs.shape[-2], inputs.shape[-1]), count(), dict[str, Tensor]()
+        # Copies: tensors of inference mode can neither be differentiated nor kept for it.
         leaf = inputs.detach().clone().to(self.black_box.device, torch.float32).requires_grad_()
+        index = target.clone().to(leaf.device).unsqueeze(1)
 
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             if next(runs) == self.call:
@@ -91,8 +93,7 @@ class GradCAM(MapExplainer):
             logits = self.black_box.differentiable(leaf)
         finally:
             handle.remove()
-        target = target.clone().to(leaf.device)  # one made in inference mode takes no part in a gradient
-        torch.autograd.grad(logits.gather(1, target.unsqueeze(1)).sum(), leaf, allow_unused=True)
+        torch.autograd.grad(logits.gather(1, index).sum(), leaf, allow_unused=True)
         if "gradient" not in found:
             raise ValueError(
                 f"No gradient reaches layer {self.target_layer!r} of {type(self.module).__name__}: set `target_layer` "
