@@ -207,7 +207,7 @@ def test_a_box_that_counts_its_classes_otherwise_is_refused():
     explainer.explain(image, black_box=tiny_box())
     explainer.explain(image, black_box=tiny_box(classes=[str(number) for number in range(5)]))  # without names
     explainer.explain(image, black_box=tiny_box(classes=[name.upper() for name in CLASSES]))
-    with pytest.raises(ValueError, match="has class 'crane' in another place than this explainer, of 'toy'"):
+    with pytest.raises(ValueError, match="has class 'crane' in another place than this explainer: give the box"):
         explainer.explain(image, black_box=tiny_box(classes=[CLASSES[2], *CLASSES[:2], *CLASSES[3:]]))
 
 
