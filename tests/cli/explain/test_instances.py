@@ -168,7 +168,7 @@ def test_timm_names_of_the_hub_are_no_functions(monkeypatch):
     ("arguments", "message"),
     [
         (["--method", "dax", "a.png"], "--method dax needs --black-box NAME"),
-        (["x.ckpt", "a.png", "--budget", "5"], "--budget needs --method dax or --method iassa"),
+        (["x.ckpt", "a.png", "--budget", "5"], "--budget needs --method dax, --method iassa or --until-fidelity"),
         (["x.ckpt"], "required: INPUT"),
         (["--method", "dax", "--black-box", "x", "a.png", "--budget", "0"], "expected at least 1"),
     ],
