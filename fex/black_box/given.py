@@ -88,7 +88,7 @@ def _torch_box(net: nn.Module, *, outputs: Outputs = "logits", **options: Any) -
         )  # fmt: skip
         options = {key: value for key, value in options.items() if key not in guessed}
     options.setdefault("name", type(net).__name__)
-    if options.get("class_names") is None and options.get("num_classes") is None:
+    if options.get("num_classes") is None:  # names are compared with it
         options["num_classes"] = _count(net, options.get("preprocess") or Preprocess(), options.get("channels", 3))
     wrapped = (
         FromProbabilities(net, multi_label=bool(options.get("multi_label"))) if outputs == "probabilities" else net

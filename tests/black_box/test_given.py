@@ -33,6 +33,8 @@ def test_a_network_is_asked_about_normalised_pictures_and_its_classes_are_counte
     inputs = torch.rand(4, 3, 16, 12)
     torch.testing.assert_close(box(inputs), net.eval()(normalised(inputs)).softmax(1).detach())
     assert fex.load_black_box(net, class_names=["a", "b", "c"], **GEOMETRY).class_names == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="Got 2 class_names and num_classes=3"):
+        fex.load_black_box(net, class_names=["a", "b"], **GEOMETRY)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

@@ -47,6 +47,14 @@ def test_class_paths_of_the_pages_exist(page):
         assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
+def test_files_that_pages_take_in_exist():
+    raw = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    found = set(re.findall(r'^--8<-- "(.+)"$', raw, re.MULTILINE))
+    assert {name for name in found if not (ROOT / name).is_file()} == set()
+    assert "--8 <" not in raw  # as a formatter of Python leaves it
+    assert found >= {path.relative_to(ROOT).as_posix() for path in (DOCS / "examples").glob("*.py")}
+
+
 def test_configs_of_the_pages_exist():
     names = {
         name
