@@ -283,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "fex-explain: interrupted; what is finished, if anything, is in the output folder: --resume goes on from there.",
+            "fex-explain: interrupted; what is finished is in the output folder, and --resume goes on from there.",
             file=sys.stderr,
         )
         return 130

@@ -47,7 +47,9 @@ class MelBLSTM(nn.Module):
         if short > 0:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, short, -1)], 1)
         windows = frames.unfold(1, self.segment, self.hop).transpose(2, 3)  # (B, n, segment, mels)
-        found, _ = self.lstm(windows.flatten(0, 1).contiguous())
+        # Processors without bf16 instructions have no LSTM in it.
+        with torch.autocast(x.device.type, enabled=False):
+            found, _ = self.lstm(windows.flatten(0, 1).to(self.lstm.weight_ih_l0.dtype).contiguous())
         return self.head(found.mean(1)).unflatten(0, windows.shape[:2]).mean(1)
 
     def get_classifier(self) -> nn.Module:
