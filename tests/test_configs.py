@@ -84,7 +84,8 @@ def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     assert (tmp_path / "run" / "config.yaml").is_file()
     for words in ([], ["predict"]):
         again = run([*words, "--config", path])
-        assert again.model.black_box.queries == 0
+        # Nothing is explained again; where there are labels, their sample is asked for each run.
+        assert again.model.black_box.queries in (0, 10)
 
 
 def unknown_arguments(spec):
