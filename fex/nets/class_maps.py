@@ -50,15 +50,19 @@ class ClassMapNet(nn.Module):
     Args:
         encoder: tokens and a pooled vector from the input.
         hidden: width of the heads.
+        depth: linear layers from a token to its scores, that of the class weights among them; at least 2.
     """
 
     span: ClassVar[float | None]  # largest difference that two values of a map can have; None without such a bound
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
-    def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128, depth: int = 2) -> None:
         super().__init__()
-        self.encoder, self.hidden = encoder, hidden
-        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        if depth < 2:
+            raise ValueError(f"The head of an explainer has at least 2 linear layers, got a depth of {depth}.")
+        self.encoder, self.hidden, self.depth = encoder, hidden, depth
+        between = [layer for _ in range(depth - 2) for layer in (nn.Linear(hidden, hidden), nn.GELU())]
+        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU(), *between)
         self.shared = nn.Linear(hidden, 1)
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.num_classes, self.multi_label = 0, False
@@ -127,6 +131,7 @@ class ClassMapNet(nn.Module):
         return {
             "encoder": {"class_path": encoder_path(type(self.encoder)), "init_args": self.encoder.init_args},
             "hidden": self.hidden,
+            **({} if self.depth == 2 else {"depth": self.depth}),  # as files were written before there was a choice
         }
 
     def encode(self, inputs: Tensor) -> Encoded:
