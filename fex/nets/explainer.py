@@ -102,7 +102,7 @@ class ExplainerNet(ClassMapNet):
         return rates if encoded.valid is None else rates * encoded.valid
 
     def class_logits(self, encoded: Encoded) -> Tensor:
-        """What eq. 24 aligns with f(x), (B, C), before its softmax; of a multi-label box the levels, before the sigmoid."""
+        """What eq. 24 aligns with f(x), (B, C), before a softmax; of a multi-label box the levels, before a sigmoid."""
         if self.multi_label:
             return encoded.level
         return self.class_log_rates(encoded) if self.class_softmax == "instance" else self.class_mean_logits(encoded)
