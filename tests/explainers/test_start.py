@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from fex.black_box import TorchBlackBox
 from fex.explainers import explainer_meta, export_explainer, load_explainer, load_start
@@ -34,9 +33,7 @@ def trained(kind, folder):
     torch.manual_seed(0)
     net = ExplainerNet(ENCODERS[kind](), hidden=8, keep_rate=0.7).build(3, GRID)
     torch.nn.init.normal_(net.encoder.net.get_classifier().weight)
-    save_file(
-        {name: value.clone() for name, value in net.encoder.net.state_dict().items()}, folder / "before.safetensors"
-    )
+    torch.save({name: value.clone() for name, value in net.encoder.net.state_dict().items()}, folder / "before.pth")
     inputs = torch.rand(2, 3, SIDE, SIDE)
     with torch.no_grad():
         found = net.encoder(inputs, GRID.grid)
@@ -54,7 +51,7 @@ def test_its_maps_are_the_gate_times_the_evidence_less_its_mean(kind, tmp_path):
     if kind == "adapters":
         pytest.importorskip("peft")
     path, inputs, evidence, levels = trained(kind, tmp_path)
-    weights = str(tmp_path / "before.safetensors") if kind == "whole" else None
+    weights = str(tmp_path / "before.pth") if kind == "whole" else None
     start, learnt = load_start(path, weights), load_explainer(path)
     for target in range(3):
         logits = start.attribute_features(inputs, target).logit()

@@ -58,9 +58,10 @@ def test_a_softmax_at_each_token_is_that_of_the_mean_logits():
 
 
 def test_of_a_text_the_mean_is_over_its_tokens():
-    box = preprocess()
-    net = randomised(ExplainerNet(small_encoder(), hidden=8, class_softmax="token").build(3, Tokens(box)))
-    inputs = box.pad_batch([box("the film is a gem").ids, box("a mess").ids, box("").ids])
+    read = preprocess()
+    features = Tokens(read.max_length, tuple(read.special), read.pad)
+    net = randomised(ExplainerNet(small_encoder(), hidden=8, class_softmax="token").build(3, features))
+    inputs = read.pad_batch([read(text).ids for text in ("the film is a gem", "a mess", "")])
     encoded = net.encode(inputs)
     logits = torch.stack([net.target_logits(encoded, torch.full((3,), c)) for c in range(3)], 2)
     for row in range(2):
