@@ -223,7 +223,8 @@ class AmortizedModule(pl.LightningModule):
         self._started = time.perf_counter()
 
     def on_fit_end(self) -> None:
-        """Stops the clock: a checkpoint that is written later costs no more."""
+        """Stops the clock, for a checkpoint that is written later costs no more; from here on nothing is dropped."""
+        self.explainer.eval()
         self._seconds_before += time.perf_counter() - self._started
         self._started = 0.0
 

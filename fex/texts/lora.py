@@ -27,6 +27,7 @@ class StepDropout(nn.Module):
     def __init__(self, share: float, layer: int) -> None:
         super().__init__()
         self.share, self.layer, self.step = share, layer, 0
+        self.training = False  # until whoever trains says so: what is built is built to explain
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, ..., D) -> the same; in evaluation mode as it is."""

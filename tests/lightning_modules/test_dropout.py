@@ -30,6 +30,7 @@ def test_updates_see_the_network_that_drew_the_masks(minibatches):
     trained = module(0.5, 0.0, minibatches=minibatches)
     rows = fit(trained, Pictures(16, batch_size=8))
     assert [row["train/approx_kl"] for row in rows] == pytest.approx([0, 0], abs=1e-5)
+    assert not any(part.training for part in trained.explainer.encoder.modules())  # what is asked now drops nothing
     steps = {part.step for part in trained.explainer.modules() if isinstance(part, StepDropout)}
     assert steps == {trained.seed * 1_000_003 + 1}  # of the last batch: each draws anew
 

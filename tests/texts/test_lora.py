@@ -46,6 +46,8 @@ def test_the_update_is_alpha_over_rank_times_b_a_also_once_merged(options, scale
 def test_dropout_drops_the_same_for_all_inputs_and_passes_of_a_step():
     net, weight, bias, a, b = adapted(alpha=2, dropout=0.5)
     drop = net.layers[0].lora_dropout["default"]
+    assert not drop.training
+    net.train()
     x = torch.rand(3, 4, 6) + 1
     drop.step = 7
     dropped = drop(x)
@@ -59,12 +61,12 @@ def test_dropout_drops_the_same_for_all_inputs_and_passes_of_a_step():
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
-    drop = StepDropout(0.3, 0)
+    drop = StepDropout(0.3, 0).train()
     found = torch.stack([drop(torch.ones(1, 2000))[0] for drop.step in range(50)])
     assert abs(found.eq(0).float().mean() - 0.3) < 4 * (0.21 / found.numel()) ** 0.5
     assert found.max() == pytest.approx(1 / 0.7)
     assert found.mean() == pytest.approx(1, abs=0.02)
-    layers = [StepDropout(0.5, layer)(torch.ones(1, 50)) for layer in (0, 1)]
+    layers = [StepDropout(0.5, layer).train()(torch.ones(1, 50)) for layer in (0, 1)]
     assert not torch.equal(*layers)
 
 
