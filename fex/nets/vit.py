@@ -19,7 +19,7 @@ from fex.nets.encoder import (
     shares,
     to_grid,
 )
-from fex.texts.lora import add_lora
+from fex.texts.lora import add_lora, check_lora
 
 __all__ = ["ViTEncoder"]
 
@@ -40,6 +40,8 @@ class ViTEncoder(Encoder):
             (`fex.nets.direct`), a far better start, for plain ViTs that classify by their class token.
         lora_rank: if positive, train rank-r updates of the blocks' linear layers (attention and MLP) instead of the
             backbone itself (needs the `text` extra's `peft`).
+        lora_alpha: scale of the updates, (lora_alpha / lora_rank) B A; None is twice the rank.
+        lora_dropout: share of what the updates read that is dropped while training, the same for a whole step.
 
     Raises:
         ValueError: a model whose features are no tokens, or that has no blocks for LoRA.
@@ -56,9 +58,12 @@ class ViTEncoder(Encoder):
         class_head: bool = False,
         direct_layers: int = 0,
         lora_rank: int = 0,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
     ) -> None:
+        lora = check_lora(lora_rank, lora_alpha, lora_dropout)
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         patch = _patch(net)
         if patch is None or not hasattr(net, "num_prefix_tokens"):
@@ -70,13 +75,14 @@ class ViTEncoder(Encoder):
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         init_args = {
             "model": model, "model_args": arguments, "frozen": frozen,
-            "class_head": class_head, "direct_layers": direct_layers, "lora_rank": lora_rank,
+            "class_head": class_head, "lora_rank": lora_rank, **lora,
+            **({"direct_layers": direct_layers} if direct_layers else {}),
             "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
         if direct_layers:
             _check_direct(model, net, direct_layers, class_head=class_head)
-        self.class_head, self.direct_layers = class_head, direct_layers
+        self.class_head, self.direct_layers, self.contrasts = class_head, direct_layers, direct_layers > 0
         self.size, self.patch = own_size(net), patch
         self.padded = bool(getattr(net.patch_embed, "dynamic_img_pad", False))
         # Read before the classifier goes. A class token that the network's own classifier does not read knows nothing.
@@ -92,7 +98,7 @@ class ViTEncoder(Encoder):
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:
-            net = add_lora(net, lora_rank)
+            net = add_lora(net, lora_rank, lora_alpha, lora_dropout)
         self.net = net
         self.eval()
         if not (frozen or lora_rank or type(net) is VisionTransformer):

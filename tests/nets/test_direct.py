@@ -86,8 +86,10 @@ def test_an_explainer_starts_from_them_and_is_rebuilt_with_them(grid):
     inputs = torch.rand(2, 3, 32, 32)
     encoded = net.encode(inputs)
     local = direct_forward(encoder.net, (inputs - encoder.mean) / encoder.std, 2)[1]
-    expected = ExplainerNet.gate_start * (local @ encoder.class_weight[3])
-    expected = expected - expected.mean(1, keepdim=True)
+    evidence = local @ encoder.class_weight.T  # (B, N, C), and against the other classes:
+    p = (encoder.net((inputs - encoder.mean) / encoder.std) / 2).softmax(1)
+    against = (evidence[..., 3] - torch.einsum("bnc,bc->bn", evidence, p)) / (1 - p.amax(1, keepdim=True))
+    expected = ExplainerNet.gate_start * (against - against.mean(1, keepdim=True))
     found = net.target_scores(encoded, torch.tensor([3, 3]))
     if grid == (2, 2):  # its own patches
         assert torch.allclose(found - found.mean(1, keepdim=True), expected, atol=1e-5)

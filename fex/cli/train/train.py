@@ -24,6 +24,7 @@ from fex.cli.train import init
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.model_lines import ModelLines
+from fex.cli.train.own_network import name_own_network
 from fex.cli.train.progress_bar import OneLineBar
 from fex.cli.train.progress_lines import ProgressLines
 from fex.cli.train.resume import SafeResume
@@ -94,6 +95,7 @@ class FexCLI(LightningCLI):
         config = self.config[self.subcommand] if self.subcommand else self.config
         # Said for this run alone: the config beside it, run again, asks again.
         self._overwrite, config["overwrite"] = config.get("overwrite", False), False
+        name_own_network(config["model"])
         if config.get("threads"):
             torch.set_num_threads(config["threads"])
         torch.set_float32_matmul_precision("high")
