@@ -125,7 +125,8 @@ class AmortizedModule(pl.LightningModule):
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
         world, rank = world_size_of(self), rank_of(self)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
+        shape = (batch_size * world, self.num_masks, self.features.num_features)
+        masks, budgets = self.noise(shape, generator, self.features.grid)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
         return masks[rows, :, :count].to(self.device), budgets[rows].to(self.device)
 

@@ -44,7 +44,7 @@ class FastSHAPModule(AmortizedModule):
         seed: seed of the masks.
 
     Raises:
-        ValueError: no masks, or a single feature.
+        ValueError: no masks, a single feature, or noise that is alike for neighbours.
     """
 
     method = "FastSHAP"
@@ -74,6 +74,11 @@ class FastSHAPModule(AmortizedModule):
             )
         if classes not in ("all", "predicted"):
             raise ValueError(f"Got classes={classes!r}, expected 'all' or 'predicted'.")
+        if noise is not None and not noise.separate:
+            raise ValueError(
+                f"Got noise={type(noise).__name__}, in which neighbours go together: masks are then not those of the "
+                "Shapley kernel, and what is learnt are no Shapley values. Use Antithetic or Independent noise."
+            )
         super().__init__(
             black_box, features, explainer, removal,
             num_masks=num_masks, noise=noise or Antithetic(), optimizer=optimizer, warmup=warmup, decay=decay,

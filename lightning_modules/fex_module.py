@@ -11,7 +11,6 @@ from fex.images import PatchGrid, Removal
 from fex.masking import mean_over, std_over
 from fex.nets import Encoded, ExplainerNet
 from fex.policy import (
-    Antithetic,
     Baseline,
     BlankCorrectedRatio,
     Control,
@@ -108,10 +107,10 @@ class FEXModule(AmortizedModule):
             num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
             updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip), seed=seed,
         )  # fmt: skip
-        if isinstance(baseline, LeaveOneOut) and isinstance(noise, Antithetic):
+        if isinstance(baseline, LeaveOneOut) and noise is not None and noise.paired:
             raise ValueError(
-                "LeaveOneOut wants independent masks; one of an Antithetic pair is among the others of its twin, which "
-                "biases the gradient: use Independent noise, or another baseline."
+                "LeaveOneOut wants independent masks; one of an antithetic pair is among the others of its twin, which "
+                "biases the gradient: use Independent noise (or antithetic: false), or another baseline."
             )
         self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()

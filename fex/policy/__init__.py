@@ -13,14 +13,14 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
-from fex.policy.exploration import Exploration, OnPolicy, RandomBudget, TwoSidedBudget
+from fex.policy.exploration import Exploration, OnPolicy, RandomBudget, ReferenceBudget, TwoSidedBudget
 from fex.policy.kl import (
     kl_black_box_to_explainer,
     kl_explainer_to_black_box,
     label_kl_black_box_to_explainer,
     label_kl_explainer_to_black_box,
 )
-from fex.policy.noise import Antithetic, Independent, Noise
+from fex.policy.noise import Antithetic, Correlated, Independent, Noise
 from fex.policy.objective import (
     DIVERGENCES,
     LABEL_DIVERGENCES,
@@ -42,6 +42,7 @@ __all__ = [
     "BlankScores",
     "CompatibleControl",
     "Control",
+    "Correlated",
     "DIVERGENCES",
     "Exploration",
     "Independent",
@@ -54,6 +55,7 @@ __all__ = [
     "PaperRatio",
     "PolicyTerms",
     "RandomBudget",
+    "ReferenceBudget",
     "Retained",
     "Reward",
     "Rollout",

@@ -23,11 +23,12 @@ class Rollout:
         masks: (B, K, N), 1 = kept.
         budget: budget noise (B, K), uniform on [0, 1).
         old_log_prob: log-probability of each decision under the policy that drew it, (B, K, N), nats.
-        kept: share that is kept before the explainer has spoken, (B, K).
+        kept: share by which the value net tells masks apart, (B, K) (`Exploration.kept`).
         control: weights of the control variate (B, N), in units of the reward.
         scores: f_y of the masked inputs (B, K).
         rewards: (B, K).
         valid: which entries are features of the instance (B, N), bool; None where all are.
+        there: which masks there are (B, K), bool; None where all are. The others count for nothing.
     """
 
     masks: Tensor
@@ -38,6 +39,7 @@ class Rollout:
     scores: Tensor
     rewards: Tensor
     valid: Tensor | None = None
+    there: Tensor | None = None
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """The instances `rows`, int64."""
@@ -89,7 +91,7 @@ def collect(
         masks=masks,
         budget=budget,
         old_log_prob=old_log_prob,
-        kept=exploration.reference(budget).sigmoid().squeeze(-1),
+        kept=exploration.kept(masks, budget, valid),
         control=control(centred, temperature),
         scores=scores,
         rewards=reward(scores, masks, blank, None if valid is None else valid.sum(1)),
