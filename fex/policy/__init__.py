@@ -6,7 +6,7 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 1. `bernoulli`: the policy q = Bern(g_y(x)) (eq. 7), whose mean is the explanation (eq. 8).
 2. `rewards`: c(m, x), what a mask earns (eq. 9).
 3. `rollout`: T masks from q and their rewards, the sample of J(q) (eq. 10; Algorithm 1, lines 5 and 6), with
-   `exploration` (which q draws them) and `noise` (by which random numbers).
+   `exploration` (which q draws them) and `noise` (by which random numbers); `replay` keeps them for later visits.
 4. `control`: what is subtracted from the reward, the paper's v(x) among it (eq. 18).
 5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
@@ -31,8 +31,9 @@ from fex.policy.objective import (
     policy_terms,
 )
 from fex.policy.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
+from fex.policy.replay import Replay, ReplayTable, trace
 from fex.policy.rewards import BlankCorrectedRatio, PaperRatio, Retained, Reward
-from fex.policy.rollout import BlankScores, Rollout, collect
+from fex.policy.rollout import BlankScores, Judge, Rollout, collect
 from fex.policy.value import explained_variance, value_loss
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "DIVERGENCES",
     "Exploration",
     "Independent",
+    "Judge",
     "LABEL_DIVERGENCES",
     "LeaveOneOut",
     "NoControl",
@@ -56,6 +58,8 @@ __all__ = [
     "PolicyTerms",
     "RandomBudget",
     "ReferenceBudget",
+    "Replay",
+    "ReplayTable",
     "Retained",
     "Reward",
     "Rollout",
@@ -73,5 +77,6 @@ __all__ = [
     "label_kl_black_box_to_explainer",
     "label_kl_explainer_to_black_box",
     "policy_terms",
+    "trace",
     "value_loss",
 ]

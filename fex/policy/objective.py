@@ -186,8 +186,9 @@ def _moves(log_ratio: Tensor, rollout: Rollout, clip_range: float, *, joint: boo
     if there is not None:
         if not bool(there.any()):
             return dict.fromkeys(("approx_kl", "clip_fraction"), log_ratio.new_zeros(()))
-        masks = masks[there]
-        decisions = log_ratio[there.unsqueeze(-1) & (True if valid is None else valid.unsqueeze(1))]
+        masks, decisions = masks[there], log_ratio[there]
+        if valid is not None:
+            decisions = decisions[valid.unsqueeze(1).expand_as(log_ratio)[there]]
     return {
         "approx_kl": bernoulli.approximate_kl(masks).mean(),
         "clip_fraction": clip_fraction(masks if joint else decisions, clip_range),

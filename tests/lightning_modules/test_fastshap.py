@@ -10,7 +10,7 @@ from fex.images import Blur, Mean, PatchGrid, Preprocess
 from fex.images import Noise as NoiseFill
 from fex.masking import Masker
 from fex.nets import ShapleyNet, UNetEncoder, ViTEncoder
-from fex.policy import Independent
+from fex.policy import Independent, Replay
 from lightning_modules import FastSHAPModule
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, SmoothBox, fit, sgd, weights_of
 from tests.lightning_modules.tiny import TinyEncoder
@@ -104,6 +104,7 @@ KNOBS = {
     "decay": {"decay": "cosine"},
     "gradient_clip": {"gradient_clip": 0.01},
     "seed": {"seed": 1},
+    "replay": {"replay": Replay(fresh_epochs=0)},
 }
 
 
