@@ -219,7 +219,7 @@ class AmortizedModule(pl.LightningModule):
         """Starts the clock of what training costs: of one process, with its validation; takes over past queries."""
         self._started = time.perf_counter()
         if self.replaying is not None:
-            self._trained += self.replaying.start(self)
+            self._trained += self.replaying.start()
 
     def on_fit_end(self) -> None:
         """Stops the clock: a checkpoint that is written later costs no more."""
@@ -237,7 +237,7 @@ class AmortizedModule(pl.LightningModule):
         checkpoint["fex"] = {**self._meta(), "training": cost, **known, **self.learnt}
         checkpoint["fex_queries"] = self._queries
         if self.replaying is not None and self.replaying.ready:
-            checkpoint["fex_replay"] = self.replaying.state(self)
+            checkpoint["fex_replay"] = self.replaying.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
@@ -255,6 +255,6 @@ class AmortizedModule(pl.LightningModule):
             raise ValueError(f"The checkpoint counts {queries!r} queries in {seconds!r} seconds: it is damaged.")
         self._trained, self._seconds_before = queries, seconds
         if self.replaying is not None and self.replaying.ready:
-            self.replaying.resume(self, checkpoint)
+            self.replaying.resume(checkpoint)
         self._agreement = found.get("agreement")
         self.learnt = {key: found[key] for key in ("trust", "fidelity") if key in found}

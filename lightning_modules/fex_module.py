@@ -235,7 +235,7 @@ class FEXModule(AmortizedModule):
         there = rollout.there
         signs["reward"] = mean_there(rollout.rewards, there)
         signs["masked_score"] = mean_there(rollout.scores, there)
-        signs["clean_score"] = clean.amax(1).mean()
+        signs["clean_score"] = mean_there(clean.amax(1), None if there is None else there.any(1))
         every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
         signs["kept_share"] = mean_there(mean_over(rollout.masks, every), there)
         signs["logit_spread"] = std_over(logits, rollout.valid).mean()

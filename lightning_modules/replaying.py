@@ -117,16 +117,16 @@ class Replaying:
             f"{self._table.nbytes / 1e6:,.0f} MB in each process and in each checkpoint."
         )
 
-    def state(self, module: Any) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """For a checkpoint: plain data and tensors."""
         return {"about": self._about, "tensors": self.table.tensors}
 
-    def resume(self, module: Any, checkpoint: Mapping[str, Any]) -> None:
+    def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Goes on with the table of the run's own checkpoint; one that had none begins empty."""
         if "fex_replay" in checkpoint:
             self._load(checkpoint["fex_replay"], "the checkpoint")
 
-    def start(self, module: Any) -> int:
+    def start(self) -> int:
         """Begins with the table of another run, where one is named and none was resumed; returns what it has cost.
 
         Raises:

@@ -64,7 +64,8 @@ def trace(inputs: Tensor, valid: Tensor | None = None) -> Tensor:
     values = (values if valid is None else values * valid).flatten(1)
     places = torch.arange(1, values.shape[1] + 1, dtype=torch.float64, device=values.device)
     irrational = places.new_tensor([2, 3, 5, 7]).sqrt()
-    return values @ (places[:, None] * irrational).frac().float()
+    with torch.autocast(values.device.type, enabled=False):  # whose rounding would hide a mirrored picture
+        return values @ (places[:, None] * irrational).frac().float()
 
 
 class ReplayTable:

@@ -13,5 +13,10 @@ def value_loss(values: Tensor, rewards: Tensor, there: Tensor | None = None) -> 
 
 
 def explained_variance(values: Tensor, rewards: Tensor) -> Tensor:
-    """1 - Var(c - v) / Var(c) over all entries: 1 is perfect, 0 a constant, negative worse than a constant."""
+    """1 - Var(c - v) / Var(c) over all entries: 1 is perfect, 0 a constant, negative worse than a constant.
+
+    Fewer than two entries have no variance, and 0.
+    """
+    if rewards.numel() < 2:
+        return rewards.new_zeros(())
     return 1 - (rewards - values).var() / rewards.var().clamp_min(1e-12)

@@ -5,7 +5,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import HorizontalFlip, ResizedCrop
-from datamodules.base import ImageDataModule
+from datamodules.base import DataModule, ImageDataModule
+from datamodules.text_rows import TextRows
 from fex.explainers import load_explainer
 from fex.images import PatchGrid, Preprocess
 from fex.nets import ExplainerNet
@@ -23,7 +24,9 @@ from fex.policy import (
 from fex.storage.checkpoint import read_checkpoint
 from lightning_modules import FEXModule
 from tests.lightning_modules.small import GRID, SIZE, Pictures, SmoothBox, fit, pictures, sgd, trainer, vit, weights_of
+from tests.lightning_modules.test_texts import module as texts
 from tests.lightning_modules.tiny import TinyEncoder
+from tests.texts.tiny import preprocess, sentences
 from tests.toys import LinearBox, ToyBox
 
 LEAST_SQUARES = {
@@ -55,9 +58,9 @@ def test_past_queries_alone_find_the_effects_of_a_linear_box():
     box = LinearBox(grid, effects, bias=0.3)
     asked = FEXModule(
         box, grid, net, replay=Replay(masks=8, capacity=8, fresh_epochs=1),
-        **{**LEAST_SQUARES, "kl_weight": 0.0, "optimizer": lambda p: torch.optim.Adam(p, 0.01)},
+        **{**LEAST_SQUARES, "kl_weight": 0.0, "optimizer": lambda p: torch.optim.Adam(p, 0.02)},
     )  # fmt: skip
-    rows = fit(asked, White(16, batch_size=8), max_epochs=120)
+    rows = fit(asked, White(16, batch_size=8), max_epochs=60)
     assert rows[-1]["train/queries"] == box.queries == 16 * (1 + 4)
     assert rows[-1]["train/masks"] == 4
     with torch.no_grad():
@@ -150,7 +153,7 @@ def test_the_explainers_own_weights_are_without_the_table(tmp_path):
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
     folder = tmp_path_factory.mktemp("earlier")
-    saved(folder, Replay(masks=4, capacity=8), 1)
+    saved(folder, Replay(masks=4, capacity=8), 1, every=2)
     return folder / "last.ckpt"
 
 
@@ -236,3 +239,20 @@ def test_each_view_of_a_row_has_queries_of_its_own():
     assert rows[-1]["train/queries"] == 2 * 16 * 5
     assert trained.replaying.table.tensors["count"].tolist() == [4] * 32
     assert [row["train/masks"] for row in rows[4:]] == [4] * 8
+
+
+class Few(DataModule):
+    """Sentences of different lengths."""
+
+    def setup(self, stage):
+        self.datasets = {"train": TextRows(sentences(32), self.preprocess)}
+
+
+@pytest.mark.parametrize("exploration", [ReferenceBudget(-2, 2), RandomBudget(-2, 2)], ids=["reference", "policy"])
+def test_texts_come_again_whatever_they_are_padded_to(exploration):
+    trained = texts(replay=Replay(masks=4, capacity=8, fresh_epochs=1), exploration=exploration, num_masks=4)
+    rows = fit(trained, Few(batch_size=16), max_epochs=3)
+    assert rows[-1]["train/queries"] == 32 * (1 + 4)
+    assert rows[-1]["train/masks"] == 4
+    lengths = {len(row.ids) for row in preprocess().many(sentences(32))}
+    assert len(lengths) > 1
