@@ -9,6 +9,7 @@ from datamodules.base import DataModule, ImageDataModule
 from datamodules.text_rows import TextRows
 from fex.explainers import load_explainer
 from fex.images import PatchGrid, Preprocess
+from fex.masking import masked_probabilities
 from fex.nets import ExplainerNet
 from fex.policy import (
     BlankCorrectedRatio,
@@ -97,6 +98,20 @@ def test_the_same_queries_give_a_better_map_when_they_are_learnt_from_more_than_
         found.append(agreement_with_the_truth(trained))
     assert queries == [2 * 64 * 5] * 2
     assert found[1] > found[0] + 0.1, found
+
+
+def test_what_is_kept_is_what_the_box_says():
+    trained = module(Replay(masks=4, capacity=4), reward=BlankCorrectedRatio())
+    fit(trained, Pictures(16, batch_size=8))
+    keys, inputs, table = torch.arange(16), pictures(16)[0], trained.replaying.table
+    clean = trained.black_box(inputs)
+    target = clean.argmax(1)
+    past = table.past(keys, torch.arange(4).expand(16, -1))
+    scores = masked_probabilities(trained.black_box, trained.masker, inputs, past["masks"], target)
+    torch.testing.assert_close(past["scores"][..., 0], scores)
+    torch.testing.assert_close(table.clean(keys), clean)
+    torch.testing.assert_close(table.tensors["blank"][:, 0], trained._blank(inputs, target))
+    assert torch.equal(table.tensors["target"].long(), target)
 
 
 def test_a_share_of_the_visits_asks_and_new_rows_always_do():
