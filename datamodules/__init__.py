@@ -1,6 +1,6 @@
 """Data modules."""
 
-from datamodules.augment import Augment, FlipCrop, HorizontalFlip, SpectrogramAugment
+from datamodules.augment import Augment, FlipCrop, HorizontalFlip, ResizedCrop, SpectrogramAugment
 from datamodules.base import DataModule, ImageDataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.esc10 import ESC10
@@ -32,6 +32,7 @@ __all__ = [
     "NoisePadding",
     "Parquet",
     "Pictures",
+    "ResizedCrop",
     "SST2",
     "Scenes",
     "Segmentation",

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from fex.images import Noise as NoiseFill
 from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
-from fex.policy import Antithetic, CompatibleControl, LeaveOneOut, PaperRatio, RandomBudget, Retained
+from fex.policy import Antithetic, CompatibleControl, LeaveOneOut, PaperRatio, RandomBudget, Replay, Retained
 from lightning_modules import FEXModule
 from tests.lightning_modules.small import (
     GRID,
@@ -79,6 +79,7 @@ KNOBS = {
     "control": {"control": CompatibleControl()},
     "removal": {"removal": NoiseFill()},
     "features": {"features": PatchGrid(2, 8)},
+    "replay": {"replay": Replay(fresh_epochs=0)},
 }
 SAME_START = {"surrogate": {"clip_range": 0.001}}
 
