@@ -140,9 +140,9 @@ class FastSHAPModule(AmortizedModule):
         self.lr_schedulers().step()
         target = clean.argmax(1)
         told = scores.gather(2, target.view(-1, 1, 1).expand(-1, scores.shape[1], 1)).squeeze(2)
-        signs["masked_score"] = mean_there(told, there)
-        signs["clean_score"] = clean.amax(1).mean()
-        signs["kept_share"] = mean_there(masks.mean(-1), there)
+        signs["masked_score"] = mean_there(told, there, weight)
+        signs["clean_score"] = clean.amax(1).mean() if there is None else (clean.amax(1) * weight).sum()
+        signs["kept_share"] = mean_there(masks.mean(-1), there, weight)
         logged = self._log_signs(signs, len(inputs))
         self.log("loss", logged["train/shapley_loss"], prog_bar=True, logger=False, batch_size=len(inputs))
 

@@ -227,19 +227,19 @@ class FEXModule(AmortizedModule):
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, output[1].detach(), clean, len(inputs))
+        self._log_step(signs, rollout, output[1].detach(), clean, valid)
 
     def _log_step(
-        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, batch_size: int
+        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, valid: Tensor
     ) -> None:
-        there = rollout.there
-        signs["reward"] = mean_there(rollout.rewards, there)
-        signs["masked_score"] = mean_there(rollout.scores, there)
-        signs["clean_score"] = mean_there(clean.amax(1), None if there is None else there.any(1))
-        every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
-        signs["kept_share"] = mean_there(mean_over(rollout.masks, every), there)
+        there, every = rollout.there, None if rollout.valid is None else rollout.valid.unsqueeze(1)
+        weight = valid if there is None else valid_weight(self, valid)
+        signs["reward"] = mean_there(rollout.rewards, there, weight)
+        signs["masked_score"] = mean_there(rollout.scores, there, weight)
+        signs["clean_score"] = clean.amax(1).mean() if there is None else (clean.amax(1) * weight).sum()
+        signs["kept_share"] = mean_there(mean_over(rollout.masks, every), there, weight)
         signs["logit_spread"] = std_over(logits, rollout.valid).mean()
         if there is not None:
-            signs["masks"] = there.sum(1).float().mean()
-        logged = self._log_signs(signs, batch_size)
-        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
+            signs["masks"] = (there.sum(1) * weight).sum()
+        logged = self._log_signs(signs, len(valid))
+        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=len(valid))

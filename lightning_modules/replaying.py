@@ -229,9 +229,9 @@ class Replaying:
         self.table.put(keys[chosen], {name: value[chosen] for name, value in rows.items()})
 
 
-def mean_there(values: Tensor, there: Tensor | None) -> Tensor:
-    """Mean of (B, K) over the masks that are `there` (B, K), bool; None takes all."""
-    return values.mean() if there is None else mean_over(values.flatten(), there.flatten())
+def mean_there(values: Tensor, there: Tensor | None, weight: Tensor) -> Tensor:
+    """Mean of (B, K) over the masks that are `there` (B, K), then by `valid_weight` (B,); None takes all alike."""
+    return values.mean() if there is None else (mean_over(values, there) * weight).sum()
 
 
 def _digest(black_box: BlackBox) -> str | None:

@@ -175,21 +175,18 @@ class Objective:
             losses["kl_loss"] = (self.kl_weight, divergence(class_logits, clean))
         total = sum((share * loss * weight).sum() for share, loss in losses.values())
         signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
-        signs |= _moves(terms.log_ratio, rollout, self.clip_range, joint=self.surrogate == "joint")
+        signs |= self._moves(terms.log_ratio, rollout, weight)
         return total, signs, terms.predicted
 
-
-def _moves(log_ratio: Tensor, rollout: Rollout, clip_range: float, *, joint: bool) -> dict[str, Tensor]:
-    """How far the policy has moved from the one that drew the masks: log-ratios (B, K, N) -> scalars."""
-    masks, valid, there = log_ratio.sum(-1), rollout.valid, rollout.there
-    decisions = log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]
-    if there is not None:
-        if not bool(there.any()):
-            return dict.fromkeys(("approx_kl", "clip_fraction"), log_ratio.new_zeros(()))
-        masks, decisions = masks[there], log_ratio[there]
-        if valid is not None:
-            decisions = decisions[valid.unsqueeze(1).expand_as(log_ratio)[there]]
-    return {
-        "approx_kl": bernoulli.approximate_kl(masks).mean(),
-        "clip_fraction": clip_fraction(masks if joint else decisions, clip_range),
-    }
+    def _moves(self, log_ratio: Tensor, rollout: Rollout, weight: Tensor) -> dict[str, Tensor]:
+        """How far the policy has moved from the one that drew the masks: log-ratios (B, K, N) -> scalars."""
+        valid, joint = rollout.valid, log_ratio.sum(-1)
+        divergence, own = bernoulli.approximate_kl(joint), self.surrogate == "joint"
+        if rollout.there is None:
+            decisions = log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]
+            clipped = clip_fraction(joint if own else decisions, self.clip_range)
+            return {"approx_kl": divergence.mean(), "clip_fraction": clipped}
+        outside = (((joint if own else log_ratio).exp() - 1).abs() > self.clip_range).float()
+        share = outside if own else mean_over(outside, None if valid is None else valid.unsqueeze(1))
+        found = {"approx_kl": divergence, "clip_fraction": share}
+        return {name: (mean_over(value, rollout.there) * weight).sum() for name, value in found.items()}

@@ -79,9 +79,9 @@ KNOBS = {
     "control": {"control": CompatibleControl()},
     "removal": {"removal": NoiseFill()},
     "features": {"features": PatchGrid(2, 8)},
-    "replay": {"replay": Replay(fresh_epochs=0)},
+    "replay": {"replay": Replay()},
 }
-SAME_START = {"surrogate": {"clip_range": 0.001}}
+SAME_START = {"surrogate": {"clip_range": 0.001}, "replay": {"replay": None}}
 
 
 def few_steps(**options):
@@ -94,7 +94,7 @@ def few_steps(**options):
     with torch.no_grad():  # so that logits, values and the classes differ from the first step on
         module.explainer.shared.weight.normal_(generator=torch.Generator().manual_seed(1))
         module.explainer.value_out.bias.fill_(0.2)
-    fit(module, Pictures(16, batch_size=4), max_epochs=1)
+    fit(module, Pictures(16, batch_size=4), max_epochs=1 + ("replay" in options))  # nothing is past in the first
     return weights_of(module)
 
 
