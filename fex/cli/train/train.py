@@ -80,6 +80,11 @@ class FexCLI(LightningCLI):
                 action.__class__ = PackagedConfig
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Keeps the words for the command that goes on with the run."""
+        self._argv = args if isinstance(args, list) else sys.argv[1:]
+        super().parse_arguments(parser, args)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Settings outside module, data and trainer."""
         parser.add_argument(
@@ -111,7 +116,7 @@ class FexCLI(LightningCLI):
         """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
         config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
         callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
-        callbacks += [GracefulStop(), SafeResume(), LabelAgreement()]
+        callbacks += [GracefulStop(["fex-train", *self._argv]), SafeResume(), LabelAgreement()]
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )
