@@ -1,10 +1,11 @@
 """Black boxes: classifiers that can be queried for probabilities."""
 
-from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.base import BlackBox
 from fex.black_box.cached import CachedBlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.loading import load_black_box
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.scores import check_probabilities, resolve_target
 from fex.black_box.text import TextBlackBox, TextInputs

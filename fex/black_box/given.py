@@ -8,9 +8,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.classes import names_of
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores
 from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from fex.baselines.lime import ridge_solution
 from fex.black_box.base import BlackBox
 from fex.dax.explainer import Distiller
-from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
+from fex.dax.fit import Epoch, Networks, fit_instances
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
 from fex.dax.segmenters import Segmenter
+from fex.dax.settings import FitSettings
 from fex.masking.sampling import smooth_cells, smooth_masks
 from fex.modality import Removal
 

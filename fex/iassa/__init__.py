@@ -2,7 +2,8 @@
 
 from fex.iassa.attention import SpatialAttention, fuse_levels, spatial_attention
 from fex.iassa.backbone import BackboneFeatures
-from fex.iassa.explainer import IASSA, Iteration
+from fex.iassa.explainer import IASSA
+from fex.iassa.iteration import Iteration
 from fex.iassa.schedule import WindowSchedule, highest_activated, relative_change
 from fex.iassa.windows import saliency_sum, window_boxes, window_centres, window_masks
 

@@ -14,8 +14,8 @@ from fex.black_box.text import TextInputs
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.data_spec import data_spec_of
 from fex.cli.train.graceful_stop import GracefulStop
+from fex.cli.train.quiet import SILENCED
 from fex.cli.train.recipe import Plan, built, content_of, plan_of
-from fex.cli.train.train import SILENCED
 from fex.explainers import AmortizedExplainer, load_explainer
 from fex.explainers.encoder_choice import EncoderChoice, choose_encoder, stored
 from fex.images import PatchGrid

@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from contextlib import ExitStack
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,9 @@ from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.model_lines import ModelLines
 from fex.cli.train.progress_bar import OneLineBar
 from fex.cli.train.progress_lines import ProgressLines
+from fex.cli.train.quiet import SILENCED, no_noise
 from fex.cli.train.resume import SafeResume
+from fex.cli.train.trainer import FexTrainer
 from fex.storage.atomic import claimed, replacing
 from fex.storage.checkpoint import read_plain
 
@@ -40,32 +41,8 @@ _CKPT_WORDS = ("last", "best", "hpc")  # what Lightning takes for a checkpoint b
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 
-# Said at every run, true of every run, and nothing to act on.
-SILENCED = (
-    ".*args parameter is intended.*",
-    ".*treespec, LeafSpec.*",
-    ".*is not supported by the model summary.*",
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*in eval mode at the start of training.*",  # the encoder, on purpose
-    ".*no pre-optimization state was saved.*",  # checkpoints are of the state after the step, on purpose
-)
-
-
 class FexParser(ShortErrors, LightningArgumentParser):
     """Lightning's parser with short errors."""
-
-
-class FexTrainer(Trainer):
-    """A Trainer to which fitting a per-instance explainer is one pass over all instances, in order."""
-
-    @wraps(Trainer.fit)  # the command line takes its options from the signature
-    def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """As of `Trainer`, except for modules that fit something to each instance."""
-        if getattr(model, "per_instance", False):
-            self.predict(model, datamodule=kwargs.get("datamodule"), return_predictions=False)
-        else:
-            super().fit(model, *args, **kwargs)
 
 
 class FexCLI(LightningCLI):
@@ -239,18 +216,13 @@ def _arguments(argv: list[str]) -> list[str]:
     return argv if not argv or argv[0] in known else ["fit", *argv]
 
 
-def _no_noise(record: logging.LogRecord) -> bool:
-    """Lightning advertises its cloud products at every start, and tells a default at every checkpoint."""
-    return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
-
-
 def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
     check_help(argv)
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_no_noise)
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(no_noise)
     return FexCLI(
         LightningModule,
         LightningDataModule,
