@@ -1,4 +1,4 @@
-"""Scores of one explained instance."""
+"""One explained instance: its explanation and its scores."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from fex.benchmark.attribute import attributions
+from fex.explanations import Explanation
 from fex.images import PatchGrid, Removal
 from fex.metrics.deletion_protocols import RegionDeletion
 from fex.metrics.model_randomisation import ModelRandomisation
 from fex.metrics.protocols import Attributed, Protocol, get_protocol
 from fex.types import Batch
 
-__all__ = ["instance_protocol", "instance_scores"]
+__all__ = ["instance_explanation", "instance_protocol", "instance_scores"]
 
 
 def instance_protocol(name: str, removal: Removal) -> Protocol:
@@ -75,3 +76,35 @@ def instance_scores(
         for protocol in protocols
         for name, values in protocol.evaluate(explainer.black_box, data).items()
     }
+
+
+def instance_explanation(
+    explainer: Any, name: str, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, **facts: Any
+) -> Explanation:
+    """What is kept of one instance.
+
+    Args:
+        explainer: a per-instance explainer.
+        name: of the instance.
+        image: (3, H, W).
+        attribution: its map (H, W).
+        target: its explained class, a scalar.
+        clean: the box's probabilities (C,).
+        **facts: further fields of `Explanation`.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    return Explanation(
+        attribution=attribution.flatten(),
+        features=PatchGrid(*size),
+        size=size,
+        target=int(target),
+        target_name=explainer.black_box.class_names[int(target)],
+        probability=float(clean[target]),
+        probability_of="black box",
+        method=type(explainer).__name__,
+        removal=explainer.removal.name,
+        black_box=explainer.black_box.name,
+        source=name,
+        image=image,
+        **facts,
+    )

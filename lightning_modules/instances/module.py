@@ -4,7 +4,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -15,8 +15,7 @@ from torch import Tensor
 
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
-from fex.explanations import Explanation
-from fex.images import PatchGrid, Preprocess
+from fex.images import Preprocess
 from fex.masking.sampling import incorrect_classes
 from fex.report.curves import draw_course
 from fex.report.tables import print_table
@@ -24,7 +23,7 @@ from fex.sounds import LogMel
 from fex.storage.atomic import replacing
 from fex.types import Batch
 from lightning_modules.instances.checks import check_classes, check_sound
-from lightning_modules.instances.explained import instance_protocol, instance_scores
+from lightning_modules.instances.explained import instance_explanation, instance_protocol, instance_scores
 from lightning_modules.instances.scores import score_tables
 from lightning_modules.instances.settings import instance_keys, run_settings
 from lightning_modules.instances.sound import keep_sound
@@ -178,18 +177,12 @@ class InstanceModule(pl.LightningModule):
                 spent = (self.black_box.queries - queries) // count
                 seconds = (time.perf_counter() - start) / count
             one = slice(place, place + 1)
-            explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
-            explanation = replace(explanation, queries=spent, seconds=seconds)
-            score = partial(
-                instance_scores,
-                self.explainer,
-                self.protocols,
-                batch,
-                rows[place],
-                inputs[one],
-                clean[one],
-                target[one],
-            )
+            explanation = instance_explanation(
+                self.explainer, names[rows[place]], inputs[place], attribution, target[place], clean[place],
+                chosen_by="black box" if self.target_kind == "predicted" else "user", queries=spent, seconds=seconds,
+            )  # fmt: skip
+            known = (batch, rows[place], inputs[one], clean[one], target[one])
+            score = partial(instance_scores, self.explainer, self.protocols, *known)
             scores = score(attribution)
             for number, each in enumerate(self.course_maps(course)):
                 scores |= {f"course/{number}/{name}": values for name, values in score(each).items()}
@@ -201,24 +194,6 @@ class InstanceModule(pl.LightningModule):
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
         return names
-
-    def _explanation(self, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, name: str) -> Explanation:
-        size = (image.shape[-2], image.shape[-1])
-        return Explanation(
-            attribution=attribution.flatten(),
-            features=PatchGrid(*size),
-            size=size,
-            target=int(target),
-            target_name=self.black_box.class_names[int(target)],
-            probability=float(clean[target]),
-            probability_of="black box",
-            chosen_by="black box" if self.target_kind == "predicted" else "user",
-            method=type(self.explainer).__name__,
-            removal=self.explainer.removal.name,
-            black_box=self.black_box.name,
-            source=name,
-            image=image,
-        )
 
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:

@@ -20,6 +20,7 @@ from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, t
 from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
 from fex.cli.label_agreement import LabelAgreement
 from fex.cli.train import init
+from fex.cli.train.checkpoint_check import check_checkpoint
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.model_lines import ModelLines
@@ -29,15 +30,10 @@ from fex.cli.train.quiet import SILENCED, no_noise
 from fex.cli.train.resume import SafeResume
 from fex.cli.train.trainer import FexTrainer
 from fex.storage.atomic import claimed, replacing
-from fex.storage.checkpoint import read_plain
 
 __all__ = ["FexCLI", "main", "run"]
 
 PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: fex does not import the modules
-# Without these Lightning fails later, in many ways.
-_CKPT_TYPES = {"state_dict": dict, "pytorch-lightning_version": str}
-_FIT_TYPES = {"callbacks": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
-_CKPT_WORDS = ("last", "best", "hpc")  # what Lightning takes for a checkpoint beside paths
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 
@@ -111,14 +107,10 @@ class FexCLI(LightningCLI):
         Raises:
             ValueError: it cannot be read, or lacks what this subcommand restores.
         """
-        path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
-        if path and str(path) not in _CKPT_WORDS and "://" not in str(path):
-            found = read_plain(path)
-            found = found if isinstance(found, dict) else {}
-            needed = _CKPT_TYPES | (_FIT_TYPES if self.config.subcommand == "fit" else {})
-            missing = [key for key, kind in needed.items() if not isinstance(found.get(key), kind)]
-            if missing:
-                raise ValueError(f"{path} is no checkpoint of fex-train (it has no `{missing[0]}`).")
+        subcommand = self.config.get("subcommand")
+        path = self.config[subcommand].get("ckpt_path") if subcommand else None
+        if path:
+            check_checkpoint(str(path), fit=subcommand == "fit")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Holds the folders of the run for as long as it lasts."""
