@@ -1,4 +1,9 @@
-"""Black boxes: classifiers that can be queried for probabilities."""
+"""Black boxes: classifiers that can be queried for probabilities, and nothing else.
+
+`base` is the contract: checks, chunks, counts. `network` puts it around a network of torch; `timm`, `transformers`,
+`text`, `onnx`, `http` and `callable` around what their names say; `loading` finds the one that a name means. What
+they share: `scores` (answers become probabilities), `classes` (names), `wire`, `exchange` and `retry` (addresses).
+"""
 
 from fex.black_box.base import BlackBox
 from fex.black_box.cached import CachedBlackBox

@@ -1,4 +1,8 @@
-"""IASSA: sliding windows that follow the saliency, guided by a parameter-free spatial attention."""
+"""IASSA: sliding windows that follow the saliency, guided by a parameter-free spatial attention.
+
+`windows` cuts the input, `schedule` says which windows come next, `backbone` and `attention` which places are alike,
+and `explainer` iterates (`iteration`). Read them in this order.
+"""
 
 from fex.iassa.attention import SpatialAttention, fuse_levels, spatial_attention
 from fex.iassa.backbone import BackboneFeatures

@@ -1,4 +1,9 @@
-"""Metrics of attributions, and the protocols that fix what they mean."""
+"""Metrics of attributions, and the protocols that fix what they mean.
+
+`functional` has the pure scores of tensors, a module of torchmetrics beside each. `protocol` says what a protocol is,
+`protocols` has the FEX paper's and all names, `deletion_protocols` and `paper_protocols` those of DAX, IASSA and
+RISE, `text_protocols` those of texts. Read them in this order.
+"""
 
 from fex.metrics.class_discrimination import ClassDiscrimination
 from fex.metrics.deletion_protocols import DeletionInsertion, RegionDeletion
