@@ -39,6 +39,7 @@ class GracefulStop(pl.Callback):
     def __init__(self, command: Sequence[str] = ()) -> None:
         self.command = command
         self.asked: int | None = None
+        self._doing, self._took, self._start = "batch", 0.0, 0.0  # seconds of the last batch
         self._first = True  # of the processes of the run
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
@@ -66,12 +67,29 @@ class GracefulStop(pl.Callback):
             raise KeyboardInterrupt
         self.asked = number
         # Not `print`: the signal may have come in the middle of one.
-        os.write(2, b"\nStopping after this batch or validation, with a checkpoint. Ctrl-C twice stops at once.\n")
+        takes = f" ({self._took:.0f} s each)" if self._doing == "batch" and self._took >= 2 else ""
+        text = f"\nStopping after this {self._doing}{takes}, with a checkpoint. Ctrl-C twice stops at once.\n"
+        os.write(2, text.encode())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes what would have to end first."""
+        self._doing = "validation"
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See `on_validation_start`."""
+        self._doing = "batch"
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the time."""
+        self._start = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves and leaves, if asked to."""
+        self._took = time.monotonic() - self._start
         asked = self.asked is not None
         if trainer.world_size > 1:  # all leave together, or the others would wait for this one for ever
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
