@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from fex.nets.encoder import BaseEncoder, EncoderOutput, freeze_unused
 from fex.storage.resources import manifest
-from fex.texts.backbone import build_text_net, load_text_net, text_body
+from fex.texts.backbone import load_text_net
 from fex.texts.lora import add_lora, check_lora, merge_lora
 from fex.texts.network import Pool, TextReading, embeddings_of, hidden_of
+from fex.texts.text_net import build_text_net, text_body
 
 __all__ = ["TextEncoder"]
 
