@@ -15,13 +15,15 @@ from datamodules.segmentation import Segmentation, TopRows
 from datamodules.sound import NoisePadding, SoundDataModule
 from datamodules.sound_folder import SoundFolder
 from datamodules.sst2 import SST2
-from datamodules.texts import TextDataModule, Texts
+from datamodules.text_module import TextDataModule
+from datamodules.texts import Texts
 
 __all__ = [
-    "Augment",
     "CIFAR10",
-    "DataModule",
     "ESC10",
+    "SST2",
+    "Augment",
+    "DataModule",
     "FlipCrop",
     "Folder",
     "HorizontalFlip",
@@ -33,7 +35,6 @@ __all__ = [
     "Parquet",
     "Pictures",
     "ResizedCrop",
-    "SST2",
     "Scenes",
     "Segmentation",
     "Sentences",

@@ -18,6 +18,7 @@ from fex.masking import masker_for
 from fex.nets import ClassMapNet
 from fex.policy import BlankScores, Noise
 from fex.storage.description import check_description
+from fex.texts.lora import StepDropout
 from fex.types import Batch
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, step_of, world_size_of
@@ -123,10 +124,14 @@ class AmortizedModule(pl.LightningModule):
         """Attribution of the classes `target` (B,): inputs (B, ...) -> (B, N)."""
         return self.explainer.explain(inputs, target)[0]
 
+    @property
+    def _step_seed(self) -> int:
+        return self.seed * 1_000_003 + step_of(self)
+
     def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
         world, rank = world_size_of(self), rank_of(self)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step_of(self))
+        generator = torch.Generator().manual_seed(self._step_seed)
         shape = (batch_size * world, self.num_masks, self.features.num_features)
         masks, budgets = self.noise(shape, generator, self.features.grid)
         rows = slice(rank * batch_size, (rank + 1) * batch_size)
@@ -144,8 +149,11 @@ class AmortizedModule(pl.LightningModule):
         return logged
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """What is asked from here on is asked by training."""
+        """What is asked from here on is asked by training, which drops what this step drops."""
         self._asked_before = self.black_box.queries
+        for part in self.explainer.modules():
+            if isinstance(part, StepDropout):
+                part.step = self._step_seed
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """What is asked from here on is not: validation costs queries, but an explainer does without."""
@@ -217,12 +225,14 @@ class AmortizedModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Starts the clock of what training costs: of one process, with its validation; takes over past queries."""
+        self.explainer.train()  # Lightning keeps the mode as it finds it; encoders were built in evaluation mode
         self._started = time.perf_counter()
         if self.replaying is not None:
             self._trained += self.replaying.start()
 
     def on_fit_end(self) -> None:
-        """Stops the clock: a checkpoint that is written later costs no more."""
+        """Stops the clock, for a checkpoint that is written later costs no more; from here on nothing is dropped."""
+        self.explainer.eval()
         self._seconds_before += time.perf_counter() - self._started
         self._started = 0.0
 

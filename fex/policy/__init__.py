@@ -13,7 +13,14 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
-from fex.policy.exploration import Exploration, OnPolicy, RandomBudget, ReferenceBudget, TwoSidedBudget
+from fex.policy.exploration import (
+    EpsilonGreedy,
+    Exploration,
+    OnPolicy,
+    RandomBudget,
+    ReferenceBudget,
+    TwoSidedBudget,
+)
 from fex.policy.kl import (
     kl_black_box_to_explainer,
     kl_explainer_to_black_box,
@@ -32,7 +39,7 @@ from fex.policy.objective import (
 )
 from fex.policy.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
 from fex.policy.replay import Replay, ReplayTable, trace
-from fex.policy.rewards import BlankCorrectedRatio, PaperRatio, Retained, Reward
+from fex.policy.rewards import BlankCorrectedRatio, LogRatio, PaperRatio, Retained, Reward
 from fex.policy.rollout import BlankScores, Judge, Rollout, collect
 from fex.policy.value import explained_variance, value_loss
 
@@ -45,11 +52,13 @@ __all__ = [
     "Control",
     "Correlated",
     "DIVERGENCES",
+    "EpsilonGreedy",
     "Exploration",
     "Independent",
     "Judge",
     "LABEL_DIVERGENCES",
     "LeaveOneOut",
+    "LogRatio",
     "NoControl",
     "Noise",
     "Objective",

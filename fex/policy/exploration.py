@@ -1,14 +1,15 @@
-"""How much is kept while training: the policy itself, the policy at a random budget, or a random budget alone."""
+"""How much is kept while training: by the policy, also with some decisions by a coin, or at a random budget."""
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fex.masking.valid import mean_over
 from fex.policy import bernoulli
 
-__all__ = ["Exploration", "OnPolicy", "RandomBudget", "ReferenceBudget", "TwoSidedBudget"]
+__all__ = ["EpsilonGreedy", "Exploration", "OnPolicy", "RandomBudget", "ReferenceBudget", "TwoSidedBudget"]
 
 
 class Exploration(ABC):
@@ -59,6 +60,29 @@ class OnPolicy(Exploration):
 
     def reference(self, noise: Tensor) -> Tensor:
         return noise.new_zeros(*noise.shape, 1)
+
+
+class EpsilonGreedy(OnPolicy):
+    """With probability epsilon a decision is a fair coin's, else the policy's own.
+
+    Each decision is then kept with probability epsilon / 2 + (1 - epsilon) g: a Bernoulli again, which is what ratio,
+    entropy and control variate are of. Its logits lie between +- log(2 / epsilon - 1), so that no feature is given up.
+    The map that is trained and shown is g.
+
+    Args:
+        epsilon: in [0, 1); 0 is `OnPolicy`.
+    """
+
+    def __init__(self, epsilon: float = 0.05) -> None:
+        if not 0 <= epsilon < 1:
+            raise ValueError(f"EpsilonGreedy needs an epsilon in [0, 1), got {epsilon}.")
+        self.epsilon = epsilon
+
+    def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
+        logits = super().__call__(centred, noise)
+        coin, own = logits.new_tensor([self.epsilon / 2, 1 - self.epsilon]).log()
+        kept, removed = (torch.logaddexp(coin, own + F.logsigmoid(sign * logits)) for sign in (1, -1))
+        return kept - removed
 
 
 class RandomBudget(Exploration):
