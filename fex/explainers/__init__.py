@@ -9,7 +9,7 @@ import fex.report  # noqa: F401 explanations are drawn by it
 from fex.explainers.any_method import explain_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedImageExplainer
-from fex.explainers.loading import build_explainer, export_explainer, load_explainer
+from fex.explainers.loading import build_explainer, export_explainer, load_explainer, read_explainer
 from fex.explainers.refined import Refined
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explainers.trained import AmortizedExplainer, explainer_meta
@@ -25,4 +25,5 @@ __all__ = [
     "explainer_meta",
     "export_explainer",
     "load_explainer",
+    "read_explainer",
 ]

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ def fetch(name: str) -> Path:
 
     where = {"repo_id": found["repository"], "filename": FILE, "revision": found["revision"], "endpoint": _endpoint()}
     try:
-        size = hf_hub_download(**where, dry_run=True).file_size
-        if size is not None and size > LARGEST:
+        if (size := _size(where)) > LARGEST:
             raise ValueError(f"{FILE} of {name} has {size:,} bytes, the limit is {LARGEST:,}.")
         return Path(hf_hub_download(**where))
     except LocalEntryNotFoundError as error:
@@ -61,6 +61,19 @@ def fetch(name: str) -> Path:
         ) from error
     except OSError as error:
         raise ConnectionError(f"The hub gave no file for {name} ({(str(error).splitlines() or [''])[0]}).") from error
+
+
+def _size(where: Mapping[str, Any]) -> int:
+    """Bytes of the file; 0 where the hub cannot be asked, and only its cache is left."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return get_hf_file_metadata(hf_hub_url(**where)).size or 0
+    except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except Exception:  # no connection, or offline by will: of several kinds, by version
+        return 0
 
 
 def push(

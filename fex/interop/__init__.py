@@ -4,7 +4,7 @@ Each library is imported where it is used: captum comes with fex, `pip install "
 Quantus. Read `with_captum`, `with_shap`, `with_quantus`.
 """
 
-from fex.interop.with_captum import CaptumAttribution, CaptumMethod, captum_picture, captum_text
+from fex.interop.with_captum import CaptumAttribution, CaptumMethod, captum_picture, captum_records
 from fex.interop.with_quantus import QuantusProtocol, box_network, quantus_explain
 from fex.interop.with_shap import from_shap, to_shap
 
@@ -14,7 +14,7 @@ __all__ = [
     "QuantusProtocol",
     "box_network",
     "captum_picture",
-    "captum_text",
+    "captum_records",
     "from_shap",
     "quantus_explain",
     "to_shap",

@@ -7,7 +7,7 @@ from typing import Any
 import captum.attr
 import torch
 from captum.attr import visualization
-from captum.attr._core.feature_ablation import FeatureAblation
+from captum.log import log_usage
 from torch import Tensor, nn
 
 from fex.baselines.base import check_images, differentiating, in_parts, target_probability
@@ -18,7 +18,7 @@ from fex.explanations.text import TextExplanation
 from fex.images.features import ImageFeatures
 from fex.types import Explainer
 
-__all__ = ["CaptumAttribution", "CaptumMethod", "captum_picture", "captum_text"]
+__all__ = ["CaptumAttribution", "CaptumMethod", "captum_picture", "captum_records"]
 
 
 class CaptumAttribution(captum.attr.Attribution):
@@ -39,6 +39,7 @@ class CaptumAttribution(captum.attr.Attribution):
         super().__init__(forward_func)
         self.explainer = explainer
 
+    @log_usage()  # captum's NoiseTunnel looks for what it wraps
     def attribute(self, inputs: Tensor, target: Target | None = None, **_: Any) -> Tensor:
         """Maps of pixels (B, 3, H, W), the same for each colour, or of tokens (B, L)."""
         found = self.explainer.attribute(inputs, target)
@@ -94,7 +95,9 @@ class CaptumMethod:
             raise ValueError(f"captum has no method {method!r}: give the name of a class of captum.attr.")
         self.black_box, self.method, self.internal_batch_size = black_box, method, internal_batch_size
         # Lime and KernelShap stand on no common class with the others that only ask.
-        self.asks = issubclass(found, FeatureAblation | captum.attr.LimeBase | captum.attr.ShapleyValueSampling)
+        self.asks = issubclass(
+            found, captum.attr.FeatureAblation | captum.attr.LimeBase | captum.attr.ShapleyValueSampling
+        )
         self._module = None if self.asks else black_box.module
         forward = black_box if self.asks else _Probabilities(black_box)
         self._method = found(forward, **(init_args or {}))
@@ -119,7 +122,7 @@ class CaptumMethod:
         options = dict(self.options)
         if self.masked is not None:
             numbers = torch.arange(self.masked.count(inputs), device=device)
-            options["feature_mask"] = self.masked.expand(numbers, size).expand(1, 3, *size)
+            options["feature_mask"] = self.masked.expand(numbers, size).expand(1, 3, *size).contiguous()
         if self._module is not None:
             leaf.requires_grad_()
         found = self._method.attribute(leaf, target=target.clone().to(device), **options)
@@ -146,8 +149,8 @@ def captum_picture(explanation: Explanation, method: str = "blended_heat_map", *
     return visualization.visualize_image_attr(explanation.pixels().unsqueeze(-1).numpy(), image, method, **options)[0]
 
 
-def captum_text(explanations: Sequence[TextExplanation]) -> Any:
-    """The page of captum's `visualize_text`: words coloured by their scores, scaled to [-1, 1] a text."""
+def captum_records(explanations: Sequence[TextExplanation]) -> list[Any]:
+    """What captum's `visualize_text` shows in a notebook: words with their scores, scaled to [-1, 1] a text."""
     records = []
     for each in explanations:
         words = each.word_scores()
@@ -164,4 +167,4 @@ def captum_text(explanations: Sequence[TextExplanation]) -> Any:
                 None,
             )  # fmt: skip
         )
-    return visualization.visualize_text(records)
+    return records

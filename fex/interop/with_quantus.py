@@ -68,11 +68,11 @@ class QuantusProtocol(Protocol):
         class Sparseness(QuantusProtocol):
             metric = "Sparseness"
 
-        class PixelFlipping(QuantusProtocol):
-            metric = "PixelFlipping"
-            options = {"features_in_step": 256, "perturb_baseline": "mean", "return_auc_per_sample": True}
+        class Correlation(QuantusProtocol):
+            metric = "FaithfulnessCorrelation"
+            options = {"nr_runs": 50, "subset_size": 256}
 
-    and in the YAML ``protocols: [fex, my_package.Sparseness, my_package.PixelFlipping]``.
+    and in the YAML ``protocols: [fex, my_package.Sparseness, my_package.Correlation]``.
     """
 
     modality: ClassVar[str | None] = "image"
@@ -109,6 +109,6 @@ class QuantusProtocol(Protocol):
         if len(rows) != len(data.inputs):
             raise ValueError(
                 f"{self.metric} gave {len(rows)} values for {len(data.inputs)} instances, expected one each: set its "
-                "options so that it does (such as return_auc_per_sample)."
+                "options so that it does."
             )
         return {"value": torch.from_numpy(rows)}

@@ -37,7 +37,7 @@ def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
     shap = _shap()
     if not explanations or len({type(each) for each in explanations}) > 1:
         raise ValueError("Give explanations of pictures, or of texts, at least one.")
-    names = [each.target_name for each in explanations]
+    names: Any = [each.target_name for each in explanations]
     if isinstance(explanations[0], Explanation):
         images = [each for each in explanations if isinstance(each, Explanation)]
         if len({each.size for each in images}) > 1 or any(each.image is None for each in images):
@@ -52,8 +52,9 @@ def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
         values = _ragged([each.scores.numpy() for each in texts])
         data = _ragged([np.array(_tokens(each), dtype=object) for each in texts])
         sums = [float(each.scores.sum()) for each in texts]
+        names = None
     base = np.array([each.probability - total for each, total in zip(explanations, sums, strict=True)])
-    return shap.Explanation(values, base_values=base, data=data, output_names=names[0] if len({*names}) == 1 else None)
+    return shap.Explanation(values, base_values=base, data=data, output_names=names)
 
 
 def _ragged(rows: Sequence[np.ndarray]) -> np.ndarray:
