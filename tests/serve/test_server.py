@@ -23,10 +23,11 @@ from litserve.loops import inference_worker
 from litserve.transport import MPQueueTransport
 from litserve.utils import WorkerSetupStatus
 
+import fex
 from fex.serve import Limits
 from fex.serve.server import make_server
 from fex.serve.worker import ExplainAPI
-from tests.explainers.tiny import CLASSES, tiny_box, tiny_explainer, write_checkpoint
+from tests.explainers.tiny import CLASSES, tiny_box, write_checkpoint
 
 
 @contextmanager
@@ -76,8 +77,8 @@ def plain(explanations):
     return [json.loads(json.dumps({**each.to_dict(), "seconds": 0, "source": ""})) for each in explanations]
 
 
-def test_requests_in_parallel_get_the_answers_that_they_get_alone(client):
-    explainer, box = tiny_explainer(), tiny_box()
+def test_requests_in_parallel_get_the_answers_that_they_get_alone(client, checkpoint):
+    explainer, box = fex.load_explainer(checkpoint), tiny_box()
     questions = [
         {"images": [i], **({"top_k": 1 + i % 3} if i % 2 else {"target": CLASSES[i % 5]}), "refine": 8 * (i % 6 == 3)}
         for i in range(24)
