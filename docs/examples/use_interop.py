@@ -31,7 +31,7 @@ fex.explain(pixels, CaptumMethod(box, "DeepLift"), target="cat").save("deeplift"
 # shap: its plots take explanations of fex, and what it has found becomes explanations.
 found = to_shap(explanations)
 shap.image_plot(found, show=False)
-from_shap(found, 3, "cat", black_box=box.name, grid=(8, 8)).save("shap")
+from_shap(found[..., 0], 3, "cat", black_box=box.name, grid=(8, 8)).save("shap")
 
 
 # Quantus: its metrics take explainers of fex, and are protocols of fex-bench run.

@@ -7,7 +7,7 @@ from importlib import import_module
 from fex import __version__
 from fex.storage.old_layout import old_layout
 
-__all__ = ["bench", "explain", "export", "quickstart", "serve", "train"]
+__all__ = ["bench", "demo", "explain", "export", "quickstart", "serve", "train"]
 
 
 def _main(program: str) -> int | None:
@@ -56,6 +56,11 @@ def bench() -> int | None:
     from fex.cli.help_pages import bench_page
 
     return _of_yaml("bench", "run", bench_page)
+
+
+def demo() -> int | None:
+    """`fex-demo`."""
+    return _main("demo")
 
 
 def explain() -> int | None:

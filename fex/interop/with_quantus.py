@@ -70,7 +70,7 @@ class QuantusProtocol(Protocol):
 
         class Correlation(QuantusProtocol):
             metric = "FaithfulnessCorrelation"
-            options = {"nr_runs": 50, "subset_size": 256}
+            options = {"nr_runs": 50, "subset_size": 256, "return_aggregate": False}
 
     and in the YAML ``protocols: [fex, my_package.Sparseness, my_package.Correlation]``.
     """

@@ -26,8 +26,8 @@ def _shap() -> Any:
 def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
     """A `shap.Explanation`, one row an explanation, for `shap.image_plot` and `shap.plots.text`.
 
-    Of pictures `values` are (B, H, W, 1), each pixel with the score of its feature, and `data` the pixels (B, H, W, 3)
-    in [0, 1]. Of texts they are one array a text, of its tokens. Only Shapley values (FastSHAP, KernelSHAP) add up to
+    Of pictures `values` are (B, H, W, 1, 1), each pixel with the score of its feature, one colour, one output; `data` are
+    the pixels (B, H, W, 3) in [0, 1]. Of texts they are one array a text, of its tokens. Only Shapley values (FastSHAP, KernelSHAP) add up to
     the probability; `base_values` are then the rest of it, so that shap's sums are right, and they mean no more.
 
     Raises:
@@ -37,14 +37,14 @@ def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
     shap = _shap()
     if not explanations or len({type(each) for each in explanations}) > 1:
         raise ValueError("Give explanations of pictures, or of texts, at least one.")
-    names: Any = [each.target_name for each in explanations]
+    names = sorted({each.target_name for each in explanations})
     if isinstance(explanations[0], Explanation):
         images = [each for each in explanations if isinstance(each, Explanation)]
         if len({each.size for each in images}) > 1 or any(each.image is None for each in images):
             raise ValueError(
                 "shap draws pictures of one size, with their pixels: keep `image`, and explain them apart."
             )
-        values: Any = np.stack([each.pixels().unsqueeze(-1).numpy() for each in images])
+        values: Any = np.stack([each.pixels()[..., None, None].numpy() for each in images])
         data: Any = np.stack([each.image.permute(1, 2, 0).numpy() for each in images if each.image is not None])
         sums = [float(each.attribution.sum()) for each in images]
     else:
@@ -52,9 +52,11 @@ def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
         values = _ragged([each.scores.numpy() for each in texts])
         data = _ragged([np.array(_tokens(each), dtype=object) for each in texts])
         sums = [float(each.scores.sum()) for each in texts]
-        names = None
     base = np.array([each.probability - total for each, total in zip(explanations, sums, strict=True)])
-    return shap.Explanation(values, base_values=base, data=data, output_names=names)
+    if isinstance(explanations[0], TextExplanation):
+        return shap.Explanation(values, base_values=base, data=data)
+    output = names[0] if len(names) == 1 else "explained class"
+    return shap.Explanation(values, base_values=base[:, None], data=data, output_names=[output])
 
 
 def _ragged(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -48,6 +48,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_on_export(home):
     pytest.importorskip("onnxscript")
     run = {"fex-export": export, "fex-explain": explain}

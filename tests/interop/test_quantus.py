@@ -18,7 +18,7 @@ class Sparseness(QuantusProtocol):
 
 class Correlation(QuantusProtocol):
     metric = "FaithfulnessCorrelation"
-    options = {"nr_runs": 5, "subset_size": 64, "perturb_baseline": "black"}
+    options = {"nr_runs": 5, "subset_size": 64, "perturb_baseline": "black", "return_aggregate": False}
 
 
 class Curves(QuantusProtocol):

@@ -27,15 +27,15 @@ def test_pictures_go_there_and_back():
     images = torch.rand(2, 3, 16, 16)
     explanations = tiny_explainer().explain(images, target="crane")
     found = to_shap(explanations)
-    assert (found.values.shape, found.data.shape) == ((2, 16, 16, 1), (2, 16, 16, 3))
-    assert list(found.output_names) == ["crane", "crane"]
+    assert (found.values.shape, found.data.shape) == ((2, 16, 16, 1, 1), (2, 16, 16, 3))
+    assert list(found.output_names) == ["crane"]
     shap.image_plot(found, show=False)
     matplotlib.pyplot.close("all")
-    again = from_shap(found, 2, "crane", black_box="toy", grid=(4, 4))
+    again = from_shap(found[..., 0], 2, "crane", black_box="toy", grid=(4, 4))
     for one, other in zip(again, explanations, strict=True):
         torch.testing.assert_close(one.attribution, other.attribution * 16)  # sums of 16 pixels
         torch.testing.assert_close(one.image, other.image)
-    pixels = from_shap(found, 2, "crane", black_box="toy")
+    pixels = from_shap(found[..., 0], 2, "crane", black_box="toy")
     assert pixels[0].grid.shape == (16, 16)
 
 
