@@ -26,9 +26,10 @@ def _shap() -> Any:
 def to_shap(explanations: Sequence[BaseExplanation]) -> Any:
     """A `shap.Explanation`, one row an explanation, for `shap.image_plot` and `shap.plots.text`.
 
-    Of pictures `values` are (B, H, W, 1, 1), each pixel with the score of its feature, one colour, one output; `data` are
-    the pixels (B, H, W, 3) in [0, 1]. Of texts they are one array a text, of its tokens. Only Shapley values (FastSHAP, KernelSHAP) add up to
-    the probability; `base_values` are then the rest of it, so that shap's sums are right, and they mean no more.
+    Of pictures `values` are (B, H, W, 1, 1), each pixel with the score of its feature, one colour, one output; `data`
+    are the pixels (B, H, W, 3) in [0, 1]. Of texts they are one array a text, of its tokens. Only Shapley values
+    (FastSHAP, KernelSHAP) add up to the probability; `base_values` are then the rest of it, so that shap's sums are
+    right, and they mean no more.
 
     Raises:
         ImportError: shap is not installed.

@@ -21,6 +21,7 @@ FILES = {
     "own_sound": {"explained.png", "classifier.safetensors"},
     "use_export": {"explainer.onnx", "explained.png"},
     "use_server": {"explained.png"},
+    "use_demo": {"cat.png", "dog.png", "curve.png"},
     "use_interop": {"captum.png", "deeplift/0.png", "shap/1.png"},
 }
 
