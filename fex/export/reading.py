@@ -124,7 +124,7 @@ def _described(files: Mapping[str, Tensor], source: str) -> dict[str, str]:
     model = _model(files, source)
     if not model.has_rt_info(["fex", "format"]):
         return {}
-    return {key: str(value.value) for key, value in model.get_rt_info(["fex"]).value.items()}
+    return {key: str(getattr(text, "value", text)) for key, text in model.get_rt_info(["fex"]).value.items()}
 
 
 def is_export(name: str | Path) -> bool:
