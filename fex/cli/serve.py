@@ -72,7 +72,6 @@ def run(argv: Sequence[str]) -> Any:
     if arguments.black_box:
         from fex.cli.explain.black_box_argument import chosen_black_box
 
-        chosen_black_box(arguments.black_box)  # a mistake is told here, not by a worker
         box = partial(chosen_black_box, arguments.black_box)
     limits = Limits(
         body=int(arguments.max_body * 2**20),

@@ -39,10 +39,12 @@ def make_server(
         batch: requests a pass at most.
 
     Raises:
-        FileNotFoundError, ValueError: no such explainer; see `fex.load_explainer`.
+        FileNotFoundError, ValueError: no such explainer; see `fex.load_explainer`; or a black box that is not its own.
     """
     limits, cores = limits or Limits(), os.cpu_count() or 1
     explainer = load_explainer(checkpoint)
+    if black_box is not None:
+        explainer.check_box(black_box())  # a mistake is told here, not by a worker
     desk = Desk(explainer, limits, black_box=black_box is not None, threads=cores)
     about = {
         "explainer": checkpoint, "method": explainer.method, "black_box": explainer.black_box, "fex": __version__,

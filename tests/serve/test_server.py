@@ -5,6 +5,7 @@ import io
 import json
 import queue
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from litserve.transport import MPQueueTransport
 from litserve.utils import WorkerSetupStatus
 
 import fex
+from fex.cli.serve import main
 from fex.serve import Limits
 from fex.serve.server import make_server
 from fex.serve.worker import ExplainAPI
@@ -197,3 +199,26 @@ def test_one_that_fails_does_not_cost_the_others(checkpoint, monkeypatch):
     statuses = [answer.status_code for answer in api.predict(pages)]
     assert statuses == [200, 501, 200] or statuses == [200, 422, 200]
     assert torch.get_num_threads() == 1
+
+
+def test_a_box_of_others_is_refused_at_the_start(checkpoint):
+    with pytest.raises(ValueError, match="give the box that it was trained on"):
+        make_server(str(checkpoint), device="cpu", black_box=lambda: tiny_box(size=8))
+
+
+def test_a_missing_package_is_told(checkpoint, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "litserve", None)
+    assert main([str(checkpoint)]) == 2
+    assert 'pip install "fex-explain[serve]"' in capsys.readouterr().err
+
+
+def test_mistakes_end_the_command_line_before_anything_starts(checkpoint, capsys, monkeypatch):
+    monkeypatch.delenv("FEX_NO_TOKEN", raising=False)
+    for words, reason in (
+        ([str(checkpoint), "--port", "80"], "1024 ... 65535"),
+        ([str(checkpoint), "--token-env", "FEX_NO_TOKEN"], "FEX_NO_TOKEN, which is not set"),
+        ([str(checkpoint), "--max-inputs", "0"], "above 0"),
+        (["no_such"], "Found no checkpoint"),
+    ):
+        assert main(words) == 2
+        assert reason in capsys.readouterr().err
