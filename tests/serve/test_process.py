@@ -26,7 +26,7 @@ def ask(path, question=None):
     body = None if question is None else json.dumps(question).encode()
     request = Request(f"http://127.0.0.1:{PORT}{path}", body, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=120) as answer:
+        with urlopen(request, timeout=600) as answer:
             return answer.status, answer.read()
     except HTTPError as error:
         return error.code, error.read()
@@ -34,7 +34,7 @@ def ask(path, question=None):
         return 0, b""
 
 
-def until(path, status, question=None, seconds=300):
+def until(path, status, question=None, seconds=1800):
     end = time.monotonic() + seconds
     while (found := ask(path, question))[0] != status:
         assert time.monotonic() < end, found
@@ -61,7 +61,7 @@ def test_a_killed_worker_comes_back_and_none_outlives_the_server(tmp_path):
     checkpoint, file = write_checkpoint(tmp_path / "x.ckpt"), io.BytesIO()
     Image.new("RGB", (16, 16), (200, 10, 10)).save(file, "PNG")
     question = {"images": [b64(file.getvalue())]}
-    command = [sys.executable, "-m", "fex.cli.serve", str(checkpoint), "--port", str(PORT), "--device", "cpu"]
+    command = [sys.executable, "-m", "fex.cli.serve", str(checkpoint), "--port", str(PORT), "--device", "cpu", "--timeout", "600"]
     server = subprocess.Popen(command)
     try:
         until("/health", 200)
