@@ -61,7 +61,18 @@ def test_a_killed_worker_comes_back_and_none_outlives_the_server(tmp_path):
     checkpoint, file = write_checkpoint(tmp_path / "x.ckpt"), io.BytesIO()
     Image.new("RGB", (16, 16), (200, 10, 10)).save(file, "PNG")
     question = {"images": [b64(file.getvalue())]}
-    command = [sys.executable, "-m", "fex.cli.serve", str(checkpoint), "--port", str(PORT), "--device", "cpu", "--timeout", "600"]
+    command = [
+        sys.executable,
+        "-m",
+        "fex.cli.serve",
+        str(checkpoint),
+        "--port",
+        str(PORT),
+        "--device",
+        "cpu",
+        "--timeout",
+        "600",
+    ]
     server = subprocess.Popen(command)
     try:
         until("/health", 200)
