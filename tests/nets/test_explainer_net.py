@@ -165,8 +165,7 @@ def test_maps_start_as_class_activation_maps():
 def test_the_classifiers_evidence_at_a_token_is_that_token_pooled_alone():
     encoder = HEADS["vit"](class_head=True)
     tokens = torch.randn(2, 64, encoder.dim)
-    features = torch.cat([torch.randn(2, encoder.prefix, encoder.dim), tokens], 1)
-    local = encoder._evidence(features, tokens)[1]
+    local = encoder._alone(tokens)
     one = encoder.net.forward_head(tokens[:, 5:6].expand(-1, encoder.prefix + 64, -1))
     read = local[:, 5] @ encoder.class_weight.T + encoder.net.get_classifier().bias
     assert torch.allclose(read, one, atol=1e-5)
