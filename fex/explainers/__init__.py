@@ -9,7 +9,7 @@ import fex.report  # noqa: F401 explanations are drawn by it
 from fex.explainers.any_method import explain_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedImageExplainer
-from fex.explainers.loading import build_explainer, export_explainer, load_explainer
+from fex.explainers.loading import build_explainer, export_explainer, load_explainer, read_explainer
 from fex.explainers.refined import Refined
 from fex.explainers.start import load_start
 from fex.explainers.texts import AmortizedTextExplainer
@@ -27,4 +27,5 @@ __all__ = [
     "export_explainer",
     "load_explainer",
     "load_start",
+    "read_explainer",
 ]

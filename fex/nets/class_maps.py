@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fex.modality import Features
 from fex.nets.encoder import BaseEncoder
 
-__all__ = ["ClassMapNet", "Encoded", "encoder_path"]
+__all__ = ["ClassMapNet", "Encoded", "encoder_path", "of_classes"]
 
 TEMPERATURE = 2.0  # of the classes that evidence is held against; see `against_others`
 LEAST = 0.1  # of what the other classes must have: a bound for certain backbones
@@ -21,6 +21,11 @@ def encoder_path(kind: type[nn.Module]) -> str:
     """What checkpoints call an encoder: of those of this project, the face of their room."""
     own = kind.__module__.startswith("fex.nets.")
     return f"fex.nets.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def of_classes(values: Tensor, target: Tensor) -> Tensor:
+    """Values (B, C) of one class each, (B,) -> (B,), or of K, (B, K) -> (B, K)."""
+    return values.gather(1, target.unsqueeze(1)).squeeze(1) if target.ndim == 1 else values.gather(1, target)
 
 
 class Encoded(NamedTuple):
@@ -125,10 +130,10 @@ class ClassMapNet(nn.Module):
             )
 
     def _weight_of(self, target: Tensor) -> Tensor:
-        """Rows `target` (B,) of `class_weight`, (B, D'), without making all of them."""
+        """Rows `target` (B,) or (B, K) of `class_weight`, (..., D'), without making all of them."""
         known = self.encoder.class_weight
         own = self.weight[target]
-        return own if known is None else torch.cat([own, known[target].to(own.dtype)], 1)
+        return own if known is None else torch.cat([own, known[target].to(own.dtype)], -1)
 
     @property
     def class_weight(self) -> Tensor:
@@ -177,13 +182,47 @@ class ClassMapNet(nn.Module):
             return Encoded(tokens, shared, level, trunk, self.features.valid(inputs))
 
     def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Scores of the classes `target` (B,) alone, without level, (B, N): no tensor with axes of C and N is made."""
+        """Scores of the classes `target` alone, without level: (B,) -> (B, N), or K of each, (B, K) -> (B, K, N).
+
+        No tensor with axes of C and N is made.
+        """
         with torch.autocast(target.device.type, enabled=False):
-            return torch.einsum("bnd,bd->bn", encoded.tokens, self._weight_of(target)) + encoded.shared
+            if target.ndim == 1:
+                return torch.einsum("bnd,bd->bn", encoded.tokens, self._weight_of(target)) + encoded.shared
+            scores = torch.einsum("bnd,bkd->bkn", encoded.tokens, self._weight_of(target))
+            return scores + encoded.shared.unsqueeze(1)
 
     @abstractmethod
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """What the explainer answers for the classes `target` (B,): (B, N)."""
+        """What the explainer answers for the classes `target`: (B,) -> (B, N), or K of each, (B, K) -> (B, K, N)."""
+
+    def explain_classes(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass for K classes of each input; this is what an export holds.
+
+        Args:
+            inputs: (B, ...).
+            target: (B, K), int64; -1 stands for the class that the explainer finds the likeliest, -2 for the next, ...
+
+        Returns:
+            Attribution (B, K, N), the classes (B, K), int64, and probabilities (B, C).
+        """
+        encoded = self.encode(inputs)
+        rates = self.class_logits(encoded)
+        exporting = torch.compiler.is_compiling()  # a graph has no stable sort, and no loop of K rounds
+        if exporting:
+            ranked = rates.topk(self.num_classes, 1).indices
+        else:
+            ranked = rates.argsort(dim=1, descending=True, stable=True)  # among equals the first, as argmax
+        classes = torch.where(target < 0, ranked.gather(1, (-1 - target).clamp(0, self.num_classes - 1)), target)
+        if exporting:
+            maps = self.attribution(encoded, classes)
+        else:  # bit by bit what one class alone gets
+            maps = torch.stack([self.attribution(encoded, each) for each in classes.unbind(1)], 1)
+        return maps, classes, self.probabilities(rates)
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """The explainer's own estimate of f(x), (B, C)."""
+        return self.probabilities(self.class_logits(self.encode(inputs)))
 
     @abstractmethod
     def class_logits(self, encoded: Encoded) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fex.masking.valid import mean_over
-from fex.nets.class_maps import ClassMapNet, Encoded
+from fex.nets.class_maps import ClassMapNet, Encoded, of_classes
 from fex.nets.encoder import BaseEncoder
 
 __all__ = ["ExplainerNet"]
@@ -92,14 +92,18 @@ class ExplainerNet(ClassMapNet):
         return given if self.class_softmax == "instance" else {**given, "class_softmax": self.class_softmax}
 
     def target_logits(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Logits of the classes `target` (B,) alone, (B, N): no tensor with axes of C and N is made."""
+        """Logits of the classes `target` alone, of one each or of K, as `target_scores`."""
         scores = self.target_scores(encoded, target)
-        return scores if self.multi_label else scores + encoded.level.gather(1, target.unsqueeze(1))
+        if self.multi_label:
+            return scores
+        return scores + of_classes(encoded.level, target).unsqueeze(-1)
 
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Keep probabilities lambda = g_y(x) of the classes `target` (B,): (B, N), in [0, 1]; 0 where none is."""
+        """Keep probabilities lambda = g_y(x) of the classes `target`, in [0, 1]; 0 where there is no feature."""
         rates = self.target_logits(encoded, target).sigmoid()
-        return rates if encoded.valid is None else rates * encoded.valid
+        if encoded.valid is None:
+            return rates
+        return rates * (encoded.valid if target.ndim == 1 else encoded.valid.unsqueeze(1))
 
     def class_logits(self, encoded: Encoded) -> Tensor:
         """What eq. 24 aligns with f(x), (B, C), before a softmax; of a multi-label box the levels, before a sigmoid."""
@@ -126,8 +130,10 @@ class ExplainerNet(ClassMapNet):
         """mean_n log g_c of eq. 24 for every class, (B, C), nats; classes go in chunks, recomputed backward."""
         tokens, shared, levels, _, valid = encoded
         weights = self.class_weight
-        step = max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
         with torch.autocast(tokens.device.type, enabled=False):
+            # An exported graph has no loop whose length is that of the batch.
+            exporting = torch.compiler.is_compiling()
+            step = self.num_classes if exporting else max(1, CHUNK // max(1, tokens.shape[0] * tokens.shape[1]))
             if step >= self.num_classes:
                 return _mean_log_rate(tokens, shared, levels, weights, valid)
             parts = [
