@@ -30,6 +30,7 @@ from fex.policy import (
 )
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
+from lightning_modules.drawing import explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, valid_weight
 
@@ -168,7 +169,7 @@ class FEXModule(AmortizedModule):
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
         inputs, valid = batch["inputs"], batch["valid"]
         clean = self.black_box(inputs)
-        target = clean.argmax(1)
+        target = explained_classes(self, clean)
         reuse = self.updates.minibatches == 1
         with torch.set_grad_enabled(reuse):
             output = self._encode(inputs, target)
@@ -182,14 +183,15 @@ class FEXModule(AmortizedModule):
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, output[1].detach(), clean, len(inputs))
+        score = clean.gather(1, target.unsqueeze(1))
+        self._log_step(signs, rollout, output[1].detach(), score, len(inputs))
 
     def _log_step(
-        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, batch_size: int
+        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, score: Tensor, batch_size: int
     ) -> None:
         signs["reward"] = rollout.rewards.mean()
         signs["masked_score"] = rollout.scores.mean()
-        signs["clean_score"] = clean.amax(1).mean()
+        signs["clean_score"] = score.mean()
         every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
         signs["kept_share"] = mean_over(rollout.masks, every).mean()
         signs["logit_spread"] = std_over(logits, rollout.valid).mean()

@@ -43,7 +43,21 @@ CASES = {
     "pyramid": (pyramid, {}),
     "unet": (unet, {}),
     "fastshap": (shapley, {}),
+    "labels": (vit, {}),
+    "fastshap, labels": (shapley, {"classes": "predicted"}),
 }  # fmt: skip
+
+
+class LabelBox(SmoothBox):
+    """Three labels, of which none, some or all are there."""
+
+    def __init__(self):
+        super().__init__(multi_label=True)
+        self.class_names = ["a", "b", "c"]
+
+    def _score(self, inputs):
+        seen = self.brightness(inputs)
+        return torch.stack([seen @ self.weights.roll(5 * n) for n in range(3)], 1).sigmoid()
 
 
 class SkippedPictures(Pictures):
@@ -56,8 +70,9 @@ class SkippedPictures(Pictures):
 
 def train(name, **options):
     net, settings = CASES[name]
-    kind = FastSHAPModule if name == "fastshap" else FEXModule
-    module = kind(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
+    kind = FastSHAPModule if "fastshap" in name else FEXModule
+    box = LabelBox() if "labels" in name else SmoothBox()
+    module = kind(box, GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
     world = options.get("devices", 1)
     data = SkippedPictures if name == "skipped pictures" else Pictures
     rows = fit(module, data(32, batch_size=GLOBAL_BATCH // world), **options)
