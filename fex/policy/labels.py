@@ -1,4 +1,4 @@
-"""Which label of a multi-label answer a training step explains: each that is there has its turn, not the strongest only."""
+"""Which label of a multi-label answer a training step explains: not the strongest alone, all that are there in turn."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ def draw_labels(probabilities: Tensor, noise: Tensor) -> Tensor:
         (B,), int64, on the device of `probabilities`.
     """
     answers = probabilities.detach().double().cpu()
-    any_label = answers.clamp_min(torch.finfo(torch.float64).tiny)
+    any_label = torch.where(answers.sum(1, keepdim=True) > 0, answers, 1.0)
     any_label = any_label / any_label.sum(1, keepdim=True)
     present = (answers > PRESENT).double()
     count = present.sum(1, keepdim=True)
