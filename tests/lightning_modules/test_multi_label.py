@@ -6,7 +6,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fex.explainers import load_explainer
 from fex.nets import ExplainerNet, ShapleyNet, ViTEncoder
-from fex.policy import Antithetic, RandomBudget, Retained
+from fex.policy import Antithetic, CompatibleControl, RandomBudget, Retained
 from lightning_modules import FastSHAPModule, FEXModule
 from lightning_modules.drawing import explained_classes
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, fit
@@ -108,7 +108,8 @@ def test_the_map_of_each_label_is_learnt(method):
     encoder = TinyEncoder(GRID.num_features)
     if method == "FEX":
         options = {"reward": Retained(), "noise": Antithetic(), "exploration": RandomBudget(), "kl_weight": 0.02}
-        module = FEXModule(TwoPlaces(), GRID, ExplainerNet(encoder), num_masks=8, optimizer=adam, **options)
+        options |= {"control": CompatibleControl(), "entropy_weight": 0.2, "num_masks": 8, "optimizer": adam}
+        module = FEXModule(TwoPlaces(), GRID, ExplainerNet(encoder), **options)
     else:
         module = FastSHAPModule(TwoPlaces(), GRID, ShapleyNet(encoder), classes="predicted", optimizer=adam)
     fit(module, Pictures(640, batch_size=16))
