@@ -24,6 +24,10 @@ def timm_box(name):
     torch.manual_seed(0)
     size = SIZES.get(name, 64)
     net = timm.create_model(name, num_classes=3, **ALL[name])
+    heads = net.get_classifier()
+    for head in heads if isinstance(heads, tuple) else (heads,):
+        for parameter in head.parameters():  # some begin at 0
+            torch.nn.init.normal_(parameter)
     return TorchBlackBox(net, num_classes=3, preprocess=Preprocess(size, size))
 
 
@@ -112,12 +116,12 @@ def test_attention_of_networks_of_transformers(name, method, tmp_path):
 def test_attention_of_networks_of_texts(kind, method, tmp_path):
     box = TextBlackBox(architecture_folder(tmp_path, kind))
     inputs = box.tokenize(["the film is a gem and a mess"])
-    for name, linear in box.module.named_modules():
+    for name, part in box.module.named_modules():
         if name.endswith("embedding_hidden_mapping_in"):  # RemBERT's embeddings are of another width
-            torch.nn.init.eye_(linear.weight)
-    words = box.module.get_input_embeddings().weight.data
-    words[:, 0] = 0.0
-    words[inputs[0, 5], 0] = 30.0  # "gem"; the first token stands for the text
+            torch.nn.init.eye_(part.weight)
+        if isinstance(part, torch.nn.Embedding):
+            part.weight.data[:, 0] = 0.0
+    box.module.get_input_embeddings().weight.data[inputs[0, 5], 0] = 30.0  # "gem"; the first token is of the text
     attends_to_the_first_dimension(box.module)
     found = sum(method(box, box.features).attribute(inputs, target)[0] for target in range(3))
     assert int(found.argmax()) == 5
