@@ -126,8 +126,8 @@ class FEXModule(AmortizedModule):
             )
         if replay is not None and black_box.multi_label:
             raise ValueError(
-                "Replay learns one class of each instance, and the labels of a multi-label box take turns: set replay to "
-                "null."
+                "Replay learns one class of each instance, and the labels of a multi-label box take turns: set replay "
+                "to null."
             )
         if isinstance(baseline, LeaveOneOut) and replay is not None:
             raise ValueError(
