@@ -137,8 +137,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--backbone",
-        metavar="MODEL[=WEIGHTS]",
-        help="with --method iassa: timm network whose features say which places are alike, with a local file of its "
+        metavar="FILE|MODEL[=WEIGHTS]",
+        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
+        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
         "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
     )
     which = parser.add_mutually_exclusive_group()
@@ -220,8 +221,6 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     """With --method the first positional argument is a picture; without it --budget means nothing."""
     if arguments.method is None:
         _check_refinement(parser, arguments)
-        if arguments.backbone is not None:
-            parser.error("--backbone needs --method iassa: it is the network of its attention")
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return

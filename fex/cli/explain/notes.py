@@ -34,7 +34,7 @@ def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) ->
     import fex
     from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
 
-    named = [arguments.black_box, (arguments.backbone or "").partition("=")[2]]
+    named = [arguments.black_box, (arguments.backbone or "").partition("=")[2] or arguments.backbone]
     found = {
         key: getattr(arguments, key)
         for key in (

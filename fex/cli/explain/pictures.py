@@ -85,7 +85,7 @@ def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["
     from fex.explainers.loading import build_explainer
 
     name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    explainer = build_explainer(*checkpoint, source=arguments.checkpoint)
+    explainer = build_explainer(*checkpoint, source=arguments.checkpoint, backbone=arguments.backbone)
     if arguments.target is not None:
         explainer.target_index(arguments.target)  # an unknown class is told before anything is read or written
     elif arguments.top_k > len(explainer.class_names):
