@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fex.policy import draw_labels
-from lightning_modules.processes import rank_of, world_size_of
+from lightning_modules.processes import rank_of, step_of, world_size_of
 
 if TYPE_CHECKING:
     from lightning_modules.base import AmortizedModule
@@ -17,9 +17,7 @@ __all__ = ["explained_classes", "own_rows", "step_generator"]
 
 def step_generator(module: pl.LightningModule, seed: int) -> torch.Generator:
     """The generator of the batch under way, the same in every process; a module without a trainer is at its first."""
-    trainer = module._trainer
-    step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.Generator().manual_seed(seed * 1_000_003 + step_of(module))
 
 
 def own_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from fex.checks import as_targets, check_choice
 from fex.class_names import Target, class_index
 from fex.explanations.agreement import Agreement
 from fex.explanations.several import Explanations
+from fex.export import ExportedNet
+from fex.hub import push
 from fex.modality import Features, Reading, Removal, modality_of
 from fex.nets import ClassMapNet
 from fex.refine import Trust
@@ -40,9 +42,10 @@ class AmortizedExplainer:
     """An explainer network with all it needs to explain: features, class names, how inputs are read.
 
     Args:
-        net: the network, built.
+        net: the network, built, or the graph of an export.
         meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
             class was the black box's, where they are known.
+        source: name or path of the file that it was read from; "" for one made in memory.
 
     Attributes:
         modality: what reads and checks the inputs and says what a result is.
@@ -54,9 +57,9 @@ class AmortizedExplainer:
         trust: how far its maps can be trusted where they are refined; None where nobody has learnt it.
     """
 
-    def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
+    def __init__(self, net: ClassMapNet | ExportedNet, meta: dict[str, Any], source: str = "") -> None:
         self.net = net.eval().requires_grad_(requires_grad=False)
-        self.meta, self.modality = meta, modality_of(net.features.modality)
+        self.source, self.meta, self.modality = source, meta, modality_of(net.features.modality)
         self.features: Features = net.features
         self.preprocess: Any = self.modality.preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
@@ -70,6 +73,14 @@ class AmortizedExplainer:
         self.device = torch.device(device)
         self.net.to(self.device)
         return self
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Uploads the file that it was read from, and a card that says what it is; see `fex.hub.push`.
+
+        Returns:
+            Address of the commit.
+        """
+        return push(self.source, repository, **options)
 
     def _check(self, inputs: Tensor) -> Tensor:
         self.modality.check(inputs, self.preprocess)
@@ -89,7 +100,7 @@ class AmortizedExplainer:
 
         Of a multi-label box each class has a probability of its own, by a sigmoid, and rows need not sum to 1.
         """
-        return self.net.probabilities(self.net.class_logits(self.net.encode(self._check(inputs))))
+        return self.net.predict(self._check(inputs))
 
     @torch.inference_mode()
     def explain_classes(
@@ -104,14 +115,14 @@ class AmortizedExplainer:
             top_k: K, without `target`.
         """
         inputs = self._check(inputs)
-        chosen = None if target is None else as_targets(target, len(inputs), self.class_names).to(self.device)
-        encoded = self.net.encode(inputs)
-        rates = self.net.class_logits(encoded)
-        if chosen is None:
+        if target is None:
             check_choice(None, top_k, len(self.class_names))
-            chosen = _likeliest(rates, top_k)
-        maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
-        return torch.stack(maps, 1), chosen, self.net.probabilities(rates)
+            return self._explained(inputs, (-1 - torch.arange(top_k)).expand(len(inputs), -1))
+        return self._explained(inputs, as_targets(target, len(inputs), self.class_names))
+
+    @torch.inference_mode()
+    def _explained(self, inputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.net.explain_classes(inputs.to(self.device), classes.to(self.device))
 
     def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
@@ -137,7 +148,7 @@ class AmortizedExplainer:
     def explain(
         self,
         given: Any,
-        target: str | int | None = None,
+        target: str | int | None | list[str | int | None] = None,
         top_k: int = 1,
         *,
         black_box: BlackBox | None = None,
@@ -150,7 +161,8 @@ class AmortizedExplainer:
             given: of an explainer of images, a picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of
                 these, or a tensor (3, H, W) or (B, 3, H, W) as `.preprocess` gives them; of one of texts, a text, a
                 pair (a tuple), or several texts (a list).
-            target: class by name or index; by default the predicted ones.
+            target: class by name or index; by default the predicted ones. Or a list of one for each instance, in which
+                None is the predicted one.
             top_k: how many of the predicted classes, the likeliest first; without `target`.
             black_box: ask it too, one query an instance (of a long text, a window): its answer then chooses the classes
                 and gives `probability`. Otherwise both are the explainer's own estimate.
@@ -162,29 +174,36 @@ class AmortizedExplainer:
 
         Raises:
             ValueError: unknown class, `target` along with `top_k`, something that cannot be read or explained, a black
-                box of other inputs or classes.
+                box of other inputs or classes, another number of targets.
         """
-        check_choice(target, top_k, len(self.class_names))
-        chosen = None if target is None else self.target_index(target)
+        each = target if isinstance(target, list) else [target]
+        check_choice(next((one for one in each if one is not None), None), top_k, len(self.class_names))
+        chosen = [None if one is None else self.target_index(one) for one in each]
         if black_box is not None:
             self.check_box(black_box)
         reading = self.modality.read(given, self.preprocess, **options)
+        chosen = chosen if isinstance(target, list) else chosen * len(reading.names)
+        if len(chosen) != len(reading.names):
+            raise ValueError(f"Got {len(chosen)} targets for {len(reading.names)} instances, expected one each.")
         start = time.perf_counter()
         # Pieces of one instance must agree on the class, so they are explained for all where they are several.
-        several = chosen is None and max(reading.pieces, default=1) > 1
-        pieces = self._pieces(reading, range(len(self.class_names)) if several else chosen, top_k, black_box)
+        several = None in chosen and max(reading.pieces, default=1) > 1
+        pieces = self._pieces(reading, None if several else chosen, top_k, black_box)
         seconds, names = (time.perf_counter() - start) / max(1, len(reading.names)), sources or reading.names
         results, first = Explanations[Any](), 0
         for number, count in enumerate(reading.pieces):
             here, first = pieces[first : first + count], first + count
             probability = torch.stack([estimate for _, estimate in here]).mean(0)
-            for index in _likeliest(probability[None], top_k)[0].tolist() if several else here[0][0]:
+            own, user = here[0][0], chosen[number]
+            if several:
+                own = _likeliest(probability[None], top_k)[0].tolist() if user is None else [user]
+            for index in own:
                 named = {
                     "target": index,
                     "target_name": self.class_names[index],
                     "probability": float(probability[index]),
                     "probability_of": "explainer" if black_box is None else "black box",
-                    "chosen_by": "user" if target is not None else "explainer" if black_box is None else "black box",
+                    "chosen_by": "user" if user is not None else "explainer" if black_box is None else "black box",
                     "method": self.method,
                     "removal": self.removal,
                     "black_box": self.black_box,
@@ -199,16 +218,26 @@ class AmortizedExplainer:
         return results
 
     def _pieces(
-        self, reading: Reading, chosen: int | range | None, top_k: int, black_box: BlackBox | None
+        self, reading: Reading, chosen: list[int | None] | None, top_k: int, black_box: BlackBox | None
     ) -> list[tuple[dict[int, Tensor], Tensor]]:
-        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,)."""
+        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,).
+
+        `chosen` has the class of each instance, None for the likeliest ones; without it every class is explained.
+        """
+        instance = [number for number, count in enumerate(reading.pieces) for _ in range(count)]
+        likeliest = -1 - torch.arange(top_k)
         found: dict[int, tuple[dict[int, Tensor], Tensor]] = {}
         for numbers, inputs in reading.batches():
             answer = None if black_box is None else black_box(inputs)
-            classes = torch.tensor(chosen).expand(len(inputs), -1) if isinstance(chosen, range) else chosen
-            if answer is not None and chosen is None:
-                classes = _likeliest(answer, top_k)
-            values, used, estimate = (part.cpu() for part in self.explain_classes(inputs, classes, top_k))
+            if chosen is None:
+                classes = torch.arange(len(self.class_names)).expand(len(inputs), -1)
+            else:
+                rows = likeliest.expand(len(inputs), -1) if answer is None else _likeliest(answer, top_k).cpu()
+                wanted = (chosen[instance[number]] for number in numbers)
+                given = torch.tensor([-1 if one is None else one for one in wanted], dtype=torch.int64).unsqueeze(1)
+                classes = torch.where(given < 0, rows, given)
+            inputs = self._check(inputs)
+            values, used, estimate = (part.cpu() for part in self._explained(inputs, classes))
             estimate = estimate if answer is None else answer.cpu()
             for row, number in enumerate(numbers):
                 found[number] = dict(zip(used[row].tolist(), values[row].clone(), strict=True)), estimate[row]

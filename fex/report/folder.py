@@ -56,7 +56,7 @@ class Written:
     card: Card
     rows: list[list[Any]]
     flat: int = 0
-    fidelity: float | str | None = None
+    fidelity: list[float] | str | None = None
 
 
 class ResultFolder:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from datamodules import ResizedCrop
 from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder
-from fex.policy import Antithetic, CompatibleControl, RandomBudget, Retained
+from fex.policy import Antithetic, CompatibleControl, Correlated, RandomBudget, ReferenceBudget, Replay, Retained
 from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.processes import together
 from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, vit, weights_of
@@ -27,13 +28,22 @@ def shapley():
     return ShapleyNet(ViTEncoder("conv_vit_tiny", model_args=VIT), hidden=32)
 
 
+REFERENCE = {
+    "reward": Retained(), "noise": Correlated(), "exploration": ReferenceBudget(), "control": CompatibleControl(),
+    "entropy_weight": 0.02,
+}  # fmt: skip
 CASES = {
     "paper": (vit, {}),
     "recommended": (
         lambda: vit(value_degree=3),
         {
-            "reward": Retained(), "noise": Antithetic(), "exploration": RandomBudget(), "control": CompatibleControl(),
-            "entropy_weight": 0.02, "warmup": 0.3, "decay": "cosine",
+            "reward": Retained(),
+            "noise": Antithetic(),
+            "exploration": RandomBudget(),
+            "control": CompatibleControl(),
+            "entropy_weight": 0.02,
+            "warmup": 0.3,
+            "decay": "cosine",
         },
     ),
     "inner epochs": (vit, {"inner_epochs": 3, "kl_stop": 0.02, "surrogate": "per_feature"}),
@@ -43,9 +53,16 @@ CASES = {
     "pyramid": (pyramid, {}),
     "unet": (unet, {}),
     "fastshap": (shapley, {}),
+    "replay": (
+        lambda: vit(value_degree=3),
+        {**REFERENCE, "replay": Replay(masks=2, capacity=8, fresh=0.4, fresh_epochs=3)},
+    ),
+    "replay of a policy": (vit, {"replay": Replay(masks=4, capacity=8), "surrogate": "per_feature"}),
     "labels": (vit, {}),
     "fastshap, labels": (shapley, {"classes": "predicted"}),
-}  # fmt: skip
+    "replayed fastshap": (shapley, {"replay": Replay(masks=4, capacity=8, fresh=0.4)}),
+}
+EPOCHS = {name: 4 for name in CASES if "replay" in name}  # fmt: skip
 
 
 class LabelBox(SmoothBox):
@@ -74,10 +91,15 @@ def train(name, **options):
     box = LabelBox() if "labels" in name else SmoothBox()
     module = kind(box, GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
     world = options.get("devices", 1)
-    data = SkippedPictures if name == "skipped pictures" else Pictures
-    rows = fit(module, data(32, batch_size=GLOBAL_BATCH // world), **options)
+    kind, changes = (SkippedPictures if name == "skipped pictures" else Pictures), {}
+    if name == "replay":
+        changes = {"augment": ResizedCrop(), "views": 2}
+    data = kind(32, batch_size=GLOBAL_BATCH // world, **changes)
+    rows = fit(module, data, max_epochs=EPOCHS.get(name, 1), **options)
+    replaying = module.replaying
     return {
         "rows": rows,
+        "table": None if replaying is None else replaying.table.tensors,
         "weights": weights_of(module),
         "steps": module.trainer.global_step,
         "agreement": module.trainer.test(module, Pictures(13, batch_size=GLOBAL_BATCH // world), verbose=False)[0]
@@ -108,12 +130,23 @@ def test_two_processes_train_as_one(both, name):
     assert torch.equal(first["weights"], second["weights"])
     assert torch.allclose(first["weights"], alone["weights"], rtol=1e-3, atol=1e-5)
     assert first["steps"] == alone["steps"]
-    assert len(first["rows"]) == len(alone["rows"]) == 4
+    assert len(first["rows"]) == len(alone["rows"]) == 4 * EPOCHS.get(name, 1)
     for mine, theirs in zip(first["rows"], alone["rows"], strict=True):
-        extra = 1 if name not in ("recommended",) else 0  # each process asks once about the blank input
+        extra = 1 if name not in ("recommended", "replay") else 0  # each process asks once about the blank input
         assert mine.pop("train/queries") == theirs.pop("train/queries") + extra
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
     assert first["agreement"] == pytest.approx(alone["agreement"])
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_two_processes_keep_the_same_table(both, name):
+    first, second = (found[name]["table"] for found in both)
+    alone = train(name)["table"]
+    for key, tensor in first.items():
+        assert torch.equal(tensor.nan_to_num(-1.0), second[key].nan_to_num(-1.0)), key
+        assert torch.allclose(tensor.float().nan_to_num(-1.0), alone[key].float().nan_to_num(-1.0), atol=1e-2), key
+    assert torch.equal(first["count"], alone["count"])
+    assert len(first["count"].unique()) > 1 or name != "replay"  # each visit of a row asked or did not
 
 
 def test_kl_stop_was_put_to_work(both):
