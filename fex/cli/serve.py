@@ -1,6 +1,7 @@
 """`fex-serve CHECKPOINT`: a trained explainer behind an address."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -111,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fex-serve: error: {error}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)  # or workers would outlive this process
+    # LitServe ends its web server as a process, and tells that a thread cannot be ended so; this process ends with it.
+    logging.getLogger("litserve.server").addFilter(lambda record: "'terminate'" not in record.getMessage())
     print(f"fex-serve: {server.app.title}; /docs shows how to ask", flush=True)
     try:
         start()
