@@ -20,8 +20,9 @@ from fex.policy import BlankScores, Noise
 from fex.storage.description import check_description
 from fex.texts.lora import StepDropout
 from fex.types import Batch
+from lightning_modules.drawing import own_rows, step_generator
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows, mean_over_processes, rank_of, step_of, world_size_of
+from lightning_modules.processes import gather_rows, mean_over_processes, step_of, world_size_of
 from lightning_modules.replaying import Replaying
 from lightning_modules.schedule import total_batches, warmup_cosine
 
@@ -130,12 +131,9 @@ class AmortizedModule(pl.LightningModule):
 
     def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
-        world, rank = world_size_of(self), rank_of(self)
-        generator = torch.Generator().manual_seed(self._step_seed)
-        shape = (batch_size * world, self.num_masks, self.features.num_features)
-        masks, budgets = self.noise(shape, generator, self.features.grid)
-        rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows, :, :count].to(self.device), budgets[rows].to(self.device)
+        shape = (batch_size * world_size_of(self), self.num_masks, self.features.num_features)
+        masks, budgets = self.noise(shape, step_generator(self, self.seed), self.features.grid)
+        return own_rows(self, masks)[..., :count], own_rows(self, budgets)
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> None:

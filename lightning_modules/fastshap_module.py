@@ -14,6 +14,7 @@ from fex.policy import Antithetic, Noise, Replay, kl_black_box_to_explainer, lab
 from fex.shapley import centred, coalitions, shapley_loss
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
+from lightning_modules.drawing import explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import valid_weight
 from lightning_modules.replaying import Replaying, Visit, mean_there
@@ -34,7 +35,8 @@ class FastSHAPModule(AmortizedModule):
         removal: what stands in for a removed feature.
         num_masks: masks an instance and step, drawn from the Shapley kernel.
         noise: randomness of the masks; the default draws a mask and its complement (paired sampling).
-        classes: which classes the loss sums over: "all", or the "predicted" one of each instance.
+        classes: which classes the loss sums over: "all", or the "predicted" one of each instance, of a multi-label box
+            one of those that are there.
         total_weight: weight of the squared error of the network's own estimate of f(x) - f(blank).
         class_weight: weight of KL(f(x) || the network's own estimate of it), nats; of a multi-label box the sum over
             its classes.
@@ -131,17 +133,17 @@ class FastSHAPModule(AmortizedModule):
             masks, scores, blank, there = self._replayed(visit, inputs, clean)
             valid = visit.usable.to(valid.device)
             self._settle()
-        weight = valid_weight(self, valid)
+        weight, target = valid_weight(self, valid), explained_classes(self, clean)
 
         def loss(_rows: Tensor, _update: int) -> tuple[Tensor, dict[str, Tensor]]:
-            return self._loss(inputs, masks, scores, clean, blank, weight, there)
+            return self._loss(inputs, masks, scores, clean, blank, target, weight, there)
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()
-        target = clean.argmax(1)
         told = scores.gather(2, target.view(-1, 1, 1).expand(-1, scores.shape[1], 1)).squeeze(2)
         signs["masked_score"] = mean_there(told, there, weight)
-        signs["clean_score"] = clean.amax(1).mean() if there is None else (clean.amax(1) * weight).sum()
+        score = clean.gather(1, target.unsqueeze(1)).squeeze(1)
+        signs["clean_score"] = score.mean() if there is None else (score * weight).sum()
         signs["kept_share"] = mean_there(masks.mean(-1), there, weight)
         logged = self._log_signs(signs, len(inputs))
         self.log("loss", logged["train/shapley_loss"], prog_bar=True, logger=False, batch_size=len(inputs))
@@ -153,16 +155,19 @@ class FastSHAPModule(AmortizedModule):
         scores: Tensor,
         clean: Tensor,
         blank: Tensor,
+        target: Tensor,
         weight: Tensor,
         there: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The three losses; `weight` (B,) as `valid_weight` gives it; `there` (B, K) says which masks there are."""
+        """The three losses; `target` (B,) is read where one class is learnt, `weight` (B,) is `valid_weight`'s.
+
+        `there` (B, K) says which masks there are.
+        """
         encoded = self.explainer.encode(inputs)
         coefficients, share = centred(masks)
         sums = self.explainer.coalition_sums(encoded, coefficients)
         values = (sums, scores, clean, blank)
         if self.classes == "predicted":
-            target = clean.argmax(1)
             values = tuple(value[torch.arange(len(target)), ..., target].unsqueeze(-1) for value in values)
         divergence = label_kl_black_box_to_explainer if self.explainer.multi_label else kl_black_box_to_explainer
         terms = {

@@ -31,6 +31,7 @@ from fex.policy import (
 )
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
+from lightning_modules.drawing import explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, valid_weight
 from lightning_modules.replaying import Replaying, Visit, mean_there
@@ -123,6 +124,11 @@ class FEXModule(AmortizedModule):
                 "LeaveOneOut wants independent masks; one of an antithetic pair is among the others of its twin, which "
                 "biases the gradient: use Independent noise (or antithetic: false), or another baseline."
             )
+        if replay is not None and black_box.multi_label:
+            raise ValueError(
+                "Replay learns one class of each instance, and the labels of a multi-label box take turns: set replay "
+                "to null."
+            )
         if isinstance(baseline, LeaveOneOut) and replay is not None:
             raise ValueError(
                 "LeaveOneOut wants masks of one policy, and replay mixes those of many: use ValueBaseline, or set "
@@ -207,7 +213,7 @@ class FEXModule(AmortizedModule):
         inputs, valid, visit = batch["inputs"], batch["valid"], None
         if self.replaying is None:
             clean = self.black_box(inputs)
-            target = clean.argmax(1)
+            target = explained_classes(self, clean)
         else:
             visit = self.replaying.visit(self, batch)
             clean, target = self.replaying.clean(self.black_box, visit, inputs)
@@ -227,16 +233,16 @@ class FEXModule(AmortizedModule):
 
         signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, output[1].detach(), clean, valid)
+        self._log_step(signs, rollout, output[1].detach(), clean.gather(1, target.unsqueeze(1)).squeeze(1), valid)
 
     def _log_step(
-        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, valid: Tensor
+        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, score: Tensor, valid: Tensor
     ) -> None:
         there, every = rollout.there, None if rollout.valid is None else rollout.valid.unsqueeze(1)
         weight = valid if there is None else valid_weight(self, valid)
         signs["reward"] = mean_there(rollout.rewards, there, weight)
         signs["masked_score"] = mean_there(rollout.scores, there, weight)
-        signs["clean_score"] = clean.amax(1).mean() if there is None else (clean.amax(1) * weight).sum()
+        signs["clean_score"] = score.mean() if there is None else (score * weight).sum()
         signs["kept_share"] = mean_there(mean_over(rollout.masks, every), there, weight)
         signs["logit_spread"] = std_over(logits, rollout.valid).mean()
         if there is not None:

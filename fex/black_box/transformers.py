@@ -20,6 +20,8 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
     from transformers import AutoModelForImageClassification  # here: the import takes seconds
 
     try:
+        if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+            raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
         net, report = AutoModelForImageClassification.from_pretrained(
             model,
             revision=revision or "main",

@@ -6,7 +6,8 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 1. `bernoulli`: the policy q = Bern(g_y(x)) (eq. 7), whose mean is the explanation (eq. 8).
 2. `rewards`: c(m, x), what a mask earns (eq. 9).
 3. `rollout`: T masks from q and their rewards, the sample of J(q) (eq. 10; Algorithm 1, lines 5 and 6), with
-   `exploration` (which q draws them) and `noise` (by which random numbers); `replay` keeps them for later visits.
+   `exploration` (which q draws them) and `noise` (by which random numbers); `replay` keeps them for later visits;
+   `labels`: whose, of a multi-label answer.
 4. `control`: what is subtracted from the reward, the paper's v(x) among it (eq. 18).
 5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
@@ -27,6 +28,7 @@ from fex.policy.kl import (
     label_kl_black_box_to_explainer,
     label_kl_explainer_to_black_box,
 )
+from fex.policy.labels import draw_labels
 from fex.policy.noise import Antithetic, Correlated, Independent, Noise
 from fex.policy.objective import (
     DIVERGENCES,
@@ -80,6 +82,7 @@ __all__ = [
     "clipped_surrogate_joint",
     "clipped_surrogate_per_feature",
     "collect",
+    "draw_labels",
     "explained_variance",
     "kl_black_box_to_explainer",
     "kl_explainer_to_black_box",

@@ -58,9 +58,23 @@ CASES = {
         {**REFERENCE, "replay": Replay(masks=2, capacity=8, fresh=0.4, fresh_epochs=3)},
     ),
     "replay of a policy": (vit, {"replay": Replay(masks=4, capacity=8), "surrogate": "per_feature"}),
+    "labels": (vit, {}),
+    "fastshap, labels": (shapley, {"classes": "predicted"}),
     "replayed fastshap": (shapley, {"replay": Replay(masks=4, capacity=8, fresh=0.4)}),
 }
 EPOCHS = {name: 4 for name in CASES if "replay" in name}  # fmt: skip
+
+
+class LabelBox(SmoothBox):
+    """Three labels, of which none, some or all are there."""
+
+    def __init__(self):
+        super().__init__(multi_label=True)
+        self.class_names = ["a", "b", "c"]
+
+    def _score(self, inputs):
+        seen = self.brightness(inputs)
+        return torch.stack([seen @ self.weights.roll(5 * n) for n in range(3)], 1).sigmoid()
 
 
 class SkippedPictures(Pictures):
@@ -74,7 +88,8 @@ class SkippedPictures(Pictures):
 def train(name, **options):
     net, settings = CASES[name]
     kind = FastSHAPModule if "fastshap" in name else FEXModule
-    module = kind(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
+    box = LabelBox() if "labels" in name else SmoothBox()
+    module = kind(box, GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
     world = options.get("devices", 1)
     kind, changes = (SkippedPictures if name == "skipped pictures" else Pictures), {}
     if name == "replay":

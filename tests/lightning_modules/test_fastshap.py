@@ -158,7 +158,7 @@ def test_the_loss_is_that_of_the_explainers_own_maps(classes):
     inputs, masks = torch.rand(3, 3, SIZE, SIZE), (torch.rand(3, 4, GRID.num_features) < 0.5).float()
     scores, clean, blank = torch.rand(3, 4, 2), torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), torch.rand(3, 2)
     weight = torch.tensor([0.5, 0.5, 0.0])
-    found, _ = module._loss(inputs, masks, scores, clean, blank, weight)
+    found, _ = module._loss(inputs, masks, scores, clean, blank, clean.argmax(1), weight)
     encoded = module.explainer.encode(inputs)
     coefficients, share = centred(masks)
     expected = 0.0
