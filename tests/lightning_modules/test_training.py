@@ -38,8 +38,15 @@ RECOMMENDED = {
 }
 
 
-@pytest.mark.parametrize("options", [RECOMMENDED, {"inner_epochs": 2}], ids=["recommended", "paper"])
-@pytest.mark.parametrize("box", [FixedPatchBox, BrightPatchBox])
+@pytest.mark.parametrize(
+    ("box", "options"),
+    [
+        pytest.param(FixedPatchBox, RECOMMENDED, id="fixed-recommended"),
+        pytest.param(BrightPatchBox, {"inner_epochs": 2}, id="bright-paper"),
+        pytest.param(BrightPatchBox, RECOMMENDED, id="bright-recommended", marks=pytest.mark.slow),
+        pytest.param(FixedPatchBox, {"inner_epochs": 2}, id="fixed-paper", marks=pytest.mark.slow),
+    ],
+)
 def test_finds_the_one_patch_that_counts(box, options):
     """A box that looks at one patch: the attribution's maximum is that patch in >= 95 % of held-out pictures."""
     bright = box is BrightPatchBox
