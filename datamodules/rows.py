@@ -37,7 +37,7 @@ class StreamSource(Protocol):
 
     Attributes:
         length: rows in all, None if unknown.
-        parts: into how many parts the source can be split among loader processes when training.
+        parts: its files, which training deals out to loader processes.
         parallel: whether `deal` may be called in several loader processes.
     """
 
@@ -49,8 +49,8 @@ class StreamSource(Protocol):
         """(number, row) of the rows that fall to `shard`: each row to exactly one."""
         ...
 
-    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
-        """One pass over what this rank and this loader process own, in an order that depends on `epoch`."""
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+        """One pass over the rows of `shard`, each row in exactly one, in an order that depends on `epoch`."""
         ...
 
 
@@ -120,8 +120,8 @@ class RowStream(IterableDataset[Batch]):
 
     @property
     def max_workers(self) -> int:
-        """How many loader processes have something to do."""
-        return min(self.source.parts, _MAX_WORKERS)
+        """How many loader processes of this rank have a whole file each; one at the least."""
+        return min(max(1, self.source.parts // self.world_size), _MAX_WORKERS)
 
     def seek(self, position: int) -> int:
         """Makes the next iteration start at training batch `position`; returns how many to throw away before it."""
@@ -168,16 +168,17 @@ class TrainStream(RowStream):
         """How many loader processes there will be."""
         self._workers = max(1, count)
 
-    def _passes(self, epoch: int) -> Iterator[Row]:
+    def _passes(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
         while True:
             empty = True
-            for row in self.source.shuffled(self.rank, self.world_size, epoch):
+            for row in self.source.shuffled(shard, shards, epoch):
                 empty = False
                 yield row
             if empty:
                 raise ValueError(
-                    f"The stream has no rows for rank {self.rank}, loader process {self.worker()[0]}: it has "
-                    f"{self.source.parts} parts; use fewer loader processes (num_workers) or more files."
+                    f"The stream has no rows for rank {self.rank}, loader process {self.worker()[0]}: its "
+                    f"{self.source.parts} files have fewer rows than the {shards} readers can share. Use fewer loader "
+                    "processes (num_workers) or fewer devices, or train without streaming."
                 )
             epoch += 1
 
@@ -187,7 +188,7 @@ class TrainStream(RowStream):
         skip = done // workers * self.batch_size
         shards, shard = self.world_size * workers, self.rank * workers + worker
         rows = []
-        for number, row in enumerate(self._passes(epoch)):
+        for number, row in enumerate(self._passes(shard, shards, epoch)):
             if number >= skip:
                 rows.append(self.item(row, number * shards + shard))
             if len(rows) == self.batch_size:
