@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,7 +14,9 @@ from fex.explanations.image import SUFFIXES, Explanation
 from fex.report.fidelity import fidelity_cells, least_fidelity
 from fex.report.html import Card, Gallery, make_card
 
-__all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path"]
+__all__ = [
+    "FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path", "write_files",
+]  # fmt: skip
 
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
@@ -57,6 +59,45 @@ class Written:
     rows: list[list[Any]]
     flat: int = 0
     fidelity: float | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"card": self.card, "rows": self.rows, "flat": self.flat, "fidelity": self.fidelity}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Written":
+        """What `to_dict` was, or was before it became JSON."""
+        return cls(Card(*data["card"]), data["rows"], data["flat"], data.get("fidelity"))
+
+
+def _address(stem: PurePath, suffix: str) -> str:
+    return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))
+
+
+def write_files(folder: Path, formats: Sequence[str], name: PurePath, explanations: Sequence[Explanation]) -> Written:
+    """Writes the files of one image below `folder`; threads and processes may call it, for different names."""
+    rows, ranks = [], len(explanations)
+    for rank, explanation in enumerate(explanations, 1):
+        stem = result_path(name, rank, ranks)
+        for suffix in formats:
+            explanation.save(folder / stem.with_name(f"{stem.name}.{suffix}"))
+        top = int(explanation.attribution.argmax())
+        rows.append(
+            [explanation.source, rank, explanation.target, explanation.target_name,
+             f"{explanation.probability:.6f}", explanation.probability_of,
+             top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
+             "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
+             f"{explanation.seconds:.6f}"]
+        )  # fmt: skip
+    stem = result_path(name, 1, ranks)
+    link = _address(stem, "png") if "png" in formats else None
+    beside = {
+        kind: _address(stem, suffix)
+        for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
+        if (folder / f"{stem}.{suffix}").is_file()
+    }
+    flat = sum(explanation.flat for explanation in explanations)
+    return Written(make_card(explanations, link, **beside), rows, flat, least_fidelity(explanations))
 
 
 class ResultFolder:
@@ -115,31 +156,7 @@ class ResultFolder:
 
     def write(self, name: PurePath, explanations: Sequence[Explanation]) -> Written:
         """Writes the files of one image; threads may call it, for different names."""
-        rows, ranks = [], len(explanations)
-        for rank, explanation in enumerate(explanations, 1):
-            stem = result_path(name, rank, ranks)
-            for suffix in self.formats:
-                explanation.save(self.folder / stem.with_name(f"{stem.name}.{suffix}"))
-            top = int(explanation.attribution.argmax())
-            rows.append(
-                [explanation.source, rank, explanation.target, explanation.target_name,
-                 f"{explanation.probability:.6f}", explanation.probability_of,
-                 top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
-                 "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
-                 f"{explanation.seconds:.6f}"]
-            )  # fmt: skip
-        stem = result_path(name, 1, ranks)
-        link = self._address(stem, "png") if "png" in self.formats else None
-        beside = {
-            kind: self._address(stem, suffix)
-            for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
-            if (self.folder / f"{stem}.{suffix}").is_file()
-        }
-        flat = sum(explanation.flat for explanation in explanations)
-        return Written(make_card(explanations, link, **beside), rows, flat, least_fidelity(explanations))
-
-    def _address(self, stem: PurePath, suffix: str) -> str:
-        return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))
+        return write_files(self.folder, self.formats, name, explanations)
 
     def add(self, written: Written) -> None:
         """Adds what `write` gave to table and gallery; in the order of the calls."""

@@ -254,20 +254,13 @@ def _add(written: "Written | str", name: str, results: "ResultFolder", summary: 
 
 
 def _plain(written: "Written | str") -> dict[str, Any]:
-    if isinstance(written, str):
-        return {"skip": written}
-    return {"card": written.card, "rows": written.rows, "flat": written.flat, "fidelity": written.fidelity}
+    return {"skip": written} if isinstance(written, str) else written.to_dict()
 
 
 def _restored(entry: dict[str, Any]) -> "Written | str":
     from fex.report.folder import Written
-    from fex.report.html import Card
 
-    return (
-        entry["skip"]
-        if "skip" in entry
-        else Written(Card(*entry["card"]), entry["rows"], entry["flat"], entry.get("fidelity"))
-    )
+    return entry["skip"] if "skip" in entry else Written.of(entry)
 
 
 def _asked(explainer: Any) -> str:
