@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from datamodules.skips import Skips
-from fex.images import Preprocess, UnreadableImageError, decode
+from fex.images import Preprocess, UnreadableImageError, read_pixels
 from fex.types import Batch
 
 __all__ = ["EvalStream", "Row", "Rows", "RowStream", "StreamSource", "TableSource", "TrainStream", "collate"]
@@ -72,7 +72,7 @@ def _labelled(inputs: Tensor, row: Row, *, valid: bool) -> dict[str, Any]:
 
 
 class Rows:
-    """A table of pictures as a data set; an unreadable one is a black picture with valid = False.
+    """A table of pictures as a data set, inputs uint8; an unreadable one is a black picture with valid = False.
 
     Args:
         source: the table.
@@ -91,11 +91,11 @@ class Rows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.source[index if self.select is None else self.select[index]]
         try:
-            image = decode(row.image)
+            inputs = read_pixels(row.image, self.preprocess)
         except UnreadableImageError as error:
             self.skips.row(index, row.name, error)
-            return _labelled(torch.zeros(3, *self.preprocess.size), row, valid=False)
-        return _labelled(self.preprocess(image), row, valid=True)
+            return _labelled(torch.zeros(3, *self.preprocess.size, dtype=torch.uint8), row, valid=False)
+        return _labelled(inputs, row, valid=True)
 
 
 class RowStream(IterableDataset[Batch]):
@@ -135,10 +135,10 @@ class RowStream(IterableDataset[Batch]):
 
     def item(self, row: Row, index: int, *, valid: bool = True) -> dict[str, Any]:
         """A decoded row, or a black one where `valid` is False or the picture cannot be read."""
-        inputs = torch.zeros(3, *self.preprocess.size)
+        inputs = torch.zeros(3, *self.preprocess.size, dtype=torch.uint8)
         if valid:
             try:
-                inputs = self.preprocess(decode(row.image))
+                inputs = read_pixels(row.image, self.preprocess)
             except UnreadableImageError as error:
                 self.skips.stream(self.worker()[0], row.name, error)
                 valid = False
