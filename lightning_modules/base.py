@@ -17,8 +17,10 @@ from fex.images import Features, Removal
 from fex.masking import masker_for
 from fex.nets import ClassMapNet
 from fex.policy import BlankScores, Noise
+from fex.seeding import RowDraws
 from fex.storage.description import check_description
 from fex.types import Batch
+from lightning_modules.clean_answers import CleanAnswers
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import mean_over_processes, rank_of, world_size_of
 from lightning_modules.schedule import total_batches, warmup_cosine
@@ -88,6 +90,7 @@ class AmortizedModule(pl.LightningModule):
         self._agreement: dict[str, Any] | None = None  # of the last whole validation, for the checkpoint
         self.learnt: dict[str, Any] = {}  # plain data that callbacks add to the explainer's description
         self._blank = BlankScores(black_box, self.masker)
+        self._answers: dict[tuple[str, int], CleanAnswers] = {}  # of each stage and box
         # Queries of training, and the box's own before the step under way.
         self._trained, self._asked_before = 0, cast(int | None, None)
         self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
@@ -123,11 +126,26 @@ class AmortizedModule(pl.LightningModule):
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
         trainer = self._trainer
         step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        world, rank = world_size_of(self), rank_of(self)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        masks, budgets = self.noise((batch_size * world, self.num_masks, self.features.num_features), generator)
-        rows = slice(rank * batch_size, (rank + 1) * batch_size)
-        return masks[rows, :, :count].to(self.device), budgets[rows].to(self.device)
+        shape = (batch_size, self.num_masks, self.features.num_features)
+        first = rank_of(self) * batch_size
+        if self.noise.by_rows:
+            masks, budgets = self.noise(shape, RowDraws(self.seed, step, first))
+        else:  # that of all processes, of which this one's rows are taken
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+            every = self.noise((batch_size * world_size_of(self), *shape[1:]), generator)
+            masks, budgets = (noise[first : first + batch_size] for noise in every)
+        return masks[..., :count].to(self.device), budgets.to(self.device)
+
+    def _clean(self, batch: Batch) -> Tensor:
+        """What the black box says of whole inputs, (B, C); in later passes remembered where it can be.
+
+        By one process alone: of several each would remember others, and they must ask equally often.
+        """
+        if world_size_of(self) > 1:
+            return self.black_box(batch["inputs"])
+        stage = str(self._trainer.state.stage) if self._trainer is not None else ""
+        answers = self._answers.setdefault((stage, id(self.black_box)), CleanAnswers(self.black_box))
+        return answers(batch["inputs"], batch.get("index"))
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -160,7 +178,7 @@ class AmortizedModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
-        clean = self.black_box(batch["inputs"])
+        clean = self._clean(batch)
         attribution, classes = self.explainer.explain(batch["inputs"], clean.argmax(1))
         # A metric, not a logged mean: Lightning rounds the row counts of several processes.
         self.agreement.update(classes.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())

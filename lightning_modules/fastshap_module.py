@@ -15,7 +15,6 @@ from fex.shapley import centred, coalitions, shapley_loss
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import valid_weight
 
 __all__ = ["FastSHAPModule"]
 
@@ -41,6 +40,8 @@ class FastSHAPModule(AmortizedModule):
         warmup: share of training over which the learning rate rises.
         decay: "cosine" to zero at the end, or "constant".
         gradient_clip: largest gradient norm; None does not clip.
+        accumulate: pieces of the batch whose gradients are added before the step: the same update in the memory of a
+            piece.
         seed: seed of the masks.
 
     Raises:
@@ -65,34 +66,34 @@ class FastSHAPModule(AmortizedModule):
         warmup: float = 0.0,
         decay: Literal["cosine", "constant"] = "constant",
         gradient_clip: float | None = 1.0,
+        accumulate: int = 1,
         seed: int = 0,
     ) -> None:
-        if num_masks < 1 or features.num_features < 2:
+        if min(num_masks, accumulate) < 1 or features.num_features < 2:
             raise ValueError(
-                f"FastSHAP needs at least 1 mask and 2 features, got {num_masks} masks and {features.num_features} "
-                "features."
+                f"FastSHAP needs at least 1 mask, 2 features and accumulate 1, got {num_masks} masks, "
+                f"{features.num_features} features and accumulate {accumulate}."
             )
         if classes not in ("all", "predicted"):
             raise ValueError(f"Got classes={classes!r}, expected 'all' or 'predicted'.")
         super().__init__(
             black_box, features, explainer, removal,
             num_masks=num_masks, noise=noise or Antithetic(), optimizer=optimizer, warmup=warmup, decay=decay,
-            updates=InnerEpochs(1, 1, None, gradient_clip), seed=seed,
+            updates=InnerEpochs(1, 1, None, gradient_clip, accumulate), seed=seed,
         )  # fmt: skip
         self.classes, self.total_weight, self.class_weight = classes, total_weight, class_weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Queries, then one update."""
         inputs = batch["inputs"]
-        clean, blank = self.black_box(inputs), self._blank.probabilities(inputs)
+        clean, blank = self._clean(batch), self._blank.probabilities(inputs)
         masks = coalitions(*self._draw(len(inputs)))
         scores = masked_probabilities(self.black_box, self.masker, inputs, masks)
-        weight = valid_weight(self, batch["valid"])
 
-        def loss(_rows: Tensor, _update: int) -> tuple[Tensor, dict[str, Tensor]]:
-            return self._loss(inputs, masks, scores, clean, blank, weight)
+        def loss(rows: Tensor, _update: int, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self._loss(inputs[rows], masks[rows], scores[rows], clean[rows], blank[rows], weight)
 
-        signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
+        signs = self.updates.run(self, list(self.explainer.parameters()), batch["valid"], loss)
         self.lr_schedulers().step()
         target = clean.argmax(1)
         signs["masked_score"] = scores.gather(2, target.view(-1, 1, 1).expand(-1, scores.shape[1], 1)).mean()

@@ -74,10 +74,12 @@ class BlackBox(ABC):
 
     Attributes:
         modality: kind of its inputs.
+        deterministic: whether it answers the same input alike (but for rounding), so that answers can be remembered.
         queries: instances scored since it was built.
     """
 
     modality: ClassVar[str] = "image"
+    deterministic: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -256,6 +258,8 @@ class TorchBlackBox(BlackBox):
             "openvino" compiles with that package, for CPUs (`fex-bench speed --only [compiled_speedup]` has both).
         **options: see `BlackBox`.
     """
+
+    deterministic = True
 
     def __init__(
         self,

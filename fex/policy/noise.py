@@ -4,26 +4,43 @@ Drawn for the global batch by a counter, so that a run does not depend on the nu
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from fex.seeding import RowDraws
 
 __all__ = ["Antithetic", "Independent", "Noise"]
 
 
 class Noise(ABC):
-    """Uniform noise for masks and budgets."""
+    """Uniform noise for masks and budgets.
+
+    Attributes:
+        by_rows: whether it takes `RowDraws` and draws by `uniform`, so that each process makes its own rows only;
+            others get a generator and are asked for the rows of all processes.
+    """
+
+    by_rows: bool = False
 
     @abstractmethod
-    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws) -> tuple[Tensor, Tensor]:
         """For shape (B, K, N): mask noise (B, K, N) and budget noise (B, K), uniform on [0, 1), on the CPU."""
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator | RowDraws) -> Tensor:
+    """`shape`, float32, uniform on [0, 1)."""
+    return generator.rand(*shape) if isinstance(generator, RowDraws) else torch.rand(shape, generator=generator)
 
 
 class Independent(Noise):
     """Every number on its own."""
 
-    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return torch.rand(shape, generator=generator), torch.rand(shape[:2], generator=generator)
+    by_rows = True
+
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws) -> tuple[Tensor, Tensor]:
+        return uniform(shape, generator), uniform(shape[:2], generator)
 
 
 class Antithetic(Noise):
@@ -33,11 +50,12 @@ class Antithetic(Noise):
     means over masks stay unbiased.
     """
 
-    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    by_rows = True
+
+    def __call__(self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws) -> tuple[Tensor, Tensor]:
         batch, count, features = shape
         half = (batch, -(-count // 2))
-        mask = torch.rand(*half, features, generator=generator)
-        budget = torch.rand(half, generator=generator)
+        mask, budget = uniform((*half, features), generator), uniform(half, generator)
         # 1 - u lies in (0, 1]; the largest float below 1 stands for 1.
         below = 1 - torch.finfo(mask.dtype).eps / 2
         masks = torch.stack([mask, (1 - mask).clamp_max(below)], 2).flatten(1, 2)[:, :count]

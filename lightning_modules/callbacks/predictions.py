@@ -14,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from fex.explanations import Explanation, TextExplanation
-from fex.report.folder import FORMATS, ResultFolder, Written, inside, write_files
+from fex.report.folder import ResultFolder, Written, inside, write_files
 from fex.report.text_folder import TEXT_FORMATS, TextResultFolder, WrittenText, check_formats, written_text
 from fex.storage.names import printable
 from fex.types import Batch
@@ -25,7 +25,7 @@ __all__ = ["PredictionWriter"]
 
 log = logging.getLogger("lightning_modules")
 
-_PICTURE_FORMATS = tuple(name for name in FORMATS if name != "html")
+_PICTURE_FORMATS = ("png", "npz", "json")
 _AHEAD = 64  # results a thread begun and not yet in the table
 
 
@@ -41,8 +41,8 @@ class PredictionWriter(pl.Callback):
     first process merges these into one result, in the order of the data, as one process alone would have written it.
 
     Args:
-        formats: of pictures, files for each: png, html, npz and json (all but html by default); of texts jsonl (words,
-            scores, character spans), csv and html (all by default).
+        formats: of pictures, files for each: png, jpg, webp, html, npz and json (png, npz and json by default); of
+            texts jsonl (words, scores, character spans), csv and html (all by default).
     """
 
     def __init__(self, formats: Sequence[str] | None = None) -> None:
