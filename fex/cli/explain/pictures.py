@@ -45,6 +45,7 @@ class Summary:
         note: what to know of the classes.
         done: images that an earlier run had finished.
         measured: what was asked about the maps, and how faithful they are.
+        kept_in: where skipped and flat ones are listed, instead of skipped.csv and explanations.csv.
     """
 
     explained: int = 0
@@ -56,6 +57,7 @@ class Summary:
     note: str = ""
     done: int = 0
     measured: Measured = field(default_factory=Measured)
+    kept_in: str = ""
 
     def __str__(self) -> str:
         new = self.explained + self.skipped - self.done
@@ -67,34 +69,34 @@ class Summary:
         if self.explained and new:
             text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
         if self.skipped:
-            text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
+            text += f", skipped {self.skipped:,} (all in {self.kept_in or self.output / 'skipped.csv'}):"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
         if self.flat:
-            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in explanations.csv)"
+            table = self.kept_in or "explanations.csv"
+            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in {table})"
         text += str(self.measured)
         if self.note:
             text += f"\n{self.note}"
-        return f"{text}\nresults: {self.output}" + (
-            f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
-        )
+        gallery = self.output / "gallery.html"
+        return f"{text}\nresults: {self.output}" + (f"\ngallery: {gallery}" if gallery.is_file() else "")
 
 
 def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
-    import torch
-
+    from fex.cli.explain.shares import default_device
     from fex.explainers.loading import build_explainer
 
-    name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = arguments.device or default_device()
     explainer = build_explainer(*checkpoint, source=arguments.checkpoint)
     if arguments.target is not None:
         explainer.target_index(arguments.target)  # an unknown class is told before anything is read or written
     elif arguments.top_k > len(explainer.class_names):
         raise ValueError(f"--top-k is {arguments.top_k}, the explainer has {len(explainer.class_names)} classes.")
     try:
-        explainer.to(name)
+        explainer.to(name, precision=arguments.precision)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"Device {name!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
+    arguments.precision = explainer.precision  # what `auto` means here, for the results' settings
     box = None
     if arguments.black_box:
         from fex.cli.explain.black_box_argument import chosen_black_box
@@ -151,6 +153,11 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     else:
         explainer, box = _load(checkpoint, arguments)
 
+    from fex.cli.explain.shares import check_processes, run_shards
+
+    check_processes(arguments)
+    if arguments.formats == ["parquet"]:
+        return run_shards(explainer, box, arguments, checkpoint, total)
     from fex.storage.atomic import claimed
 
     with claimed(arguments.output):
@@ -176,7 +183,8 @@ def _run(
     if not arguments.resume:
         tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
     formats = arguments.formats or ["png", "npz", "json"]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results, closing(journal):
+    options = {"formats": formats, "note": note, "gallery": not arguments.no_gallery}
+    with ResultFolder(arguments.output, **options) as results, closing(journal):
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total, journal)

@@ -217,6 +217,8 @@ def run_texts(
     files = any(map(_is_file, arguments.inputs))
     output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
     formats = arguments.formats or list(TEXT_FORMATS)
+    if arguments.no_gallery:
+        formats = [name for name in formats if name != "html"]
     check_formats(formats)
     if arguments.resume and output is None:
         raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
