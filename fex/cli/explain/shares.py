@@ -11,8 +11,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fex.cli.explain.summary import Summary
+
 if TYPE_CHECKING:
-    from fex.cli.explain.pictures import Summary
     from fex.explainers.image_stream import ImageFile
 
 __all__ = ["check_processes", "default_device", "processes", "run_shards"]
@@ -94,7 +95,7 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], shards: in
     return own
 
 
-def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> "Summary":
+def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> Summary:
     """Explains the pictures of this process, and writes a table of every `--shard-size` of them.
 
     Which picture belongs to which table depends on the inputs alone, so that a stopped run goes on after the last whole
@@ -106,7 +107,6 @@ def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoi
     """
     from fex.cli.explain.arguments import tell_earlier_results
     from fex.cli.explain.notes import own_class_note, resume_settings
-    from fex.cli.explain.pictures import Summary
     from fex.cli.progress import progress
     from fex.storage.atomic import claimed
 
