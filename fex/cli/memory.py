@@ -8,7 +8,7 @@ __all__ = ["VARIABLE", "keep_memory"]
 
 VARIABLE = "FEX_MALLOC"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
-_MOST = 2**30  # bytes; glibc takes an int
+_MOST = (2**30, 2**25)  # bytes; old versions take no larger threshold than the second
 _OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -28,6 +28,8 @@ def keep_memory() -> bool:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version.restype = ctypes.c_char_p
         libc.gnu_get_libc_version()
-        return bool(libc.mallopt(_MMAP_THRESHOLD, _MOST) and libc.mallopt(_TRIM_THRESHOLD, _MOST))
+        return any(libc.mallopt(_MMAP_THRESHOLD, most) for most in _MOST) and bool(
+            libc.mallopt(_TRIM_THRESHOLD, _MOST[0])
+        )
     except (OSError, AttributeError):  # another C library
         return False

@@ -114,7 +114,6 @@ def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoi
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
     settings |= {"shard_size": arguments.shard_size, "scores": arguments.scores}
     summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
-    arguments.output.mkdir(parents=True, exist_ok=True)
     alone = claimed(arguments.output) if count == 1 else nullcontext()
     shards = -(-total // arguments.shard_size)
     with alone, progress(total if count == 1 else None, "images") as advance:
