@@ -92,7 +92,9 @@ class AmortizedExplainer:
 
     def _encode(self, inputs: Tensor) -> Encoded:
         """One pass; the heads on top of it are float32 whatever the precision."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        if self.precision == "fp32":
+            return self.net.encode(inputs)
+        with torch.autocast(self.device.type, torch.bfloat16):
             return self.net.encode(inputs)
 
     def _check(self, inputs: Tensor) -> Tensor:
