@@ -1,6 +1,6 @@
 """Data modules."""
 
-from datamodules.augment import Augment, FlipCrop, HorizontalFlip, SpectrogramAugment
+from datamodules.augment import Augment, FlipCrop, HorizontalFlip, ResizedCrop, SpectrogramAugment
 from datamodules.base import DataModule, ImageDataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.esc10 import ESC10
@@ -15,13 +15,15 @@ from datamodules.segmentation import Segmentation, TopRows
 from datamodules.sound import NoisePadding, SoundDataModule
 from datamodules.sound_folder import SoundFolder
 from datamodules.sst2 import SST2
-from datamodules.texts import TextDataModule, Texts
+from datamodules.text_module import TextDataModule
+from datamodules.texts import Texts
 
 __all__ = [
-    "Augment",
     "CIFAR10",
-    "DataModule",
     "ESC10",
+    "SST2",
+    "Augment",
+    "DataModule",
     "FlipCrop",
     "Folder",
     "HorizontalFlip",
@@ -32,7 +34,7 @@ __all__ = [
     "NoisePadding",
     "Parquet",
     "Pictures",
-    "SST2",
+    "ResizedCrop",
     "Scenes",
     "Segmentation",
     "Sentences",

@@ -4,13 +4,15 @@ They draw nothing themselves: the datamodule draws uniform numbers for the globa
 process its rows, so that a run does not depend on the number of processes and resumes exactly.
 """
 
+import math
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Augment", "FlipCrop", "HorizontalFlip", "SpectrogramAugment"]
+__all__ = ["Augment", "FlipCrop", "HorizontalFlip", "ResizedCrop", "SpectrogramAugment"]
 
 
 class Augment(ABC):
@@ -25,6 +27,13 @@ class Augment(ABC):
     @abstractmethod
     def __call__(self, inputs: Tensor, noise: Tensor) -> Tensor:
         """Inputs (B, 3, H, W) and noise (B, numbers), uniform on [0, 1), on the same device -> (B, 3, H, W)."""
+
+    def view(self, inputs: Tensor, rows: Tensor, views: Tensor, seed: int) -> Tensor:
+        """Fixed views (B,) of rows (B,) of a data set, a function of these and `seed` alone; 0 is the input itself."""
+        keys = zip(rows.tolist(), views.tolist(), strict=True)
+        drawn = [np.random.default_rng([seed % 2**32, *key]).random(self.numbers, np.float32) for key in keys]
+        changed = self(inputs, torch.from_numpy(np.stack(drawn)).to(inputs.device))
+        return torch.where(views.view(-1, 1, 1, 1) == 0, inputs, changed)
 
 
 class HorizontalFlip(Augment):
@@ -61,6 +70,36 @@ class FlipCrop(HorizontalFlip):
         columns = shifts[:, 1:] + torch.arange(width, device=inputs.device)
         batch = torch.arange(len(inputs), device=inputs.device).view(-1, 1, 1)
         return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+class ResizedCrop(Augment):
+    """Shows a random window of each picture at full size, mirrored with probability 1/2.
+
+    The window's share of the area is uniform on `scale`, its aspect ratio, relative to the picture's, log-uniform on
+    [3/4, 4/3] as far as such a window fits; its place is uniform. Bilinear: a window is only ever enlarged.
+
+    Args:
+        scale: smallest and largest share of the area.
+    """
+
+    numbers = 5
+
+    def __init__(self, scale: tuple[float, float] = (0.4, 1.0)) -> None:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale needs two shares of the area, 0 < smallest <= largest <= 1; got {scale}.")
+        self.scale = scale
+
+    def __call__(self, inputs: Tensor, noise: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W)."""
+        area = self.scale[0] + (self.scale[1] - self.scale[0]) * noise[:, 0]
+        ratio = ((2 * noise[:, 1] - 1) * (-area.log()).clamp_max(math.log(4 / 3))).exp()
+        sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1)  # width, height, both at most 1
+        centre = (2 * noise[:, 2:4] - 1) * (1 - sides)
+        mirrored = torch.where(noise[:, 4] < 0.5, -1.0, 1.0)
+        window = torch.zeros(len(inputs), 2, 3, device=inputs.device)  # output places in [-1, 1] -> input places
+        window[:, 0, 0], window[:, 1, 1], window[:, :, 2] = sides[:, 0] * mirrored, sides[:, 1], centre
+        places = F.affine_grid(window, list(inputs.shape), align_corners=False)
+        return F.grid_sample(inputs, places, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
 class SpectrogramAugment(Augment):

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from datamodules.base import ImageDataModule
 from datamodules.order import held_back
-from datamodules.texts import TextDataModule, TextTable
+from datamodules.text_module import TextDataModule, TextTable
 from fex.images.files import as_picture
 
 __all__ = ["Pictures", "Sentences"]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from datamodules.texts import TextDataModule, TextTable
+from datamodules.text_module import TextDataModule, TextTable
 
 __all__ = ["MovieReviews"]
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from datamodules.texts import Texts, TextTable
+from datamodules.text_module import TextTable
+from datamodules.texts import Texts
 
 __all__ = ["SST2"]
 

@@ -6,7 +6,13 @@ never typed:
     <!-- results: NAME -->
     <!-- /results -->
 
-NAME is a file docs/results/NAME.json, in one of three forms:
+and, where a sentence names a measured figure, a pair around it:
+
+    <!-- figure: NAME KEY -->0.233<!-- /figure -->
+
+KEY is one of the file's `figures`, or "ROW / COLUMN" of its table; of the NAME agreement it is a shipped explainer, and
+the figure stands in checkpoints/manifest.yaml. Any other NAME is a file docs/results/NAME.json, in one of
+three forms, each with or without `figures`:
 
 - a table: title, columns, rows, and command, commit, date, machine, n, origin, notes where they are known;
 - the report.json of `fex-bench run`, which `keep` copies here without its pictures and curves;
@@ -27,14 +33,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+FIGURE = re.compile(r"(<!-- figure: (?P<name>[\w-]+) (?P<key>.+?) -->).*?(<!-- /figure -->)")
 FACTS = ("command", "commit", "date", "machine", "n", "origin", "notes")
 STYLE = ("decimals", "signed", "form", "unit")  # a column's, where a cell has no other
 LEGEND = "★ best of its column, ≈ not different from it (paired bootstrap, 95 %)"
 MINUS = "\N{MINUS SIGN}"
 OLD = "†"
+AGREEMENT = "agreement"
 
 
 def number(value: float, *, decimals: int = 3, signed: bool = False, form: str = "", unit: str = "") -> str:
@@ -157,33 +167,56 @@ def _stale(data: Mapping[str, Any], folder: Path) -> str:
     return next(why for each in data["from"] if (why := read(each["file"], folder).get("stale", {}).get("why")))
 
 
+def figure(name: str, key: str, folder: Path = RESULTS) -> str:
+    """One figure of a sentence."""
+    if name == AGREEMENT:
+        manifest = yaml.safe_load((ROOT / "checkpoints" / "manifest.yaml").read_text(encoding="utf-8"))
+        return f"{100 * manifest[key]['agreement']['share']:.0f} %"
+    data = read(name, folder)
+    if key in data.get("figures", {}):
+        return shown(data["figures"][key], {})
+    row, _, column = key.partition(" / ")
+    header, lines = grid(data, folder) if "rows" in data else ([], [])
+    found = [line[header.index(column)] for line in lines if line[0] == row and column in header]
+    if len(found) != 1:
+        raise ValueError(f"{name} has {len(found)} figures {key!r}; it has {', '.join(data.get('figures', {}))}.")
+    return found[0].rstrip(" ★≈?")
+
+
 def pages(root: Path = ROOT) -> list[Path]:
     """Every page that may have tables."""
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def filled(text: str, folder: Path = RESULTS) -> str:
-    """A page with its tables as the JSON files have them."""
-    return BLOCK.sub(lambda found: found[1] + block(found["name"], folder) + found[3], text)
+    """A page with its tables and figures as the JSON files have them."""
+    text = BLOCK.sub(lambda found: found[1] + block(found["name"], folder) + found[3], text)
+    return FIGURE.sub(lambda found: found[1] + figure(found["name"], found["key"], folder) + found[4], text)
 
 
 def unused(root: Path = ROOT) -> list[str]:
-    """Files of results that no page shows."""
-    asked = {found["name"] for page in pages(root) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))}
-    return sorted({path.stem for path in (root / "docs" / "results").glob("*.json")} - asked)
+    """Files of results, and their figures, that no page shows."""
+    texts = [page.read_text(encoding="utf-8") for page in pages(root)]
+    asked = {found["name"] for kind in (BLOCK, FIGURE) for text in texts for found in kind.finditer(text)}
+    said = {(found["name"], found["key"]) for text in texts for found in FIGURE.finditer(text)}
+    files = sorted((root / "docs" / "results").glob("*.json"))
+    named = [(path.stem, key) for path in files for key in read(path.stem, path.parent).get("figures", {})]
+    return [*sorted({path.stem for path in files} - asked), *(" ".join(each) for each in named if each not in said)]
 
 
 def keep(report: Path, name: str, facts: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Copies what a page needs of a benchmark's report.json; facts that are not given stay as the old file has them."""
     data = json.loads(report.read_text(encoding="utf-8"))
     path = folder / f"{name}.json"
-    title = json.loads(path.read_text(encoding="utf-8")).get("title") if path.is_file() else None
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    kept = {"title": title or f"Explainers of {data['black_box']}", "commit": commit.stdout.strip() or None}
+    kept = {"title": old.get("title") or f"Explainers of {data['black_box']}", "commit": commit.stdout.strip() or None}
     kept |= {"date": date.fromtimestamp(report.stat().st_mtime).isoformat()}
     kept |= {key: value for key, value in facts.items() if value is not None}
     threads = f", {data['threads']} threads" if data.get("device") == "cpu" else ""
     kept.setdefault("machine", f"{data.get('device', '?')}{threads}")
+    if "figures" in old:  # measured with the older report: the pages ask for them until they are given anew
+        print(f"figures of sentences, to be measured again: {', '.join(old['figures'])}", file=sys.stderr)
     kept |= {key: data[key] for key in ("black_box", "data", "seed", "versions", "rows", "differences") if key in data}
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

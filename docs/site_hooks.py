@@ -1,4 +1,4 @@
-"""What the pages need besides Markdown: notebooks, formulas as MathML, the list of result pages; all made at build."""
+"""What the pages need besides Markdown: notebooks, and formulas as MathML; made at build."""
 
 import json
 import re
@@ -8,7 +8,6 @@ from typing import Any
 from latex2mathml.converter import convert
 
 DOCS = Path(__file__).parent
-RESULTS = "<!-- the pages of docs/results -->"
 NOTEBOOK = re.compile(r"<!-- notebook: ([\w.-]+) -->")
 FORMULA = re.compile(r"```math\n(.*?)```", re.DOTALL)
 
@@ -16,22 +15,12 @@ FORMULA = re.compile(r"```math\n(.*?)```", re.DOTALL)
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs for each page."""
     markdown = NOTEBOOK.sub(lambda found: notebook(DOCS / found[1]), markdown)
-    markdown = FORMULA.sub(lambda found: formula(found[1]), markdown)
-    return markdown.replace(RESULTS, results())
+    return FORMULA.sub(lambda found: formula(found[1]), markdown)
 
 
 def formula(latex: str) -> str:
     """A formula on a line of its own, as MathML, which browsers show without a script."""
     return f'<div class="formula">{convert(" ".join(latex.split()), display="block")}</div>'
-
-
-def results() -> str:
-    """One line a page of results."""
-    lines = []
-    for page in sorted((DOCS / "results").glob("**/*.md")):
-        title = next((line[2:] for line in page.read_text("utf-8").splitlines() if line.startswith("# ")), page.stem)
-        lines.append(f"- [{title}]({page.relative_to(DOCS).as_posix()})")
-    return "\n".join(lines) or "The tables are not in this build."
 
 
 def notebook(path: Path) -> str:

@@ -73,8 +73,19 @@ def class_index(target: str | int, names: Sequence[str]) -> int:
         if not 0 <= index < len(names):
             raise ValueError(f"Class {index} is outside 0 ... {len(names) - 1}: there are {len(names)} classes.")
         return index
+    if _is_number(wanted):
+        raise ValueError(f"Got the class {target!r}: a class is a name or a whole number, 0 ... {len(names) - 1}.")
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
     # Long names of many synonyms are far from each of them: one that holds the word is near too.
     near += [name for name in known if wanted and wanted in name and name not in near][:3]
     shown = [names[known.index(name)] for name in near or known[:5]]
     raise ValueError(f"Unknown class {target!r}. Closest of the {len(names)} classes: {', '.join(shown)}.")
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a number such as 1.5, 1e3 or -0.5."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return any(sign.isdigit() for sign in text)  # "nan" and "inf" may be meant as words

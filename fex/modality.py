@@ -6,6 +6,7 @@ datamodules have bases of their own. CONTRIBUTING.md has the recipe, `fex.images
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
@@ -197,6 +198,7 @@ class Modality(ABC):
 
 
 _MODALITIES: dict[str, type[Modality]] = {}
+_OWN = {"image": "fex.explainers.images", "text": "fex.explainers.texts"}
 
 
 def modality_of(name: str) -> Modality:
@@ -205,6 +207,8 @@ def modality_of(name: str) -> Modality:
     Raises:
         ValueError: none that was imported has it; lists those that were.
     """
+    if name not in _MODALITIES and name in _OWN:
+        import_module(_OWN[name])  # whoever has a network of it may not have come by its explainers
     if name not in _MODALITIES:
         raise ValueError(
             f"The modality {name!r} is not known here, only {', '.join(sorted(_MODALITIES))}: import the package that "

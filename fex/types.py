@@ -25,6 +25,7 @@ class Batch(TypedDict, total=False):
         ignored: pixels of which the masks say nothing, such as a void border (B, H, W), bool; absent if there are none.
         words: number of the word that each token belongs to (B, L), int64; -1 where there is none. Only texts.
         index: position of each instance in its data set (B,), int64.
+        view: which of a training row's fixed views the inputs are (B,), int64, 0 the row itself; absent without views.
         valid: False where a row only pads the last batch so that all ranks take the same number of steps, or where its
             input could not be read (B,), bool.
         waveforms: sound of each instance (B, T), float32, in [-1, 1]; only sound data that was asked for it.
@@ -38,6 +39,7 @@ class Batch(TypedDict, total=False):
     ignored: Tensor
     words: Tensor
     index: Tensor
+    view: Tensor
     valid: Tensor
     waveforms: Tensor
     texts: list[Text]

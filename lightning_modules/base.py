@@ -17,12 +17,14 @@ from fex.images import Features, Removal
 from fex.masking import masker_for
 from fex.nets import ClassMapNet
 from fex.policy import BlankScores, Noise
-from fex.seeding import RowDraws
 from fex.storage.description import check_description
+from fex.texts.lora import StepDropout
 from fex.types import Batch
 from lightning_modules.clean_answers import CleanAnswers
+from lightning_modules.drawing import own_rows, row_draws, step_generator
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import mean_over_processes, rank_of, world_size_of
+from lightning_modules.processes import gather_rows, mean_over_processes, step_of, world_size_of
+from lightning_modules.replaying import Replaying
 from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["AmortizedModule"]
@@ -91,7 +93,8 @@ class AmortizedModule(pl.LightningModule):
         self.learnt: dict[str, Any] = {}  # plain data that callbacks add to the explainer's description
         self._blank = BlankScores(black_box, self.masker)
         self._answers: dict[tuple[str, int], CleanAnswers] = {}  # of each stage and box
-        # Queries of training, and the box's own before the step under way.
+        self.replaying: Replaying | None = None  # subclasses that learn from past queries set it
+        # Queries of training of all processes, and the box's own before the step under way.
         self._trained, self._asked_before = 0, cast(int | None, None)
         self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
 
@@ -117,24 +120,26 @@ class AmortizedModule(pl.LightningModule):
                 "bf16-mixed or 32-true."
             )
         self.black_box.to(self.device)
+        if stage == "fit" and self.replaying is not None:
+            self.replaying.allocate(self)
 
     def forward(self, inputs: Tensor, target: Tensor | None = None) -> Tensor:
         """Attribution of the classes `target` (B,): inputs (B, ...) -> (B, N)."""
         return self.explainer.explain(inputs, target)[0]
 
+    @property
+    def _step_seed(self) -> int:
+        return self.seed * 1_000_003 + step_of(self)
+
     def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
-        trainer = self._trainer
-        step = trainer.fit_loop.epoch_loop.total_batch_idx if trainer is not None else 0
-        shape = (batch_size, self.num_masks, self.features.num_features)
-        first = rank_of(self) * batch_size
+        shape, grid = (batch_size, self.num_masks, self.features.num_features), self.features.grid
         if self.noise.by_rows:
-            masks, budgets = self.noise(shape, RowDraws(self.seed, step, first))
-        else:  # that of all processes, of which this one's rows are taken
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-            every = self.noise((batch_size * world_size_of(self), *shape[1:]), generator)
-            masks, budgets = (noise[first : first + batch_size] for noise in every)
-        return masks[..., :count].to(self.device), budgets.to(self.device)
+            masks, budgets = self.noise(shape, row_draws(self, batch_size), grid)
+            return masks[..., :count].to(self.device), budgets.to(self.device)
+        whole = (batch_size * world_size_of(self), *shape[1:])
+        masks, budgets = self.noise(whole, step_generator(self, self.seed), grid)
+        return own_rows(self, masks)[..., :count], own_rows(self, budgets)
 
     def _clean(self, batch: Batch) -> Tensor:
         """What the black box says of whole inputs, (B, C); in later passes remembered where it can be.
@@ -159,22 +164,28 @@ class AmortizedModule(pl.LightningModule):
         return logged
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """What is asked from here on is asked by training."""
+        """What is asked from here on is asked by training, which drops what this step drops."""
         self._asked_before = self.black_box.queries
+        for part in self.explainer.modules():
+            if isinstance(part, StepDropout):
+                part.step = self._step_seed
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """What is asked from here on is not: validation costs queries, but an explainer does without."""
-        self._trained, self._asked_before = self._own_queries, None
+        self._trained, self._asked_before = self._queries, None
 
-    @property
-    def _own_queries(self) -> int:
-        asked = 0 if self._asked_before is None else self.black_box.queries - self._asked_before
-        return self._trained + asked
+    def _settle(self) -> None:
+        """Counts what this step has asked so far where processes do not ask equally often: a collective."""
+        assert self._asked_before is not None
+        asked = torch.tensor([self.black_box.queries - self._asked_before], device=self.device)
+        self._trained += int(gather_rows(self, asked).sum())
+        self._asked_before = self.black_box.queries
 
     @property
     def _queries(self) -> int:
         """Queries that training has cost, without those of validation, of all processes, which ask equally often."""
-        return self._own_queries * world_size_of(self)
+        asked = 0 if self._asked_before is None else self.black_box.queries - self._asked_before
+        return self._trained + asked * world_size_of(self)
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
@@ -228,11 +239,15 @@ class AmortizedModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}
 
     def on_fit_start(self) -> None:
-        """Starts the clock of what training costs: of one process, with its validation."""
+        """Starts the clock of what training costs: of one process, with its validation; takes over past queries."""
+        self.explainer.train()  # Lightning keeps the mode as it finds it; encoders were built in evaluation mode
         self._started = time.perf_counter()
+        if self.replaying is not None:
+            self._trained += self.replaying.start()
 
     def on_fit_end(self) -> None:
-        """Stops the clock: a checkpoint that is written later costs no more."""
+        """Stops the clock, for a checkpoint that is written later costs no more; from here on nothing is dropped."""
+        self.explainer.eval()
         self._seconds_before += time.perf_counter() - self._started
         self._started = 0.0
 
@@ -246,6 +261,8 @@ class AmortizedModule(pl.LightningModule):
         cost = {"queries": self._queries, "seconds": seconds}
         checkpoint["fex"] = {**self._meta(), "training": cost, **known, **self.learnt}
         checkpoint["fex_queries"] = self._queries
+        if self.replaying is not None and self.replaying.ready:
+            checkpoint["fex_replay"] = self.replaying.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
@@ -261,6 +278,8 @@ class AmortizedModule(pl.LightningModule):
         queries, seconds = checkpoint.get("fex_queries"), found.get("training", {}).get("seconds", 0.0)
         if type(queries) is not int or type(seconds) not in (int, float):
             raise ValueError(f"The checkpoint counts {queries!r} queries in {seconds!r} seconds: it is damaged.")
-        self._trained, self._seconds_before = queries // world_size_of(self), seconds
+        self._trained, self._seconds_before = queries, seconds
+        if self.replaying is not None and self.replaying.ready:
+            self.replaying.resume(checkpoint)
         self._agreement = found.get("agreement")
         self.learnt = {key: found[key] for key in ("trust", "fidelity") if key in found}

@@ -11,17 +11,18 @@ from fex.images import PatchGrid, Removal
 from fex.masking import mean_over, std_over
 from fex.nets import Encoded, ExplainerNet
 from fex.policy import (
-    Antithetic,
     Baseline,
     BlankCorrectedRatio,
     Control,
     Exploration,
     Independent,
+    Judge,
     LeaveOneOut,
     NoControl,
     Noise,
     Objective,
     OnPolicy,
+    Replay,
     Reward,
     Rollout,
     ValueBaseline,
@@ -30,8 +31,10 @@ from fex.policy import (
 )
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
+from lightning_modules.drawing import explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows
+from lightning_modules.processes import gather_rows, valid_weight
+from lightning_modules.replaying import Replaying, Visit, mean_there
 
 __all__ = ["FEXModule"]
 
@@ -67,7 +70,14 @@ class FEXModule(AmortizedModule):
         warmup: share of training over which the learning rate rises.
         decay: "cosine" to zero at the end, or "constant".
         gradient_clip: largest gradient norm; None does not clip.
+        replay: which visits ask the black box, and how many of its past answers each learns from beside; None learns
+            from fresh masks alone. Of masks that an explainer's own policy drew, the ratio of eq. 21 is to that policy,
+            and its clip passes over those that are too far from the present one; masks of `ReferenceBudget` stay as
+            good as new.
         seed: seed of the masks.
+
+    Raises:
+        ValueError: numbers out of range; LeaveOneOut with paired or replayed masks.
     """
 
     method = "FEX"
@@ -99,6 +109,7 @@ class FEXModule(AmortizedModule):
         warmup: float = 0.0,
         decay: Literal["cosine", "constant"] = "constant",
         gradient_clip: float | None = 1.0,
+        replay: Replay | None = None,
         seed: int = 0,
     ) -> None:
         if min(num_masks, inner_epochs, minibatches, accumulate) < 1:
@@ -111,10 +122,20 @@ class FEXModule(AmortizedModule):
             num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
             updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip, accumulate), seed=seed,
         )  # fmt: skip
-        if isinstance(baseline, LeaveOneOut) and isinstance(noise, Antithetic):
+        if isinstance(baseline, LeaveOneOut) and noise is not None and noise.paired:
             raise ValueError(
-                "LeaveOneOut wants independent masks; one of an Antithetic pair is among the others of its twin, which "
-                "biases the gradient: use Independent noise, or another baseline."
+                "LeaveOneOut wants independent masks; one of an antithetic pair is among the others of its twin, which "
+                "biases the gradient: use Independent noise (or antithetic: false), or another baseline."
+            )
+        if replay is not None and black_box.multi_label:
+            raise ValueError(
+                "Replay learns one class of each instance, and the labels of a multi-label box take turns: set replay "
+                "to null."
+            )
+        if isinstance(baseline, LeaveOneOut) and replay is not None:
+            raise ValueError(
+                "LeaveOneOut wants masks of one policy, and replay mixes those of many: use ValueBaseline, or set "
+                "replay to null."
             )
         self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
@@ -125,25 +146,45 @@ class FEXModule(AmortizedModule):
             self.exploration, self.baseline, surrogate, clip_range, divergence, entropy_weight, value_weight, kl_weight,
             self.explainer.multi_label,
         )  # fmt: skip
+        self.judge = Judge(self.exploration, self.control, self.reward, entropy_weight)
+        if replay is not None:
+            self.replaying = Replaying(
+                replay, num_masks, scores=1, pairs=self.noise.paired, uses_blank=self.reward.uses_blank,
+                exploration=self.exploration,
+            )  # fmt: skip
 
-    def _rollout(self, inputs: Tensor, target: Tensor, logits: Tensor) -> Rollout:
-        """Draws masks from the policy and queries the black box."""
-        blank = (
-            self._blank(inputs, target) if self.reward.uses_blank else torch.zeros(len(inputs), device=inputs.device)
-        )
-        return collect(
-            self.black_box,
-            self.masker,
-            inputs,
-            target,
-            logits,
-            self._draw(len(inputs), self.features.count(inputs)),
-            exploration=self.exploration,
-            control=self.control,
-            reward=self.reward,
-            blank=blank,
-            temperature=self.entropy_weight,
-        )
+    def _rollout(
+        self, inputs: Tensor, target: Tensor, logits: Tensor, visit: Visit | None = None, clean: Tensor | None = None
+    ) -> Rollout:
+        """Draws masks from the policy and queries the black box; with `visit` where that asks, beside past masks."""
+        noise = self._draw(len(inputs), self.features.count(inputs))
+        if visit is None:
+            blank = self._blank_scores(inputs, target)
+            return collect(self.black_box, self.masker, inputs, target, logits, noise, self.judge, blank)
+        past = self.replaying.past(visit, self.features.count(inputs), inputs.device)
+        rollout = self.judge(
+            past["masks"], past["budget"], past["scores"][..., 0], logits=logits,
+            drawn_by=past["policies"] if self.exploration.follows_policy else None,
+            blank=past["blank"][:, 0], valid=self.features.valid(inputs), there=visit.there.to(inputs.device),
+        )  # fmt: skip
+        if not visit.asking:
+            return rollout
+        fresh = visit.fresh.to(inputs.device)
+        inputs, target, logits, noise = inputs[fresh], target[fresh], logits[fresh], (noise[0][fresh], noise[1][fresh])
+        blank = self._blank_scores(inputs, target)
+        new = collect(self.black_box, self.masker, inputs, target, logits, noise, self.judge, blank)
+        told = blank if self.reward.uses_blank else torch.full_like(blank, torch.nan)
+        self.replaying.keep(
+            self, visit, new.masks, new.budget, new.scores.unsqueeze(-1), self.exploration.centre(logits, new.valid),
+            clean=clean, target=target, blank=told.unsqueeze(1),
+        )  # fmt: skip
+        return rollout.beside(new.spread(fresh))
+
+    def _blank_scores(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """f_y of the blank input (B,), where the reward needs it."""
+        if self.reward.uses_blank and len(inputs):
+            return self._blank(inputs, target)
+        return torch.zeros(len(inputs), device=inputs.device)
 
     def _encode(self, inputs: Tensor, target: Tensor) -> tuple[Encoded, Tensor]:
         """What the losses need of the explainer, and the target's logits (B, N): one pass."""
@@ -169,18 +210,28 @@ class FEXModule(AmortizedModule):
             clean,
             weight,
         )
-        everywhere = gather_rows(self, torch.stack([predicted, rollout.rewards], 1))
-        signs["explained_variance"] = explained_variance(everywhere[:, 0], everywhere[:, 1])
+        there = rollout.there if rollout.there is not None else torch.ones_like(predicted)
+        found, rewards, there = gather_rows(self, torch.stack([predicted, rollout.rewards, there], 1)).unbind(1)
+        if rollout.there is not None:
+            found, rewards = found[there > 0], rewards[there > 0]
+        signs["explained_variance"] = explained_variance(found, rewards)
         return total, signs
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
-        inputs, valid = batch["inputs"], batch["valid"]
-        clean = self._clean(batch)
-        target = clean.argmax(1)
+        inputs, valid, visit = batch["inputs"], batch["valid"], None
+        if self.replaying is None:
+            clean = self._clean(batch)
+            target = explained_classes(self, clean)
+        else:
+            visit = self.replaying.visit(self, batch)
+            clean, target = self.replaying.clean(self.black_box, visit, inputs)
+            valid = visit.usable.to(valid.device)
         output = self._encode(inputs, target) if self.updates.whole else None
         logits = output[1].detach() if output is not None else self._logits(inputs, target)
-        rollout = self._rollout(inputs, target, logits)
+        rollout = self._rollout(inputs, target, logits, visit, clean)
+        if visit is not None:
+            self._settle()
 
         def loss(rows: Tensor, update: int, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             # The first update is of the rollout's own pass, where that saw the same rows.
@@ -189,16 +240,19 @@ class FEXModule(AmortizedModule):
 
         signs = self.updates.run(self, list(self.explainer.parameters()), valid, loss)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, logits, clean, len(inputs))
+        self._log_step(signs, rollout, logits, clean.gather(1, target.unsqueeze(1)).squeeze(1), valid)
 
     def _log_step(
-        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, clean: Tensor, batch_size: int
+        self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, score: Tensor, valid: Tensor
     ) -> None:
-        signs["reward"] = rollout.rewards.mean()
-        signs["masked_score"] = rollout.scores.mean()
-        signs["clean_score"] = clean.amax(1).mean()
-        every = None if rollout.valid is None else rollout.valid.unsqueeze(1)
-        signs["kept_share"] = mean_over(rollout.masks, every).mean()
+        there, every = rollout.there, None if rollout.valid is None else rollout.valid.unsqueeze(1)
+        weight = valid if there is None else valid_weight(self, valid)
+        signs["reward"] = mean_there(rollout.rewards, there, weight)
+        signs["masked_score"] = mean_there(rollout.scores, there, weight)
+        signs["clean_score"] = score.mean() if there is None else (score * weight).sum()
+        signs["kept_share"] = mean_there(mean_over(rollout.masks, every), there, weight)
         signs["logit_spread"] = std_over(logits, rollout.valid).mean()
-        logged = self._log_signs(signs, batch_size)
-        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=batch_size)
+        if there is not None:
+            signs["masks"] = (there.sum(1) * weight).sum()
+        logged = self._log_signs(signs, len(valid))
+        self.log("reward", logged["train/reward"], prog_bar=True, logger=False, batch_size=len(valid))

@@ -1,15 +1,17 @@
 """What the processes of one run tell each other; a single one (or a module without a trainer) needs nobody."""
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 
 import lightning.pytorch as pl
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
 __all__ = [
-    "gather_rows", "mean_over_processes", "patient_group", "rank_of", "union_over_processes", "valid_weight",
-    "world_size_of",
+    "gather_bytes", "gather_rows", "mean_over_processes", "patient_group", "rank_of", "step_of",
+    "union_over_processes", "valid_weight", "world_size_of",
 ]  # fmt: skip
 
 
@@ -23,6 +25,11 @@ def rank_of(module: pl.LightningModule) -> int:
     return module._trainer.global_rank if module._trainer is not None else 0
 
 
+def step_of(module: pl.LightningModule) -> int:
+    """Batches trained on since the run began."""
+    return module._trainer.fit_loop.epoch_loop.total_batch_idx if module._trainer is not None else 0
+
+
 def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
     """Rows (B, ...) of every process, one after the other; B is the same everywhere."""
     count = world_size_of(module)
@@ -31,6 +38,21 @@ def gather_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
     found = rows.new_zeros(count, *rows.shape)
     found[rank_of(module)] = rows
     return module.trainer.strategy.reduce(found, reduce_op="sum").flatten(0, 1)
+
+
+def gather_bytes(module: pl.LightningModule, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors (B, ...) of any types, on the CPU, of every process, bit for bit: one collective for all of them."""
+    if world_size_of(module) == 1:
+        return dict(rows)
+    flat = {name: value.reshape(len(value), value[0].numel()).view(torch.uint8) for name, value in rows.items()}
+    parts = gather_rows(module, torch.cat(list(flat.values()), 1).to(module.device)).cpu()
+    split = parts.split([value.shape[1] for value in flat.values()], 1)
+    return {
+        name: part.contiguous().view(value.dtype).view(-1, *value.shape[1:])
+        if value.numel()
+        else value[:0].new_zeros(len(part), *value.shape[1:])
+        for (name, value), part in zip(rows.items(), split, strict=True)
+    }
 
 
 def mean_over_processes(module: pl.LightningModule, values: Tensor) -> Tensor:

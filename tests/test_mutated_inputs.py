@@ -110,7 +110,7 @@ def test_answers(monkeypatch):
             assert answers.shape == (1, 3)
             assert abs(float(answers.sum()) - 1) < 0.1
 
-        survive([answer(rows), chunked], use, (ValueError, ConnectionError), COUNT)
+        survive([answer(rows), chunked], use, (ValueError, ConnectionError), COUNT, wall=5)
 
 
 def test_the_same_seed_gives_the_same_damage():

@@ -1,4 +1,9 @@
-"""Baselines: other explainers, answering the same call on the same black box."""
+"""Baselines: other explainers, answering the same call on the same black box.
+
+Those that only ask (`queried`, then `rise`, `lime`, `kernel_shap`, `occlusion`) need no network. Those that look
+inside (`gradcam`, `captum_methods`, `attention` with `attention_maps`) need one of torch. `random` looks at nothing.
+Read `base` first.
+"""
 
 from fex.baselines.attention import AttentionRollout, AttLRP
 from fex.baselines.captum_methods import GradSHAP, InputXGradient, IntegratedGradients, Saliency, SmoothGrad

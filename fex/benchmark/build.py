@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import torch
 
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint, package_versions, referenced_files
-from fex.benchmark.method_run import Candidate
+from fex.benchmark.setting import Candidate
 from fex.black_box.base import BlackBox
 from fex.storage.old_layout import old_layout
 

@@ -17,11 +17,12 @@ from torch import Tensor
 
 import fex
 from fex.benchmark.sources import own_sources
+from fex.hub import fetch, is_hub_name
 from fex.storage.resources import manifest
 
 __all__ = ["code_fingerprint", "fingerprint", "package_versions", "referenced_files"]
 
-_WEIGHTS = (".ckpt", ".safetensors", ".pth", ".pt", ".bin", ".onnx")
+_WEIGHTS = (".ckpt", ".safetensors", ".pth", ".pt", ".bin", ".onnx", ".xml")
 _FUNCTION = re.compile(r"[^\W\d][\w.]*[.:][^\W\d]\w*")  # package.module.Class or package.module:function
 # Of these parts of the package no number of a result depends.
 _OUTSIDE = ("cli/", "report/", "benchmark/report/", "benchmark/speed/")
@@ -141,12 +142,15 @@ def referenced_files(config: Any) -> dict[str, str]:
 def _of_name(name: str) -> dict[str, str]:
     if name in manifest():
         return {name: manifest()[name]["sha256"]}
+    if is_hub_name(name):  # what it stands for may change there
+        return {name: _hash(fetch(name))}
     path = Path(name)
     if len(name) < 4096 and "\n" not in name and path.exists():
         if path.is_file():
             # An ONNX model may keep its weights in files beside it, which it names itself.
             beside = sorted(path.parent.glob("*.onnx_data")) if path.suffix == ".onnx" else []
             beside += [each for end in (".data", "_data") if (each := Path(f"{path}{end}")).is_file()]
+            beside += [path.with_suffix(".bin")] if path.suffix == ".xml" and path.with_suffix(".bin").is_file() else []
             return {str(each): _hash(each) for each in dict.fromkeys([Path(name), *beside])}
         parts = [p for p in path.rglob("*") if p.is_file() and (p.suffix in _WEIGHTS or p.name == "config.json")]
         return {str(part): _hash(part) for part in sorted(parts)}

@@ -8,7 +8,8 @@ from torch import Tensor
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Evaluation, compare
 from fex.benchmark.fingerprint import fingerprint, referenced_files
-from fex.benchmark.method_run import Candidate, MethodRun, Rows, Setting, Store, Taken
+from fex.benchmark.method_run import MethodRun, Taken
+from fex.benchmark.setting import Candidate, Rows, Setting, Store
 from fex.black_box.base import BlackBox
 from fex.masking.masker import masked_probabilities, masker_for
 from fex.metrics.protocol import Protocol

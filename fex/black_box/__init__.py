@@ -1,10 +1,16 @@
-"""Black boxes: classifiers that can be queried for probabilities."""
+"""Black boxes: classifiers that can be queried for probabilities, and nothing else.
 
-from fex.black_box.base import BlackBox, TorchBlackBox
+`base` is the contract: checks, chunks, counts. `network` puts it around a network of torch; `timm`, `transformers`,
+`text`, `onnx`, `http` and `callable` around what their names say; `loading` finds the one that a name means. What
+they share: `scores` (answers become probabilities), `classes` (names), `wire`, `exchange` and `retry` (addresses).
+"""
+
+from fex.black_box.base import BlackBox
 from fex.black_box.cached import CachedBlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.loading import load_black_box
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.scores import check_probabilities, resolve_target
 from fex.black_box.text import TextBlackBox, TextInputs

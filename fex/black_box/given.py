@@ -8,13 +8,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import BlackBox, TorchBlackBox
+from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.classes import names_of
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores
 from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm
 from fex.images.preprocess import Preprocess
+from fex.keywords import called, check_keywords, keywords_of, made
 
 __all__ = ["FromProbabilities", "box_of", "raw_scores"]
 
@@ -54,7 +56,7 @@ def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
             mapping. `outputs` of a network are "logits" unless it is said otherwise.
 
     Raises:
-        TypeError: neither a network nor a function.
+        TypeError: neither a network nor a function; a keyword that the box does not take.
         ValueError: settings that do not fit.
     """
     if isinstance(geometry := options.get("preprocess"), dict):
@@ -67,15 +69,17 @@ def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
     if "tokenizer" in options:
         if isinstance(model, nn.Module):
             raise ValueError("A network of texts goes in as its folder, or as a function of a list of texts.")
-        return TextCallableBlackBox(model, **options)
+        return made(TextCallableBlackBox, model, **options)
     if isinstance(model, nn.Module):
         return _torch_box(model, **options)
     if not callable(model):
         raise TypeError(f"Got a {type(model).__name__}, expected a name, a path, a network or a function.")
-    return CallableBlackBox(model, **options)
+    return made(CallableBlackBox, model, **options)
 
 
 def _torch_box(net: nn.Module, *, outputs: Outputs = "logits", **options: Any) -> TorchBlackBox:
+    known = keywords_of(TorchBlackBox)
+    check_keywords(options, [*known, "outputs"], what=called(TorchBlackBox), taken=known[:1])
     check_outputs(outputs)
     for key, value in _known(net).items():
         options.setdefault(key, value)

@@ -18,12 +18,14 @@ from fex.black_box.onnx import OnnxBlackBox
 from fex.black_box.text import TextBlackBox
 from fex.black_box.timm import TimmBlackBox
 from fex.black_box.transformers import TransformersBlackBox
+from fex.keywords import beside, called, check_keywords, close_names, keywords_of, made
 from fex.storage.resources import manifest
 from fex.texts.backbone import is_text_weights
 
 __all__ = ["load_black_box"]
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
+FILES = (*WEIGHTS, ".onnx")
 
 
 def _config_key(name: str) -> str | None:
@@ -47,19 +49,20 @@ def _is_timm(name: str) -> bool:
 
 def _is_hub_id(name: str) -> bool:
     looks_so = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
-    return (
-        looks_so and not name.startswith("timm/") and not name.endswith((".onnx", *WEIGHTS)) and not Path(name).exists()
-    )
+    return looks_so and not name.startswith("timm/") and not name.endswith(FILES) and not Path(name).exists()
 
 
 def _load_timm(name: str, **options: Any) -> BlackBox:
     name = f"hf-hub:{name}" if name.startswith("timm/") else name
-    return TimmBlackBox(name, pretrained="weights" not in options, **options)
+    return made(TimmBlackBox, name, **{"pretrained": "weights" not in options, **options})
 
 
 def _load_weights(name: str, **options: Any) -> BlackBox:
     """Weights of this project or timm's; those of this project say which kind of classifier they are."""
-    return TextBlackBox(name, **options) if is_text_weights(name) else TimmBlackBox(weights=name, **options)
+    if is_text_weights(name):
+        return made(TextBlackBox, name, **options)
+    check_keywords(options, keywords_of(TimmBlackBox), what=called(TimmBlackBox), taken=("weights",))
+    return TimmBlackBox(weights=name, **options)
 
 
 def _load_transformers(name: str, **options: Any) -> BlackBox:
@@ -71,7 +74,7 @@ def _load_transformers(name: str, **options: Any) -> BlackBox:
     except (OSError, ValueError):  # told in full where the model is fetched
         config = None
     texts = any(str(a).endswith("SequenceClassification") for a in getattr(config, "architectures", None) or [])
-    return TextBlackBox(name, **options) if texts else TransformersBlackBox(name, **options)
+    return made(TextBlackBox if texts else TransformersBlackBox, name, **options)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ KINDS = (
     _Kind(
         "a folder of a timm classifier",
         lambda name: _config_key(name) == "architecture",
-        lambda name, **options: TimmBlackBox(f"local-dir:{name}", pretrained=True, **options),
+        lambda name, **options: made(TimmBlackBox, f"local-dir:{name}", **{"pretrained": True, **options}),
     ),
     _Kind(
         "package.module:function",
@@ -130,6 +133,7 @@ def load_black_box(name_or_path: str | Path | nn.Module | Callable[..., Any], **
 
     Raises:
         ValueError: none of these, or more than one; says what it takes.
+        TypeError: a keyword that it does not take; says what was probably meant.
 
     Example:
         >>> import torch
@@ -143,7 +147,8 @@ def load_black_box(name_or_path: str | Path | nn.Module | Callable[..., Any], **
     found = [kind for kind in KINDS if kind.matches(name)]
     # What the manifest describes comes first: timm may know an architecture by the same name.
     if len(found) == 1 or (found and found[0] is KINDS[0]):
-        return found[0].load(name, **options)
+        load = found[0].load
+        return made(load, name, **options) if isinstance(load, type) else load(name, **options)
     if found:
         raise ValueError(
             f"{name!r} is ambiguous: {' and '.join(kind.label for kind in found)}. Write ./{name} for the one on disk, "
@@ -154,6 +159,8 @@ def load_black_box(name_or_path: str | Path | nn.Module | Callable[..., Any], **
         use = "train a classifier on it" if entry.get("kind") == "backbone" else "use load_explainer"
         raise ValueError(f"{name!r} is shipped, but is of kind {entry.get('kind')!r}, no black box: {use}.")
     shipped = ", ".join(sorted(key for key in manifest() if _is_shipped(key))) or "none"
+    near = close_names(name, [*shipped.split(", "), *timm.list_models(), *beside(name, FILES)], all_else=False) or "."
     raise ValueError(
-        f"Found no black box {name!r}. Expected {'; '.join(kind.label for kind in KINDS)}. Shipped names: {shipped}."
+        f"Found no black box {name!r}{near} Expected {'; '.join(kind.label for kind in KINDS)}. "
+        f"Shipped names: {shipped}."
     )

@@ -16,13 +16,18 @@ from fex.images.preprocess import Preprocess
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["OnnxBlackBox"]
+__all__ = ["OnnxBlackBox", "onnx_runtime"]
 
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 LABELS = ("tensor(int64)", "tensor(string)")
 
 
-def _runtime() -> Any:
+def onnx_runtime() -> Any:
+    """The package onnxruntime.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -31,7 +36,7 @@ def _runtime() -> Any:
 
 
 def _open(path: Path, device: torch.device, threads: int | None) -> "InferenceSession":
-    runtime = _runtime()
+    runtime = onnx_runtime()
     options = runtime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["compile_openvino"]
+__all__ = ["compile_openvino", "openvino_core"]
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -35,7 +35,7 @@ def compile_openvino(
     try:
         import openvino
 
-        core = _core()
+        core = openvino_core()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "`compile: openvino` needs the package openvino: `pip install openvino`, or set `compile: true`."
@@ -62,15 +62,17 @@ def compile_openvino(
 
 
 @cache
-def _core() -> Any:
+def openvino_core() -> Any:
     """The one OpenVINO runtime of the process, never given back.
 
     Each has a CPU plugin, which replaces the signal stack of the thread that loads it and, as it goes, unmaps its own
     and puts back the one before. Where two go in the order in which they came, what is put back is unmapped already,
     and the next signal kills the process (openvino 2026.4).
     """
-    import openvino
-
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModuleNotFoundError('OpenVINO files need openvino: pip install "fex-explain[openvino]".') from error
     return openvino.Core()
 
 

@@ -106,7 +106,8 @@ def check_processor(processor: Any, preprocess: Preprocess, mean: RGB, std: RGB,
         shape = (channels, 1, 1)
         ours = (ours - torch.tensor(mean[:channels]).view(shape)) / torch.tensor(std[:channels]).view(shape)
         try:
-            theirs = torch.as_tensor(np.asarray(processor(picture, return_tensors="pt")["pixel_values"][0])).float()
+            given = np.asarray(picture)[..., None] if channels == 1 else picture  # older ones cannot take grey pictures
+            theirs = torch.as_tensor(np.asarray(processor(given, return_tensors="pt")["pixel_values"][0])).float()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"The image processor of {name!r} fails on a picture ({error}): {_SET}") from error
         if flips:

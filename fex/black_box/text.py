@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import PRECISIONS, BlackBox, TorchBlackBox
+from fex.black_box.base import BlackBox
+from fex.black_box.network import PRECISIONS, TorchBlackBox
 from fex.black_box.scores import both_logits, to_probabilities
-from fex.texts.backbone import load_text_net, text_body
+from fex.texts.backbone import load_text_net
 from fex.texts.features import Tokens
+from fex.texts.text_net import text_body
 from fex.texts.tokenized import Text
 from fex.texts.tokenizer import TextPreprocess
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour, Compile, TorchBlackBox
+from fex.black_box.base import Colour
 from fex.black_box.classes import names_of
+from fex.black_box.network import Compile, TorchBlackBox
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
 from fex.images.preprocess import Preprocess
 
@@ -19,6 +20,8 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
     from transformers import AutoModelForImageClassification  # here: the import takes seconds
 
     try:
+        if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+            raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
         net, report = AutoModelForImageClassification.from_pretrained(
             model,
             revision=revision or "main",

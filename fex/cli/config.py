@@ -1,7 +1,6 @@
 """What the command lines of YAML files share: `--config` finds the packaged ones by name; errors are short."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -10,7 +9,7 @@ from jsonargparse import ActionConfigFile, DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.cli.help_pages import EXIT_CODES
-from fex.cli.quick_check import close_names
+from fex.cli.plain_errors import plain
 from fex.errors import BlackBoxError
 from fex.storage.old_layout import old_layout
 from fex.storage.resources import config_path, look_beside
@@ -34,17 +33,6 @@ class PackagedConfig(ActionConfigFile):
         except (UnicodeDecodeError, RecursionError) as error:
             reason = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else "nested too deeply"
             parser.error(f"The config {value} is {reason} ({error}): give a YAML file.")
-
-
-# Of jsonargparse's report on a value that fits none of several types: what is left are the key, the reasons, the value.
-_NOISE = re.compile(
-    r"\s*(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value type: .*|"
-    r"- Expected a <class 'NoneType'>.*|- Expected a path but .* either not accessible or invalid|"
-    r"Given value: (Namespace|NestedArg)\(.*|Given value: \{.*)$"
-)
-_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
-_CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
-_NO_OPTION = re.compile(r"Option '(\w+)' is not accepted")
 
 
 class _Lines(DefaultHelpFormatter):
@@ -77,27 +65,6 @@ def check_help(argv: Sequence[str]) -> None:
             )
 
 
-def _with_close_names(message: str) -> str:
-    """Adds what a mistyped class or setting may have meant."""
-    for module, name in _NO_ATTRIBUTE.findall(message):
-        known = getattr(sys.modules.get(module), "__all__", [])
-        message = message.replace(f"has no attribute '{name}'", f"has no {name!r}{close_names(name, known)}")
-    classes = _CLASS.findall(message)
-    for name in _NO_OPTION.findall(message):
-        known = []
-        for path in classes:
-            module, _, kind = path.rpartition(".")
-            found = getattr(sys.modules.get(module), kind, None)
-            known += [key for each in getattr(found, "__mro__", [found]) for key in _parameters(each)]
-        message = message.replace(f"Option '{name}' is not accepted", f"It takes no {name!r}{close_names(name, known)}")
-    return message
-
-
-def _parameters(kind: Any) -> list[str]:
-    code = getattr(getattr(kind, "__init__", kind), "__code__", None)
-    return [] if code is None else list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-
-
 class ShortErrors:
     """Of a jsonargparse parser: says what is wrong without printing every setting there is."""
 
@@ -112,8 +79,7 @@ class ShortErrors:
         own: Any = self
         if not own.exit_on_error:
             super().error(message, ex)  # type: ignore[misc]
-        message = "\n".join(line for line in message.splitlines() if line.strip() and not _NOISE.match(line))
-        message = _with_close_names(message)
+        message = plain(message)
         message += old_layout(message)
         program = (getattr(ex, "subcommand_parser", None) or own).prog.replace(" [options]", "")
         own.exit(2, f"{program.split()[0]}: error: {message}\nFor all settings: {program} --help\n")
@@ -140,5 +106,5 @@ def told(program: str, work: Callable[[], Any]) -> None:
     except (ValueError, OSError, ImportError, BlackBoxError, MisconfigurationException) as error:
         if os.environ.get("FEX_TRACEBACK"):
             raise
-        print(f"{program}: error: {error}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)
+        print(f"{program}: error: {plain(str(error))}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Entry points of the four programs: what needs no torch, whose import takes seconds, is answered before it."""
+"""Entry points of the programs: what needs no torch, whose import takes seconds, is answered before it."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from fex import __version__
 from fex.cli.memory import keep_memory
 from fex.storage.old_layout import old_layout
 
-__all__ = ["bench", "explain", "quickstart", "train"]
+__all__ = ["bench", "demo", "explain", "export", "quickstart", "serve", "train"]
 
 
 def _main(program: str) -> int | None:
@@ -38,7 +38,7 @@ def _of_yaml(program: str, full: str, page: Callable[[], str]) -> int | None:
         return 0
     from fex.cli.quick_check import first_mistake
 
-    mistake = first_mistake(sys.argv[1:])
+    mistake = first_mistake(sys.argv[1:], program)
     if mistake is not None:
         own = f"fex-{program}"
         print(f"{own}: error: {mistake}{old_layout(mistake)}\nFor all settings: {own} {full} --help", file=sys.stderr)
@@ -60,11 +60,26 @@ def bench() -> int | None:
     return _of_yaml("bench", "run", bench_page)
 
 
+def demo() -> int | None:
+    """`fex-demo`."""
+    return _main("demo")
+
+
 def explain() -> int | None:
     """`fex-explain`."""
     return _main("explain")
 
 
+def export() -> int | None:
+    """`fex-export`."""
+    return _main("export")
+
+
 def quickstart() -> int | None:
     """`fex-quickstart`."""
     return _main("quickstart")
+
+
+def serve() -> int | None:
+    """`fex-serve`."""
+    return _main("serve")

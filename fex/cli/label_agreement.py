@@ -4,19 +4,25 @@ A box that sees pictures in another size, normalisation or order of classes than
 same, and all that is computed from its answers is wrong in silence. The labels, where there are any, show it.
 """
 
+import json
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
+from fex.benchmark.fingerprint import fingerprint
+from fex.benchmark.settings import plain_settings
 from fex.black_box import BlackBox
 from fex.black_box.classes import misplaced
+from fex.storage.atomic import replacing
 from fex.types import Batch
 
 __all__ = ["SAMPLE", "LabelAgreement", "label_agreement", "tell_agreement"]
 
 SAMPLE = 64  # instances that are asked about
+KEPT = "label_agreement.json"
 _FEW = 10  # labels, of which as few may be wrong by chance
 _POOR = 0.05  # agreement below it is as bad as chance, however many classes there are
 
@@ -86,13 +92,16 @@ def _names_apart(
     ]
 
 
-def tell_agreement(black_box: BlackBox, data: Any, stages: tuple[str, ...]) -> list[str]:
+def tell_agreement(
+    black_box: BlackBox, data: Any, stages: tuple[str, ...], folder: str | Path | None = None
+) -> list[str]:
     """Prints the sentence to standard error and returns the warnings; nothing where the data has no labels.
 
     Args:
         black_box: what is explained.
         data: a datamodule that is set up; one that is not of this package has no `sample`.
         stages: of its parts, the first that is there is looked at.
+        folder: of the run's results, where what was found is kept: a run that goes on does not ask again.
     """
     sample = None
     for count in (1, SAMPLE):  # one is read to see whether there are labels at all
@@ -100,19 +109,48 @@ def tell_agreement(black_box: BlackBox, data: Any, stages: tuple[str, ...]) -> l
         if sample is None or "labels" not in sample[1]:
             return []
     assert sample is not None
-    line, warnings = label_agreement(black_box, sample[1], sample[0], getattr(data, "class_names", None))
+    names = getattr(data, "class_names", None)
+    key = _key(black_box, *sample, names) if folder is not None else ""
+    found = _kept(Path(folder) / KEPT, key) if folder is not None else None
+    if found is not None:
+        print(f"{found['line']} (Asked by an earlier run.)", file=sys.stderr, flush=True)
+        return found["warnings"]
+    line, warnings = label_agreement(black_box, sample[1], sample[0], names)
+    if folder is not None:
+        with replacing(Path(folder) / KEPT) as part:
+            part.write_text(json.dumps({"key": key, "line": line, "warnings": warnings}, indent=1))
     print(line, file=sys.stderr, flush=True)
     return warnings
+
+
+def _key(black_box: BlackBox, stage: str, batch: Batch, names: list[str] | None) -> str:
+    """What the answers and the sentence depend on; of a box that can only be queried, as far as this side knows."""
+    try:
+        weights: Any = dict(black_box.module.state_dict())
+    except TypeError:
+        weights = None
+    rows = [batch[key] for key in ("inputs", "labels", "valid") if key in batch]  # type: ignore[literal-required]
+    return fingerprint([plain_settings(black_box), weights, stage, rows, names])
+
+
+def _kept(path: Path, key: str) -> dict[str, Any] | None:
+    """What an earlier run found under the same key; None where there is nothing that can be read."""
+    try:
+        found = json.loads(path.read_text())
+        whole = found["key"] == key and isinstance(found["line"], str)
+        return found if whole and all(isinstance(each, str) for each in found["warnings"]) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 class LabelAgreement(pl.Callback):
     """Tells it before a run begins; a resumed training was told before."""
 
-    def _tell(self, trainer: pl.Trainer, module: Any, stages: tuple[str, ...]) -> None:
+    def _tell(self, trainer: pl.Trainer, module: Any, stages: tuple[str, ...], folder: str | None = None) -> None:
         box = getattr(module, "black_box", None)
         if not isinstance(box, BlackBox) or not trainer.is_global_zero:
             return
-        for warning in tell_agreement(box, getattr(trainer, "datamodule", None), stages):
+        for warning in tell_agreement(box, getattr(trainer, "datamodule", None), stages, folder):
             print(f"warning: {warning}", file=sys.stderr, flush=True)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -127,4 +165,4 @@ class LabelAgreement(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Of runs that explain the instances one by one."""
         if getattr(pl_module, "per_instance", False):
-            self._tell(trainer, pl_module, ("predict", "test"))
+            self._tell(trainer, pl_module, ("predict", "test"), pl_module.output)

@@ -5,7 +5,6 @@ that way (another package's class, keywords that are handed to who knows whom) i
 """
 
 import ast
-import difflib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -14,11 +13,24 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from fex.keywords import close_names
 from fex.storage.resources import config_path
 
-__all__ = ["close_names", "first_mistake"]
+__all__ = ["first_mistake"]
 
 _OWN = ("fex", "lightning_modules", "datamodules")
+# What stands at the top of a file of each program, and beside a class; a test compares them with the parsers.
+TOP = {
+    "train": (
+        "seed_everything", "model", "data", "trainer", "threads", "overwrite", "ckpt_path", "weights_only", "verbose",
+        "return_predictions",
+    ),
+    "bench": (
+        "black_box", "data", "features", "methods", "only", "protocols", "reference", "show", "limit", "output",
+        "resume", "device", "seed", "threads",
+    ),
+}  # fmt: skip
+_OF_A_CLASS = ("class_path", "init_args", "dict_kwargs", "training")  # training: of a method in a benchmark
 
 
 class _Found(NamedTuple):
@@ -107,22 +119,10 @@ def _parameters(found: _Found) -> list[str] | None:
     return names
 
 
-def close_names(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence on an unknown name: what may have been meant, or else what there is."""
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
-    return (
-        f"; did you mean {' or '.join(near)}?"
-        if near
-        else f"; it has {', '.join(dict.fromkeys(known))}."
-        if known
-        else ""
-    )
-
-
 def _entries(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping with a class_path, at any depth."""
+    """Every mapping that is a class and its arguments, or a part of that, at any depth."""
     if isinstance(value, dict):
-        if isinstance(value.get("class_path"), str):
+        if isinstance(value.get("class_path"), str) or "init_args" in value:
             yield value
         value = list(value.values())
     if isinstance(value, list):
@@ -131,7 +131,11 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _mistake(entry: dict[str, Any]) -> str | None:
-    path, arguments = entry["class_path"], entry.get("init_args") or {}
+    if wrong := [key for key in entry if key not in _OF_A_CLASS]:
+        return f"beside class_path and init_args stands {wrong[0]!r}{close_names(str(wrong[0]), _OF_A_CLASS[:3])}"
+    path, arguments = entry.get("class_path"), entry.get("init_args") or {}
+    if path is None:  # arguments alone, of a class that another file names
+        return None
     module, _, name = path.rpartition(".")
     if module.split(".")[0] not in _OWN or not isinstance(arguments, dict):
         return None
@@ -150,26 +154,42 @@ def _mistake(entry: dict[str, Any]) -> str | None:
     return f"{path} takes no {wrong[0]!r}{close_names(wrong[0], known or [])}" if wrong else None
 
 
-def first_mistake(argv: Sequence[str]) -> str | None:
+def _mistakes(content: Any, program: str) -> Iterator[str | None]:
+    """Of one file, from its top down."""
+    if not isinstance(content, dict):
+        return
+    for key in content:
+        if key not in TOP[program]:
+            yield f"there is no setting {key!r}{close_names(str(key), TOP[program])}"
+    trainer, node = content.get("trainer"), _trainer()
+    known = None if node is None else _parameters(_Found(node, ""))
+    for key in trainer if isinstance(trainer, dict) and known else ():
+        if key not in known:
+            yield f"trainer takes no {key!r}{close_names(str(key), known)}"
+    yield from map(_mistake, _entries(content))
+
+
+def first_mistake(argv: Sequence[str], program: str = "train") -> str | None:
     """A sentence on the first mistake that is certain in the files after `--config`; None where there is none.
 
     Args:
         argv: arguments of the command line.
+        program: "train" or "bench".
     """
     pairs = zip(argv, [*argv[1:], ""], strict=True)
     names = [after if word == "--config" else word.partition("=")[2] for word, after in pairs if _is_config(word)]
     for name in names:
+        if not name or "\n" in name:  # the parser says what is missing, or reads it
+            return None
         try:
             path = config_path(name)
+        except FileNotFoundError as error:
+            return str(error)
+        try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError, yaml.YAMLError):  # the parser says what is wrong
             return None
-        trainer = content.get("trainer") if isinstance(content, dict) else None
-        known = _parameters(_Found(node, "")) if (node := _trainer()) is not None else None
-        wrong = [key for key in trainer if key not in known] if isinstance(trainer, dict) and known else []
-        mistake = f"trainer takes no {wrong[0]!r}{close_names(wrong[0], known or [])}" if wrong else None
-        mistake = mistake or next(filter(None, map(_mistake, _entries(content))), None)
-        if mistake:
+        if mistake := next(filter(None, _mistakes(content, program)), None):
             return f"{path}: {mistake}"
     return None
 

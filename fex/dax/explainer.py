@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from fex.black_box.base import BlackBox, resolve_target
 from fex.class_names import Target
-from fex.dax.fit import Epoch, FitSettings, Networks, fit_instances
+from fex.dax.fit import Epoch, Networks, fit_instances
 from fex.dax.perturbations import Perturbations, working_size
 from fex.dax.segmenters import QuickShift, Segmenter
+from fex.dax.settings import FitSettings
 from fex.images.removal import Mean
 from fex.masking.masker import Masker
 from fex.modality import Removal

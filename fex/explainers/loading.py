@@ -6,45 +6,49 @@ from typing import Any
 from torch import Tensor
 
 from fex.explainers.trained import AmortizedExplainer
+from fex.export import ExportedNet, export_explainer, is_export, read_export
+from fex.hub import fetch, is_hub_name
 from fex.modality import modality_of
 from fex.nets import rebuild
 from fex.storage.checkpoint import read_checkpoint
 from fex.storage.description import building
-from fex.storage.weights import load_state, save_weights
-from fex.texts.lora import adapters_only
+from fex.storage.weights import load_state
 
-__all__ = ["build_explainer", "export_explainer", "load_explainer"]
+__all__ = ["build_explainer", "export_explainer", "load_explainer", "read_explainer"]
 
 
-def export_explainer(checkpoint: str | Path, path: str | Path) -> None:
-    """Writes the explainer of a training checkpoint, without optimiser state, in bfloat16 safetensors.
+def read_explainer(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `build_explainer` builds an explainer of: weights and description, or the files of an export and theirs.
 
-    Where a shipped backbone was trained by adapters, these alone are written, and what is shipped is named.
+    Args:
+        name_or_path: see `load_explainer`.
     """
-    tensors, meta = read_checkpoint(checkpoint)
-    if meta.get("adapter_args") and meta["net"]["encoder"]["init_args"].get("lora_rank"):
-        tensors, meta = adapters_only(tensors, meta)
-    save_weights(path, tensors, meta)
+    if is_hub_name(name_or_path):
+        return read_checkpoint(fetch(str(name_or_path)))
+    return read_export(name_or_path) if is_export(name_or_path) else read_checkpoint(name_or_path)
 
 
 def load_explainer(name_or_path: str | Path) -> AmortizedExplainer:
     """A trained explainer, ready to explain; needs neither the black box nor data, and runs no code from the file.
 
     Args:
-        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors, or a run's folder.
+        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors, a run's folder, an .onnx or .xml
+            of `fex-export`, or hf://owner/name of the hub (with @revision behind it, that one).
 
     Raises:
         FileNotFoundError: nothing there; lists the shipped names.
+        ConnectionError: the hub cannot be reached, and has not given the file before.
+        ImportError: an .onnx or .xml whose runtime is not installed.
         ValueError: not a checkpoint of an explainer, or one that does not fit.
     """
-    return build_explainer(*read_checkpoint(name_or_path), source=str(name_or_path))
+    return build_explainer(*read_explainer(name_or_path), source=str(name_or_path))
 
 
 def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source: str) -> AmortizedExplainer:
-    """The explainer of what `read_checkpoint` gave.
+    """The explainer of what `read_explainer` gave.
 
     Args:
-        tensors: weights.
+        tensors: weights, or the files of an export.
         meta: description.
         source: what errors call it.
 
@@ -52,11 +56,14 @@ def build_explainer(tensors: dict[str, Tensor], meta: dict[str, Any], *, source:
         ValueError: weights or a description that do not fit; a modality whose package was not imported.
     """
     modality = modality_of(meta.get("modality", "image"))
+    kind = modality.explainer or AmortizedExplainer
     with building(tensors, source):
+        if meta.get("kind") == "export":
+            return kind(ExportedNet(tensors, meta, modality.features(meta), source), meta, source)
         # Checkpoints of before the key was written learnt exclusive classes, whatever their box was.
         labels = bool(meta.get("multi_label", False))
         net = rebuild(meta["net"], len(meta["class_names"]), modality.features(meta), multi_label=labels)
         weights, whole = modality.complete(net, tensors, meta)
         load_state(net, weights, source=source)
         net.encoder.merge()
-        return (modality.explainer or AmortizedExplainer)(net, whole)
+        return kind(net, whole, source)

@@ -1,6 +1,7 @@
 """A trained explainer of any modality: one forward pass an explanation, no black box needed."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,10 @@ from fex.class_names import Target, class_index
 from fex.explainers.precision import Precision, chosen_precision, same_order
 from fex.explanations.agreement import Agreement
 from fex.explanations.several import Explanations
+from fex.export import ExportedNet
+from fex.hub import push
 from fex.modality import Features, Reading, Removal, modality_of
-from fex.nets import ClassMapNet, Encoded
+from fex.nets import ClassMapNet
 from fex.refine import Trust
 
 __all__ = ["AmortizedExplainer", "explainer_meta"]
@@ -43,9 +46,10 @@ class AmortizedExplainer:
     """An explainer network with all it needs to explain: features, class names, how inputs are read.
 
     Args:
-        net: the network, built.
+        net: the network, built, or the graph of an export.
         meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
             class was the black box's, where they are known.
+        source: name or path of the file that it was read from; "" for one made in memory.
 
     Attributes:
         modality: what reads and checks the inputs and says what a result is.
@@ -59,9 +63,9 @@ class AmortizedExplainer:
         order_kept: rank correlation of its first maps in bf16 with those in float32; None before it is known.
     """
 
-    def __init__(self, net: ClassMapNet, meta: dict[str, Any]) -> None:
+    def __init__(self, net: ClassMapNet | ExportedNet, meta: dict[str, Any], source: str = "") -> None:
         self.net = net.eval().requires_grad_(requires_grad=False)
-        self.meta, self.modality = meta, modality_of(net.features.modality)
+        self.source, self.meta, self.modality = source, meta, modality_of(net.features.modality)
         self.features: Features = net.features
         self.preprocess: Any = self.modality.preprocess(meta["preprocess"])
         self.class_names: list[str] = meta["class_names"]
@@ -82,20 +86,34 @@ class AmortizedExplainer:
             precision: "fp32"; "bf16", many times as fast on GPUs, whose first maps are compared with those in float32
                 (a warning tells if features are ordered otherwise); or "auto", bf16 where the processor has
                 instructions for it. By default what it was.
+
+        Raises:
+            ValueError: a precision that does not exist, or bf16 of an export, whose graph is as it is.
         """
         if device is not None:
             self.device = torch.device(device)
             self.net.to(self.device)
         if precision is not None:
-            self.precision, self.order_kept = chosen_precision(precision, self.device), None
+            graph = isinstance(self.net, ExportedNet)
+            if graph and precision == "bf16":
+                raise ValueError("The graph of an export computes as it was exported: leave precision at fp32.")
+            self.precision = "fp32" if graph else chosen_precision(precision, self.device)
+            self.order_kept = None
         return self
 
-    def _encode(self, inputs: Tensor) -> Encoded:
-        """One pass; the heads on top of it are float32 whatever the precision."""
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Uploads the file that it was read from, and a card that says what it is; see `fex.hub.push`.
+
+        Returns:
+            Address of the commit.
+        """
+        return push(self.source, repository, **options)
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        """Inside, encoders compute in `precision`; the heads on top of them are float32 whatever it is."""
         if self.precision == "fp32":
-            return self.net.encode(inputs)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            return self.net.encode(inputs)
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _check(self, inputs: Tensor) -> Tensor:
         self.modality.check(inputs, self.preprocess)
@@ -115,7 +133,8 @@ class AmortizedExplainer:
 
         Of a multi-label box each class has a probability of its own, by a sigmoid, and rows need not sum to 1.
         """
-        return self.net.probabilities(self.net.class_logits(self._encode(self._check(inputs))))
+        with self._computing():
+            return self.net.predict(self._check(inputs))
 
     @torch.inference_mode()
     def explain_classes(
@@ -130,18 +149,21 @@ class AmortizedExplainer:
             top_k: K, without `target`.
         """
         inputs = self._check(inputs)
-        chosen = None if target is None else as_targets(target, len(inputs), self.class_names).to(self.device)
-        encoded = self._encode(inputs)
-        rates = self.net.class_logits(encoded)
-        if chosen is None:
+        if target is None:
             check_choice(None, top_k, len(self.class_names))
-            chosen = _likeliest(rates, top_k)
-        maps = [self.net.attribution(encoded, classes) for classes in chosen.unbind(1)]
+            return self._explained(inputs, (-1 - torch.arange(top_k)).expand(len(inputs), -1))
+        return self._explained(inputs, as_targets(target, len(inputs), self.class_names))
+
+    @torch.inference_mode()
+    def _explained(self, inputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = inputs.to(self.device)
+        with self._computing():
+            maps, chosen, rates = self.net.explain_classes(inputs, classes.to(self.device))
         if self.precision == "bf16" and self.order_kept is None and len(inputs):
             some = slice(0, COMPARED)
-            exact = self.net.attribution(self.net.encode(inputs[some]), chosen[some, 0])
-            self.order_kept = same_order(maps[0][some], exact)
-        return torch.stack(maps, 1), chosen, self.net.probabilities(rates)
+            exact = self.net.explain_classes(inputs[some], chosen[some, :1])[0]
+            self.order_kept = same_order(maps[some, 0], exact[:, 0])
+        return maps, chosen, rates
 
     def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
@@ -167,7 +189,7 @@ class AmortizedExplainer:
     def explain(
         self,
         given: Any,
-        target: str | int | None = None,
+        target: str | int | None | list[str | int | None] = None,
         top_k: int = 1,
         *,
         black_box: BlackBox | None = None,
@@ -180,7 +202,8 @@ class AmortizedExplainer:
             given: of an explainer of images, a picture (PIL, or an array (h, w, 3), uint8, RGB), its path, or a list of
                 these, or a tensor (3, H, W) or (B, 3, H, W) as `.preprocess` gives them; of one of texts, a text, a
                 pair (a tuple), or several texts (a list).
-            target: class by name or index; by default the predicted ones.
+            target: class by name or index; by default the predicted ones. Or a list of one for each instance, in which
+                None is the predicted one.
             top_k: how many of the predicted classes, the likeliest first; without `target`.
             black_box: ask it too, one query an instance (of a long text, a window): its answer then chooses the classes
                 and gives `probability`. Otherwise both are the explainer's own estimate.
@@ -192,29 +215,36 @@ class AmortizedExplainer:
 
         Raises:
             ValueError: unknown class, `target` along with `top_k`, something that cannot be read or explained, a black
-                box of other inputs or classes.
+                box of other inputs or classes, another number of targets.
         """
-        check_choice(target, top_k, len(self.class_names))
-        chosen = None if target is None else self.target_index(target)
+        each = target if isinstance(target, list) else [target]
+        check_choice(next((one for one in each if one is not None), None), top_k, len(self.class_names))
+        chosen = [None if one is None else self.target_index(one) for one in each]
         if black_box is not None:
             self.check_box(black_box)
         reading = self.modality.read(given, self.preprocess, **options)
+        chosen = chosen if isinstance(target, list) else chosen * len(reading.names)
+        if len(chosen) != len(reading.names):
+            raise ValueError(f"Got {len(chosen)} targets for {len(reading.names)} instances, expected one each.")
         start = time.perf_counter()
         # Pieces of one instance must agree on the class, so they are explained for all where they are several.
-        several = chosen is None and max(reading.pieces, default=1) > 1
-        pieces = self._pieces(reading, range(len(self.class_names)) if several else chosen, top_k, black_box)
+        several = None in chosen and max(reading.pieces, default=1) > 1
+        pieces = self._pieces(reading, None if several else chosen, top_k, black_box)
         seconds, names = (time.perf_counter() - start) / max(1, len(reading.names)), sources or reading.names
         results, first = Explanations[Any](), 0
         for number, count in enumerate(reading.pieces):
             here, first = pieces[first : first + count], first + count
             probability = torch.stack([estimate for _, estimate in here]).mean(0)
-            for index in _likeliest(probability[None], top_k)[0].tolist() if several else here[0][0]:
+            own, user = here[0][0], chosen[number]
+            if several:
+                own = _likeliest(probability[None], top_k)[0].tolist() if user is None else [user]
+            for index in own:
                 named = {
                     "target": index,
                     "target_name": self.class_names[index],
                     "probability": float(probability[index]),
                     "probability_of": "explainer" if black_box is None else "black box",
-                    "chosen_by": "user" if target is not None else "explainer" if black_box is None else "black box",
+                    "chosen_by": "user" if user is not None else "explainer" if black_box is None else "black box",
                     "method": self.method,
                     "removal": self.removal,
                     "black_box": self.black_box,
@@ -229,16 +259,26 @@ class AmortizedExplainer:
         return results
 
     def _pieces(
-        self, reading: Reading, chosen: int | range | None, top_k: int, black_box: BlackBox | None
+        self, reading: Reading, chosen: list[int | None] | None, top_k: int, black_box: BlackBox | None
     ) -> list[tuple[dict[int, Tensor], Tensor]]:
-        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,)."""
+        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,).
+
+        `chosen` has the class of each instance, None for the likeliest ones; without it every class is explained.
+        """
+        instance = [number for number, count in enumerate(reading.pieces) for _ in range(count)]
+        likeliest = -1 - torch.arange(top_k)
         found: dict[int, tuple[dict[int, Tensor], Tensor]] = {}
         for numbers, inputs in reading.batches():
             answer = None if black_box is None else black_box(inputs)
-            classes = torch.tensor(chosen).expand(len(inputs), -1) if isinstance(chosen, range) else chosen
-            if answer is not None and chosen is None:
-                classes = _likeliest(answer, top_k)
-            values, used, estimate = (part.cpu() for part in self.explain_classes(inputs, classes, top_k))
+            if chosen is None:
+                classes = torch.arange(len(self.class_names)).expand(len(inputs), -1)
+            else:
+                rows = likeliest.expand(len(inputs), -1) if answer is None else _likeliest(answer, top_k).cpu()
+                wanted = (chosen[instance[number]] for number in numbers)
+                given = torch.tensor([-1 if one is None else one for one in wanted], dtype=torch.int64).unsqueeze(1)
+                classes = torch.where(given < 0, rows, given)
+            inputs = self._check(inputs)
+            values, used, estimate = (part.cpu() for part in self._explained(inputs, classes))
             estimate = estimate if answer is None else answer.cpu()
             for row, number in enumerate(numbers):
                 found[number] = dict(zip(used[row].tolist(), values[row].clone(), strict=True)), estimate[row]

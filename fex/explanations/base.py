@@ -138,6 +138,10 @@ class BaseExplanation(ABC):
         """A figure of matplotlib's: notebooks show it, its `savefig` writes it in any format of matplotlib's."""
         return self._drawn("figure")
 
+    def png(self) -> bytes:
+        """Content of a .png file."""
+        return self._encoded(".png")
+
     @abstractmethod
     def _encoded(self, suffix: str) -> bytes:
         """Content of a file of one of `suffixes`, but pages, JSON and `FIGURES`."""

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -13,6 +12,7 @@ from fex.black_box.base import BlackBox, resolve_target
 from fex.class_names import Target
 from fex.iassa.attention import SpatialAttention
 from fex.iassa.backbone import BackboneFeatures
+from fex.iassa.iteration import Iteration
 from fex.iassa.schedule import (
     Sweep,
     WindowSchedule,
@@ -30,32 +30,9 @@ from fex.metrics.functional.segmentation import normalise_maps
 from fex.modality import Removal
 from fex.seeding import pixel_seeds
 
-__all__ = ["IASSA", "Iteration"]
+__all__ = ["IASSA"]
 
 BLOCK = 64  # windows turned into masks at a time
-
-
-@dataclass(frozen=True, eq=False)
-class Iteration:
-    """The map after an iteration; a user who is satisfied with it stops here.
-
-    Attributes:
-        number: 0, 1, ...
-        attribution: S', (H, W), float32, in [0, 1].
-        saliency: S before the attention, (H, W).
-        window: side of its windows in pixels.
-        stride: their step in pixels.
-        queries: spent so far on this instance.
-        change: relative change of S' since the iteration before; 1 in the first.
-    """
-
-    number: int
-    attribution: Tensor
-    saliency: Tensor
-    window: int
-    stride: float
-    queries: int
-    change: float
 
 
 class IASSA:

@@ -86,7 +86,7 @@ def _opened(source: bytes | str | os.PathLike[str]) -> Image.Image:
         raise UnreadableImageError(f"it is none of {', '.join(formats)}, or its head is damaged") from error
 
 
-def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
+def decode(source: bytes | str | os.PathLike[str], *, most: int | None = None) -> Image.Image:
     """Decodes a picture of any PIL mode as 8-bit RGB.
 
     Pictures are turned and mirrored as their EXIF orientation says, so that results lie the way every viewer shows the
@@ -96,11 +96,12 @@ def decode(source: bytes | str | os.PathLike[str]) -> Image.Image:
 
     Args:
         source: encoded bytes, or a path.
+        most: pixels, where fewer than `MAX_PIXELS` are allowed.
 
     Raises:
         UnreadableImageError: with the reason.
     """
-    return _decoded(source, to_rgb)
+    return _decoded(source, to_rgb, most)
 
 
 def read_pixels(source: bytes | str | os.PathLike[str], preprocess: Preprocess) -> Tensor:
@@ -140,15 +141,18 @@ def decode_raw(source: bytes | str | os.PathLike[str]) -> Image.Image:
     return _decoded(source, lambda image: image)
 
 
-def _decoded(source: bytes | str | os.PathLike[str], convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _decoded(
+    source: bytes | str | os.PathLike[str], convert: Callable[[Image.Image], Image.Image], most: int | None = None
+) -> Image.Image:
+    most = most or MAX_PIXELS
     try:
         with _opened(source) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                scale = (MAX_PIXELS / (width * height)) ** 0.5
+            if width * height > most:
+                scale = (most / (width * height)) ** 0.5
                 image.draft(None, (int(width * scale / 2), int(height * scale / 2)))
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(f"{width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+            if image.width * image.height > most:
+                raise UnreadableImageError(f"{width} x {height} pixels, the limit is {most:,}")
             image.load()  # here, where its errors count: reading EXIF data of a PNG would load it too
             method = _UPRIGHT.get(_orientation(image))
             picture = convert(image)

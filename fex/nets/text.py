@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from fex.nets.encoder import BaseEncoder, EncoderOutput, freeze_unused
 from fex.storage.resources import manifest
-from fex.texts.backbone import build_text_net, load_text_net, text_body
-from fex.texts.lora import add_lora, merge_lora
+from fex.texts.backbone import load_text_net
+from fex.texts.lora import add_lora, check_lora, merge_lora
 from fex.texts.network import Pool, TextReading, embeddings_of, hidden_of
+from fex.texts.text_net import build_text_net, text_body
 
 __all__ = ["TextEncoder"]
 
@@ -34,6 +35,8 @@ class TextEncoder(BaseEncoder):
             classifies as the black box does.
         lora_rank: if positive, train rank-r updates of the linear layers instead of the backbone itself; the export
             then holds these alone, where the model is a shipped one (needs the `text` extra's `peft`).
+        lora_alpha: scale of the updates, (lora_alpha / lora_rank) B A; None is twice the rank.
+        lora_dropout: share of what the updates read that is dropped while training, the same for a whole step.
 
     Raises:
         ValueError: neither or both of model and config; no text model.
@@ -51,6 +54,8 @@ class TextEncoder(BaseEncoder):
         frozen: bool = False,
         class_head: bool = False,
         lora_rank: int = 0,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
     ) -> None:
         if (model is None) == (config is None):
             raise ValueError(f"TextEncoder needs either `model` or `config`, got {model!r} and {config!r:.80}.")
@@ -64,7 +69,8 @@ class TextEncoder(BaseEncoder):
         else:
             net = build_text_net(config, classifier=class_head)
             reading = TextReading(pad, separator, padded, pool)
-        options = {"frozen": frozen, "class_head": class_head, "lora_rank": lora_rank}
+        lora = check_lora(lora_rank, lora_alpha, lora_dropout)
+        options = {"frozen": frozen, "class_head": class_head, "lora_rank": lora_rank, **lora}
         init_args = {"config": config, **asdict(reading), **options}
         super().__init__(_tokens(net.eval(), reading).shape[-1], init_args, frozen=frozen)
         self.base = model if model in manifest() else None
@@ -78,7 +84,7 @@ class TextEncoder(BaseEncoder):
             # DDP refuses weights without gradient, such as a pooler that nothing reads; a classifier stays as it is.
             freeze_unused(net, lambda: _tokens(net, reading).square().sum())
         if lora_rank:
-            self.net = add_lora(net, lora_rank)
+            self.net = add_lora(net, lora_rank, lora_alpha, lora_dropout)
 
     def merge(self) -> None:
         """Adds trained updates to the weights, for explaining without their cost."""

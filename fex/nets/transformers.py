@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fex.nets.backbones.transformers import build_vision_net, head_of, load_vision_net
 from fex.nets.encoder import PROBE, Encoder, EncoderOutput, freeze_unused, to_grid
-from fex.texts.backbone import plain_config
+from fex.texts.text_net import plain_config
 
 __all__ = ["TransformersEncoder"]
 

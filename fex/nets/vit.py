@@ -7,6 +7,7 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from fex.nets.direct import direct_forward, has_direct
 from fex.nets.encoder import (
     Encoder,
     EncoderOutput,
@@ -18,7 +19,7 @@ from fex.nets.encoder import (
     shares,
     to_grid,
 )
-from fex.texts.lora import add_lora
+from fex.texts.lora import add_lora, check_lora
 
 __all__ = ["ViTEncoder"]
 
@@ -34,8 +35,13 @@ class ViTEncoder(Encoder):
         frozen: keep the backbone as it is.
         class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
             backbone that classifies as the black box does.
+        direct_layers: with `class_head`, what the maps start from: 0 is what the classifier would read at each token
+            alone; k > 0 is what the last k blocks' attention gives from each token to the class token
+            (`fex.nets.direct`), a far better start, for plain ViTs that classify by their class token.
         lora_rank: if positive, train rank-r updates of the blocks' linear layers (attention and MLP) instead of the
             backbone itself (needs the `text` extra's `peft`).
+        lora_alpha: scale of the updates, (lora_alpha / lora_rank) B A; None is twice the rank.
+        lora_dropout: share of what the updates read that is dropped while training, the same for a whole step.
 
     Raises:
         ValueError: a model whose features are no tokens, or that has no blocks for LoRA.
@@ -50,10 +56,14 @@ class ViTEncoder(Encoder):
         model_args: dict[str, Any] | None = None,
         frozen: bool = False,
         class_head: bool = False,
+        direct_layers: int = 0,
         lora_rank: int = 0,
+        lora_alpha: float | None = None,
+        lora_dropout: float = 0.0,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
     ) -> None:
+        lora = check_lora(lora_rank, lora_alpha, lora_dropout)
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         patch = _patch(net)
         if patch is None or not hasattr(net, "num_prefix_tokens"):
@@ -65,11 +75,15 @@ class ViTEncoder(Encoder):
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         init_args = {
             "model": model, "model_args": arguments, "frozen": frozen,
-            "class_head": class_head, "lora_rank": lora_rank,
+            "class_head": class_head, "lora_rank": lora_rank, **lora,
+            **({"direct_layers": direct_layers} if direct_layers else {}),
             "mean": list(mean), "std": list(std),
         }  # fmt: skip
         super().__init__(net.num_features, mean, std, init_args, frozen=frozen)
-        self.class_head, self.size, self.patch = class_head, own_size(net), patch
+        if direct_layers:
+            _check_direct(model, net, direct_layers, class_head=class_head)
+        self.class_head, self.direct_layers, self.contrasts = class_head, direct_layers, direct_layers > 0
+        self.size, self.patch = own_size(net), patch
         self.padded = bool(getattr(net.patch_embed, "dynamic_img_pad", False))
         # Read before the classifier goes. A class token that the network's own classifier does not read knows nothing.
         self.class_token = getattr(net, "global_pool", "") == "token" and getattr(net, "cls_token", None) is not None
@@ -84,7 +98,7 @@ class ViTEncoder(Encoder):
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
         if lora_rank:
-            net = add_lora(net, lora_rank)
+            net = add_lora(net, lora_rank, lora_alpha, lora_dropout)
         self.net = net
         self.eval()
         if not (frozen or lora_rank or type(net) is VisionTransformer):
@@ -97,7 +111,10 @@ class ViTEncoder(Encoder):
         Raises:
             ValueError: tokens that are no grid of the patches.
         """
-        features = self.net.forward_features(inputs)
+        if self.direct_layers:
+            features, local = direct_forward(self.net, inputs, self.direct_layers)
+        else:
+            features, local = self.net.forward_features(inputs), None
         size = inputs.shape[-2], inputs.shape[-1]
         own = tuple(
             -(-side // patch) if self.padded else side // patch for side, patch in zip(size, self.patch, strict=True)
@@ -109,25 +126,46 @@ class ViTEncoder(Encoder):
                 f"expected {self.prefix} + {own[0]} x {own[1]} tokens: use fex.nets.PyramidEncoder for it."
             )
         pooled = features[:, 0] if self.class_token else tokens.mean(1)
-        reached = own[0] * self.patch[0], own[1] * self.patch[1]
-        if reached != size or own != grid:
-            maps = tokens.transpose(1, 2).unflatten(2, own)
-            if reached[0] > size[0] or reached[1] > size[1]:  # the last patches lie partly beside the image
-                rows, columns = (shares(*sides).to(maps) for sides in zip(own, self.patch, grid, size, strict=True))
-                maps = rows @ maps @ columns.T
-            tokens = to_grid(maps, grid).flatten(2).transpose(1, 2)
-        return EncoderOutput(tokens, pooled, *(self._evidence(features, tokens) if self.class_head else ()))
+        tokens = self._on_grid(tokens, own, grid, size)
+        if not self.class_head:
+            return EncoderOutput(tokens, pooled)
+        local = self._alone(tokens) if local is None else self._on_grid(local, own, grid, size)
+        return EncoderOutput(tokens, pooled, self.net.forward_head(features), local)
 
-    def _evidence(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, C), and what the linear layer reads where all tokens are the same one, (B, N, E)."""
+    def _on_grid(self, tokens: Tensor, own: tuple[int, ...], grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Tokens (B, n, D) of the network's `own` grid on another, (B, N, D)."""
+        reached = own[0] * self.patch[0], own[1] * self.patch[1]
+        if reached == size and own == grid:
+            return tokens
+        maps = tokens.transpose(1, 2).unflatten(2, own)
+        if reached[0] > size[0] or reached[1] > size[1]:  # the last patches lie partly beside the image
+            rows, columns = (shares(*sides).to(maps) for sides in zip(own, self.patch, grid, size, strict=True))
+            maps = rows @ maps @ columns.T
+        return to_grid(maps, grid).flatten(2).transpose(1, 2)
+
+    def _alone(self, tokens: Tensor) -> Tensor:
+        """What the linear layer reads where all tokens are the same one, (B, N, D) -> (B, N, E)."""
         alone = tokens.flatten(0, 1).unsqueeze(1).expand(-1, self.prefix + 1, -1)
-        local = self.net.forward_head(alone, pre_logits=True)
-        return self.net.forward_head(features), local.unflatten(0, tokens.shape[:2])
+        return self.net.forward_head(alone, pre_logits=True).unflatten(0, tokens.shape[:2])
 
     @property
     def class_weight(self) -> Tensor | None:
         """See `Encoder`."""
         return linear_classifier(self.net).weight if self.class_head else None
+
+
+def _check_direct(model: str, net: Any, layers: int, *, class_head: bool) -> None:
+    """Refuses `direct_layers` where there is nothing to start from."""
+    if not class_head:
+        raise ValueError(f"direct_layers ({layers}) starts maps from the backbone's classifier: set class_head: true.")
+    if not has_direct(net):
+        raise ValueError(
+            f"direct_layers needs a plain ViT that classifies by its class token, got {model!r}: leave it at 0."
+        )
+    if not 0 < layers <= len(net.blocks):
+        raise ValueError(
+            f"direct_layers must be between 0 and the {len(net.blocks)} blocks of {model!r}, got {layers}."
+        )
 
 
 def _patch(net: Any) -> tuple[int, int] | None:

@@ -6,21 +6,30 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 1. `bernoulli`: the policy q = Bern(g_y(x)) (eq. 7), whose mean is the explanation (eq. 8).
 2. `rewards`: c(m, x), what a mask earns (eq. 9).
 3. `rollout`: T masks from q and their rewards, the sample of J(q) (eq. 10; Algorithm 1, lines 5 and 6), with
-   `exploration` (which q draws them) and `noise` (by which random numbers).
+   `exploration` (which q draws them) and `noise` (by which random numbers); `replay` keeps them for later visits;
+   `labels`: whose, of a multi-label answer.
 4. `control`: what is subtracted from the reward, the paper's v(x) among it (eq. 18).
 5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
-from fex.policy.exploration import Exploration, OnPolicy, RandomBudget, TwoSidedBudget
+from fex.policy.exploration import (
+    EpsilonGreedy,
+    Exploration,
+    OnPolicy,
+    RandomBudget,
+    ReferenceBudget,
+    TwoSidedBudget,
+)
 from fex.policy.kl import (
     kl_black_box_to_explainer,
     kl_explainer_to_black_box,
     label_kl_black_box_to_explainer,
     label_kl_explainer_to_black_box,
 )
-from fex.policy.noise import Antithetic, Independent, Noise
+from fex.policy.labels import draw_labels
+from fex.policy.noise import Antithetic, Correlated, Independent, Noise
 from fex.policy.objective import (
     DIVERGENCES,
     LABEL_DIVERGENCES,
@@ -31,8 +40,9 @@ from fex.policy.objective import (
     policy_terms,
 )
 from fex.policy.ppo import clip_fraction, clipped_surrogate_joint, clipped_surrogate_per_feature
-from fex.policy.rewards import BlankCorrectedRatio, PaperRatio, Retained, Reward
-from fex.policy.rollout import BlankScores, Rollout, collect
+from fex.policy.replay import Replay, ReplayTable, trace
+from fex.policy.rewards import BlankCorrectedRatio, LogRatio, PaperRatio, Retained, Reward
+from fex.policy.rollout import BlankScores, Judge, Rollout, collect
 from fex.policy.value import explained_variance, value_loss
 
 __all__ = [
@@ -42,11 +52,15 @@ __all__ = [
     "BlankScores",
     "CompatibleControl",
     "Control",
+    "Correlated",
     "DIVERGENCES",
+    "EpsilonGreedy",
     "Exploration",
     "Independent",
+    "Judge",
     "LABEL_DIVERGENCES",
     "LeaveOneOut",
+    "LogRatio",
     "NoControl",
     "Noise",
     "Objective",
@@ -54,6 +68,9 @@ __all__ = [
     "PaperRatio",
     "PolicyTerms",
     "RandomBudget",
+    "ReferenceBudget",
+    "Replay",
+    "ReplayTable",
     "Retained",
     "Reward",
     "Rollout",
@@ -65,11 +82,13 @@ __all__ = [
     "clipped_surrogate_joint",
     "clipped_surrogate_per_feature",
     "collect",
+    "draw_labels",
     "explained_variance",
     "kl_black_box_to_explainer",
     "kl_explainer_to_black_box",
     "label_kl_black_box_to_explainer",
     "label_kl_explainer_to_black_box",
     "policy_terms",
+    "trace",
     "value_loss",
 ]

@@ -1,17 +1,26 @@
-"""How much is kept while training: the policy itself, or the policy at a random budget."""
+"""How much is kept while training: by the policy, also with some decisions by a coin, or at a random budget."""
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fex.masking.valid import mean_over
+from fex.policy import bernoulli
 
-__all__ = ["Exploration", "OnPolicy", "RandomBudget", "TwoSidedBudget"]
+__all__ = ["EpsilonGreedy", "Exploration", "OnPolicy", "RandomBudget", "ReferenceBudget", "TwoSidedBudget"]
 
 
 class Exploration(ABC):
-    """From the explainer's logits to the logits that masks are drawn from."""
+    """From the explainer's logits to the logits that masks are drawn from.
+
+    Attributes:
+        follows_policy: whether the explainer's logits move the masks that are drawn; if not, masks that were drawn long
+            ago are as good as fresh ones.
+    """
+
+    follows_policy: bool = True
 
     @abstractmethod
     def centre(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -30,8 +39,17 @@ class Exploration(ABC):
         return noise.new_ones(noise.shape)
 
     def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
-        """Sampling logits (B, K, N) from centred logits (B, N) and budget noise (B, K)."""
-        return self.side(noise).unsqueeze(-1) * centred.unsqueeze(1) + self.reference(noise)
+        """Sampling logits (B, K, N) from centred logits (B, N), or (B, K, N) of a policy each, and budgets (B, K)."""
+        centred = centred if centred.ndim == 3 else centred.unsqueeze(1)
+        return self.side(noise).unsqueeze(-1) * centred + self.reference(noise)
+
+    def price(self, centred: Tensor, sampling: Tensor, noise: Tensor) -> Tensor:  # noqa: ARG002
+        """KL of the policy to its reference at each budget, nats: (B, N), (B, K, N) and (B, K) -> (B, K)."""
+        return bernoulli.relative_entropy(sampling, self.reference(noise))
+
+    def kept(self, masks: Tensor, noise: Tensor, valid: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """The share by which the value net tells masks (B, K, N) apart, (B, K): here what the reference keeps."""
+        return self.reference(noise).sigmoid().squeeze(-1)
 
 
 class OnPolicy(Exploration):
@@ -42,6 +60,29 @@ class OnPolicy(Exploration):
 
     def reference(self, noise: Tensor) -> Tensor:
         return noise.new_zeros(*noise.shape, 1)
+
+
+class EpsilonGreedy(OnPolicy):
+    """With probability epsilon a decision is a fair coin's, else the policy's own.
+
+    Each decision is then kept with probability epsilon / 2 + (1 - epsilon) g: a Bernoulli again, which is what ratio,
+    entropy and control variate are of. Its logits lie between +- log(2 / epsilon - 1), so that no feature is given up.
+    The map that is trained and shown is g.
+
+    Args:
+        epsilon: in [0, 1); 0 is `OnPolicy`.
+    """
+
+    def __init__(self, epsilon: float = 0.05) -> None:
+        if not 0 <= epsilon < 1:
+            raise ValueError(f"EpsilonGreedy needs an epsilon in [0, 1), got {epsilon}.")
+        self.epsilon = epsilon
+
+    def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
+        logits = super().__call__(centred, noise)
+        coin, own = logits.new_tensor([self.epsilon / 2, 1 - self.epsilon]).log()
+        kept, removed = (torch.logaddexp(coin, own + F.logsigmoid(sign * logits)) for sign in (1, -1))
+        return kept - removed
 
 
 class RandomBudget(Exploration):
@@ -86,3 +127,40 @@ class TwoSidedBudget(RandomBudget):
 
     def side(self, noise: Tensor) -> Tensor:
         return torch.where(noise < 0.5, 1.0, -1.0)
+
+
+class ReferenceBudget(RandomBudget):
+    """Masks of random budgets alone: the explainer learns from them, but does not draw them.
+
+    Every mask is Bern(sigmoid(b)), b uniform on [low, high], whatever the explainer says. The policy gradient is taken
+    at z = 0, where the ratio is 1 by definition and log q has the gradient m - r, r = sigmoid(b). The relative entropy
+    is replaced by its second order there, sum_n r (1 - r) z_n^2 / 2, so that with `CompatibleControl` (w = tau z) what
+    is left of the gradient for logit z_n is exactly
+
+        (c - v - sum_i tau z_i (m_i - r)) (m_n - r):
+
+    the least-squares regression of the reward on the masks. It needs no correction for when a mask was drawn, so that
+    any mask may be used again (`Replay`), and none of a policy's own blind spots: a policy that keeps a feature at
+    nearly every budget no longer learns what it is worth. The value net tells masks apart by the share they really
+    keep, a regressor like the others: with it (`value_degree` of 1 or more) the centring costs nothing, also where
+    neighbours go together (`Correlated`). Both sides of `TwoSidedBudget` are the same here.
+
+    Args:
+        low: smallest offset in nats of log-odds.
+        high: largest offset.
+    """
+
+    follows_policy = False
+
+    def __call__(self, centred: Tensor, noise: Tensor) -> Tensor:
+        """The reference, with the gradient of centred logits added to it: (B, K, N)."""
+        return super().__call__(centred - centred.detach(), noise)
+
+    def price(self, centred: Tensor, sampling: Tensor, noise: Tensor) -> Tensor:  # noqa: ARG002
+        """To second order at the reference, nats."""
+        rate = self.reference(noise).sigmoid()  # (B, K, 1)
+        return 0.5 * (rate * (1 - rate)).squeeze(-1) * centred.square().sum(-1, keepdim=True)
+
+    def kept(self, masks: Tensor, noise: Tensor, valid: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """The share that each mask really keeps, (B, K)."""
+        return mean_over(masks, None if valid is None else valid.unsqueeze(1))

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from fex.masking.valid import mean_over
 from fex.policy import bernoulli
 from fex.policy.control import Baseline
 from fex.policy.exploration import Exploration
@@ -84,7 +85,8 @@ def policy_terms(
     reference = exploration.reference(rollout.budget)
     side = exploration.side(rollout.budget)
     valid = rollout.valid
-    sampling = exploration(exploration.centre(logits, valid), rollout.budget)
+    centred = exploration.centre(logits, valid)
+    sampling = exploration(centred, rollout.budget)
     log_prob = bernoulli.log_prob(sampling, rollout.masks)
     if valid is not None:
         log_prob = log_prob * valid.unsqueeze(1)
@@ -96,9 +98,9 @@ def policy_terms(
     loss = surrogate(log_prob, rollout.old_log_prob, advantage, clip_range, valid)
     loss = loss - side * (control * sampling.sigmoid()).sum(-1)
     return PolicyTerms(
-        policy=loss.mean(1),
-        relative_entropy=bernoulli.relative_entropy(sampling, reference).mean(1),
-        value=value_loss(values, rest),
+        policy=mean_over(loss, rollout.there),
+        relative_entropy=mean_over(exploration.price(centred, sampling, rollout.budget), rollout.there),
+        value=value_loss(values, rest, rollout.there),
         log_ratio=log_prob.detach() - rollout.old_log_prob,
         predicted=values.detach() + linear,
     )
@@ -173,13 +175,18 @@ class Objective:
             losses["kl_loss"] = (self.kl_weight, divergence(class_logits, clean))
         total = sum((share * loss * weight).sum() for share, loss in losses.values())
         signs = {name: (loss.detach() * weight).sum() for name, (_, loss) in losses.items()}
-        joint = terms.log_ratio.sum(-1)
-        signs["approx_kl"] = bernoulli.approximate_kl(joint).mean()
-        decisions = joint if self.surrogate == "joint" else _decisions(terms.log_ratio, rollout.valid)
-        signs["clip_fraction"] = clip_fraction(decisions, self.clip_range)
+        signs |= self._moves(terms.log_ratio, rollout, weight)
         return total, signs, terms.predicted
 
-
-def _decisions(log_ratio: Tensor, valid: Tensor | None) -> Tensor:
-    """Log-ratios (B, K, N) of the decisions that were taken: all, or those of features (B, N), one after the other."""
-    return log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]
+    def _moves(self, log_ratio: Tensor, rollout: Rollout, weight: Tensor) -> dict[str, Tensor]:
+        """How far the policy has moved from the one that drew the masks: log-ratios (B, K, N) -> scalars."""
+        valid, joint = rollout.valid, log_ratio.sum(-1)
+        divergence, own = bernoulli.approximate_kl(joint), self.surrogate == "joint"
+        if rollout.there is None:
+            decisions = log_ratio if valid is None else log_ratio.transpose(1, 2)[valid]
+            clipped = clip_fraction(joint if own else decisions, self.clip_range)
+            return {"approx_kl": divergence.mean(), "clip_fraction": clipped}
+        outside = (((joint if own else log_ratio).exp() - 1).abs() > self.clip_range).float()
+        share = outside if own else mean_over(outside, None if valid is None else valid.unsqueeze(1))
+        found = {"approx_kl": divergence, "clip_fraction": share}
+        return {name: (mean_over(value, rollout.there) * weight).sum() for name, value in found.items()}

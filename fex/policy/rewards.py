@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-__all__ = ["BlankCorrectedRatio", "PaperRatio", "Retained", "Reward"]
+__all__ = ["BlankCorrectedRatio", "LogRatio", "PaperRatio", "Retained", "Reward"]
 
 
 class Reward(ABC):
@@ -46,6 +46,16 @@ class PaperRatio(Reward):
 
     def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
         return scores * _price(masks, count)
+
+
+class LogRatio(PaperRatio):
+    """log(N f_y(m x) / (K_m + 1) + 1e-6): the logarithm of `PaperRatio`, which the authors' program takes; in nats.
+
+    It bounds what a single mask can earn, and keeps the hole: among all masks the same ones are the best.
+    """
+
+    def __call__(self, scores: Tensor, masks: Tensor, blank: Tensor, count: Tensor | None = None) -> Tensor:
+        return (super().__call__(scores, masks, blank, count) + 1e-6).log()
 
 
 class BlankCorrectedRatio(Reward):

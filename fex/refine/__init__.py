@@ -9,6 +9,7 @@ from fex.refine.experience import Experience
 from fex.refine.fidelity import Fidelity, fidelity
 from fex.refine.refined import Refined
 from fex.refine.refinement import Refinement
-from fex.refine.regression import Posterior, Trust, posterior
+from fex.refine.regression import Posterior, posterior
+from fex.refine.trust import Trust
 
 __all__ = ["Experience", "Fidelity", "Posterior", "Refined", "Refinement", "Trust", "fidelity", "posterior"]

@@ -9,7 +9,8 @@ from fex.metrics.functional.bootstrap import bootstrap_interval
 from fex.refine.design import refinement_masks
 from fex.refine.fidelity import ALIKE
 from fex.refine.refined import Refined
-from fex.refine.regression import Trust, posterior
+from fex.refine.regression import posterior
+from fex.refine.trust import Trust
 
 __all__ = ["Experience"]
 

@@ -18,7 +18,8 @@ from fex.modality import Removal
 from fex.refine.design import refinement_masks
 from fex.refine.fidelity import Fidelity, fidelity
 from fex.refine.refinement import Prior, Refinement, joined
-from fex.refine.regression import Trust, posterior
+from fex.refine.regression import posterior
+from fex.refine.trust import Trust
 from fex.sounds.removal import Silence
 from fex.texts.removal import DropToken, MaskToken
 

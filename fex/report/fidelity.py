@@ -15,14 +15,17 @@ def fidelity_cells(explanation: BaseExplanation) -> list[str]:
     return [f"{number:.4f}" for number in (found.value, found.low, found.high)]
 
 
-def least_fidelity(explanations: Sequence[BaseExplanation]) -> float | str | None:
-    """Of one input's explanations the least; "unknown" where all answers were alike, None where nobody has asked."""
+def least_fidelity(explanations: Sequence[BaseExplanation]) -> list[float] | str | None:
+    """Of one input's explanations the least, as value, low, high and queries, plain numbers.
+
+    "unknown" where all answers were alike, None where nobody has asked.
+    """
     asked = [each.fidelity for each in explanations if each.fidelity is not None]
-    known = [found.value for found in asked if found.known]
+    known = [[*map(float, found)] for found in asked if found.known]
     return min(known) if known else "unknown" if asked else None
 
 
 def fidelity_mark(explanations: Sequence[BaseExplanation]) -> str:
     """The attribute by which a page sorts a card; "" where nothing is known."""
     least = least_fidelity(explanations)
-    return f' data-f="{least:.6f}"' if isinstance(least, float) else ""
+    return f' data-f="{least[0]:.6f}"' if isinstance(least, list) else ""

@@ -58,7 +58,7 @@ class Written:
     card: Card | None
     rows: list[list[Any]]
     flat: int = 0
-    fidelity: float | str | None = None
+    fidelity: list[float] | str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

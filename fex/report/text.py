@@ -10,7 +10,8 @@ from rich.text import Text as RichText
 from fex.contrast import painted_span
 from fex.explanations.text import TextExplanation, Word
 from fex.report.fidelity import fidelity_mark
-from fex.report.html import Card, Kind, doubts, page_foot, page_head
+from fex.report.gallery_page import Kind, page_foot, page_head
+from fex.report.html import Card, doubts
 from fex.storage.atomic import replacing
 
 __all__ = [

@@ -70,10 +70,6 @@ class LogMel:
         """Width of the picture of so many samples."""
         return 1 + samples // self.hop
 
-    def frame_of(self, seconds: float) -> float:
-        """Place of a moment among the frames, whose centres are hop / sample_rate seconds apart."""
-        return seconds * self.sample_rate / self.hop
-
     def spectrum(self, waveform: Tensor) -> Tensor:
         """Complex short-time spectrum (F, frames) of (T,), centred windows, zeros beyond the ends."""
         window = torch.hann_window(self.n_fft, device=waveform.device, dtype=waveform.dtype)

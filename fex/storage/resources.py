@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from fex.keywords import beside, close_names
+
 __all__ = ["config_path", "look_beside", "made_by", "manifest", "resource_dir", "shipped_path"]
 
 
@@ -31,8 +33,11 @@ def config_path(name: str) -> Path:
     for candidate in (Path(name), folder / name, folder / f"{name}.yaml"):
         if candidate.is_file():
             return candidate
-    known = ", ".join(sorted(path.name for path in folder.glob("*.yaml")))
-    raise FileNotFoundError(f"Found no config {name!r}, neither as a file nor among the packaged ones: {known}.")
+    packaged = sorted(path.name for path in folder.glob("*.yaml"))
+    near = close_names(name, [*beside(name, (".yaml", ".yml")), *packaged], all_else=False) or "."
+    raise FileNotFoundError(
+        f"Found no config {name!r}{near} It is neither a file nor among the packaged ones: {', '.join(packaged)}."
+    )
 
 
 @cache

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fex.storage.atomic import replacing
 from fex.storage.description import check_description
 
-__all__ = ["ForeignWeightsError", "load_state", "load_weights", "save_black_box", "save_weights"]
+__all__ = ["ForeignWeightsError", "digest_of", "load_state", "load_weights", "save_black_box", "save_weights"]
 
 FORMAT = "fex/2"
 
@@ -30,12 +30,12 @@ def save_weights(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[
         tensor = tensor.detach().cpu()
         packed[name] = (tensor.bfloat16() if tensor.is_floating_point() else tensor).contiguous().clone()
     text = json.dumps(dict(meta))
-    header = {"format": FORMAT, "meta": text, "digest": _digest(packed, text)}
+    header = {"format": FORMAT, "meta": text, "digest": digest_of(packed, text)}
     with replacing(path) as part:
         part.write_bytes(save(packed, metadata=header))
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def digest_of(tensors: Mapping[str, Tensor], text: str) -> str:
     """SHA-256 of description, names, types, shapes and contents."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
@@ -75,7 +75,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(
             f"{path} was written by an earlier version of fex, without the digest that shows damage: export it again."
         )
-    if form != FORMAT or header.get("digest") != _digest(tensors, header.get("meta", "")):
+    if form != FORMAT or header.get("digest") != digest_of(tensors, header.get("meta", "")):
         raise ValueError(
             f"{path} is damaged: its content is not what was written (the digest differs). Take it from where it came "
             "once more, or export it again."

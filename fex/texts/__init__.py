@@ -5,19 +5,20 @@ dropped. Read `lines`, `files`, `tokenized`, `tokenizer`, `features`, `removal`;
 networks that read tokens.
 """
 
-from fex.texts.backbone import load_tokenizer, text_body
+from fex.texts.backbone import load_tokenizer
 from fex.texts.features import Tokens
 from fex.texts.files import LONGEST_TEXT, TEXT_SUFFIXES, TextRecord, read_records, unfit
 from fex.texts.lora import add_lora, merge_lora
 from fex.texts.removal import DropToken, MaskToken
+from fex.texts.text_net import text_body
 from fex.texts.tokenized import Text, TokenizedText
 from fex.texts.tokenizer import TextPreprocess
 
 __all__ = [
-    "DropToken",
     "LONGEST_TEXT",
-    "MaskToken",
     "TEXT_SUFFIXES",
+    "DropToken",
+    "MaskToken",
     "Text",
     "TextPreprocess",
     "TextRecord",

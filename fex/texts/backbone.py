@@ -11,25 +11,11 @@ from fex.storage.resources import manifest, shipped_path
 from fex.storage.weights import load_weights, save_weights
 from fex.texts.lora import add_lora, merge_lora
 from fex.texts.network import TextReading, ask_positions, ask_reading, embeddings_of, settle
+from fex.texts.text_net import kind_of, plain_config, text_body
 from fex.texts.tokenizer import TextPreprocess
 from fex.texts.tokenizer_files import fetch_tokenizer
 
-__all__ = [
-    "TextNet",
-    "build_text_net",
-    "is_text_weights",
-    "load_text_net",
-    "load_tokenizer",
-    "plain_config",
-    "save_text_black_box",
-    "text_body",
-]
-
-# Of a config: what would fetch or run code, and what names places of one machine.
-_DROPPED = (
-    "auto_map", "quantization_config", "_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype",
-    "_attn_implementation", "attn_implementation", "_attn_implementation_internal", "_commit_hash",
-)  # fmt: skip
+__all__ = ["TextNet", "is_text_weights", "load_text_net", "load_tokenizer", "save_text_black_box"]
 
 
 class TextNet(NamedTuple):
@@ -50,46 +36,6 @@ class TextNet(NamedTuple):
     missing: list[str]
     reading: TextReading
     config: dict[str, Any]
-
-
-def plain_config(net: Any) -> dict[str, Any]:
-    """The config of a transformers network as plain data that builds it again, without files or code."""
-    found = {key: value for key, value in net.config.to_dict().items() if key not in _DROPPED}
-    if (found.get("pad_token_id") or 0) < 0:  # what `settle` says to classifiers
-        found["pad_token_id"] = None
-    return found
-
-
-def build_text_net(config: dict[str, Any], *, classifier: bool) -> nn.Module:
-    """The network of a `plain_config`, untrained.
-
-    Raises:
-        ValueError: a kind of network that this version of transformers does not know.
-    """
-    from transformers import AutoConfig
-
-    given = {key: value for key, value in config.items() if key not in _DROPPED}
-    built = AutoConfig.for_model(given.pop("model_type"), **given)
-    net = _kind(built, classifier=classifier).from_config(built, trust_remote_code=False)
-    return settle(net if classifier else text_body(net), classifier=classifier)
-
-
-def _kind(config: Any, *, classifier: bool) -> Any:
-    """The automatic class that builds a classifier, or what reads texts: of T5, the encoder alone."""
-    from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTextEncoding
-    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
-
-    if classifier:
-        return AutoModelForSequenceClassification
-    found = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
-    return AutoModelForTextEncoding if found is not None and found.__name__.endswith("EncoderModel") else AutoModel
-
-
-def text_body(net: Any) -> Any:
-    """What reads texts in a network: it without its classifier, and the encoder of an encoder-decoder such as BART."""
-    body = net.base_model
-    wrapped = hasattr(body, "decoder") and getattr(body.config, "is_encoder_decoder", False)
-    return body.get_encoder() if wrapped or type(body).__name__.endswith("EncoderModel") else body
 
 
 def is_text_weights(name: str | Path) -> bool:
@@ -129,7 +75,7 @@ def _fetch(model: str, revision: str | None, *, classifier: bool, **options: Any
 
     try:
         config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-        net, report = _kind(config, classifier=classifier).from_pretrained(
+        net, report = kind_of(config, classifier=classifier).from_pretrained(
             model,
             revision=revision or "main",
             trust_remote_code=False,

@@ -2,19 +2,19 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fex.texts.columns import USUAL_COLUMNS, named_column, plain_name, text_column
 from fex.texts.lines import LONGEST_ROW, decoded_lines, table_rows
 
-__all__ = ["LONGEST_TEXT", "TEXT_SUFFIXES", "TextRecord", "read_records", "text_column", "unfit"]
+__all__ = ["LONGEST_TEXT", "TEXT_SUFFIXES", "TextRecord", "read_records", "unfit"]
 
 log = logging.getLogger(__name__)
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
-USUAL_COLUMNS = ("text", "sentence", "review", "content", "document")
 DELIMITERS = ";\t,|"
 LONGEST_TEXT = 2**20  # characters, a novel; far more than any model reads, and ten times more take a minute to cut up
 LONGEST_INTEGER = 100  # digits; a longer one fits into no column of numbers
@@ -49,52 +49,6 @@ def unfit(text: Any, what: str = "text") -> str:
     if not isinstance(text, str):
         return f"no {what}, but {type(text).__name__}"
     return f"{what} of {len(text):,} characters, the limit is {LONGEST_TEXT:,}" if len(text) > LONGEST_TEXT else ""
-
-
-def text_column(columns: list[str], wanted: str | None, source: str, texts: Collection[str] | None = None) -> str:
-    """The column of texts: the wanted one, one of a usual name, or the only one.
-
-    Names that are not there as written are compared without case and the spaces around them.
-
-    Args:
-        columns: their names.
-        wanted: one of them.
-        source: what has them, for messages.
-        texts: those that hold texts and may be chosen where none is wanted; by default all.
-
-    Returns:
-        The name as it stands in `columns`.
-
-    Raises:
-        ValueError: there is none, or more than one of that name; lists the columns.
-    """
-    able = [name for name in columns if texts is None or name in texts]
-    if wanted is not None:
-        found = _named(columns, wanted, source)
-        if found is None:
-            raise ValueError(f"{source} has no column {wanted!r}; it has {columns}. Name one of these.")
-        return found
-    usual = (_named(able, name, source) for name in USUAL_COLUMNS)
-    found = next((name for name in usual if name is not None), None)
-    if found is None and (len(columns) != 1 or not able):
-        raise ValueError(f"{source} does not say which column holds the texts; it has {columns}. Name one (--column).")
-    return found if found is not None else columns[0]
-
-
-def _named(columns: list[str], wanted: str, source: str) -> str | None:
-    """The column of that name as it stands there; None where there is none.
-
-    Raises:
-        ValueError: there are more.
-    """
-    same = [name for name in columns if name == wanted] or [name for name in columns if _plain(name) == _plain(wanted)]
-    if len(same) > 1:
-        raise ValueError(f"{source} has {len(same)} columns {wanted!r}; it has {columns}. Rename all but one of them.")
-    return same[0] if same else None
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
 
 
 def read_records(
@@ -160,7 +114,7 @@ def _table(
             " Expected commas between the columns of a .csv, tabs in a .tsv. If this is one column, name it (--column)."
         )
     found = text_column(header, column, path.name)
-    if column is None and _plain(found) not in USUAL_COLUMNS:
+    if column is None and plain_name(found) not in USUAL_COLUMNS:
         log.warning(
             "%s: took its only column, %r, for the texts. If that is a text, the file has no header: add one.",
             path.name, found,
@@ -244,9 +198,9 @@ def _json_names(
     columns = list(dict.fromkeys(key for values in objects for key in values))
     texts = {key for values in objects for key, value in values.items() if isinstance(value, str)}
     found = text_column(columns, column, source, texts)
-    if column is None and _plain(found) not in USUAL_COLUMNS:
+    if column is None and plain_name(found) not in USUAL_COLUMNS:
         log.warning("%s: took its only column, %r, for the texts.", source, found)
     pair = None if pair_column is None else text_column(columns, pair_column, source)
     # Labels may be missing from all: such texts have none.
-    label = None if label_column is None else _named(columns, label_column, source)
+    label = None if label_column is None else named_column(columns, label_column, source)
     return found, pair, label_column if label is None else label

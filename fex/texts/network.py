@@ -40,7 +40,9 @@ class TextReading:
         """What the network's forward takes of ids (B, L): ids that it has embeddings for, mask, token types."""
         known = inspect.signature(net.forward).parameters
         found = model_arguments(inputs, self.pad, self.separator)
-        found["attention_mask"][:, 0] = 1  # of a text without any token, the filler: or its answer were NaN
+        first = torch.arange(inputs.shape[1], device=inputs.device) == 0
+        # Of a text without any token, the filler: or its answer were NaN. Not in place, which no graph has.
+        found["attention_mask"] = found["attention_mask"].masked_fill(first, 1)
         found = {name: value for name, value in found.items() if name in known}
         if "global_attention_mask" in known:  # Longformer: the token that is pooled sees all others
             found["global_attention_mask"] = torch.zeros_like(inputs).index_fill_(1, inputs.new_zeros(1), 1)

@@ -4,7 +4,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -13,21 +13,17 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from fex.benchmark.attribute import attributions
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
-from fex.explanations import Explanation
-from fex.images import PatchGrid, Preprocess, Removal
+from fex.images import Preprocess
 from fex.masking.sampling import incorrect_classes
-from fex.metrics.model_randomisation import ModelRandomisation
-from fex.metrics.paper_protocols import RegionDeletion
-from fex.metrics.protocols import Attributed, Protocol, get_protocol
 from fex.report.curves import draw_course
 from fex.report.tables import print_table
 from fex.sounds import LogMel
 from fex.storage.atomic import replacing
 from fex.types import Batch
 from lightning_modules.instances.checks import check_classes, check_sound
+from lightning_modules.instances.explained import instance_explanation, instance_protocol, instance_scores
 from lightning_modules.instances.scores import score_tables
 from lightning_modules.instances.settings import instance_keys, run_settings
 from lightning_modules.instances.sound import keep_sound
@@ -82,7 +78,10 @@ class InstanceModule(pl.LightningModule):
             )
         self.black_box: BlackBox = explainer.black_box
         self.explainer, self.output, self.target_kind, self.only = explainer, output, explain, only
-        self.protocols, self.pictures = [_protocol(name, explainer.removal) for name in protocols or []], pictures
+        self.protocols, self.pictures = (
+            [instance_protocol(name, explainer.removal) for name in protocols or []],
+            pictures,
+        )
         self.sound, self.store = sound, None
         self._own_writer: Any = None  # of a process that is not the first
         self._seen: set[str] = set()
@@ -178,13 +177,15 @@ class InstanceModule(pl.LightningModule):
                 spent = (self.black_box.queries - queries) // count
                 seconds = (time.perf_counter() - start) / count
             one = slice(place, place + 1)
-            explanation = self._explanation(inputs[place], attribution, target[place], clean[place], names[rows[place]])
-            explanation = replace(explanation, queries=spent, seconds=seconds)
-            known = (batch, rows[place], inputs[one])
-            scores = self._scores(*known, attribution, clean[one], target[one])
+            explanation = instance_explanation(
+                self.explainer, names[rows[place]], inputs[place], attribution, target[place], clean[place],
+                chosen_by="black box" if self.target_kind == "predicted" else "user", queries=spent, seconds=seconds,
+            )  # fmt: skip
+            known = (batch, rows[place], inputs[one], clean[one], target[one])
+            score = partial(instance_scores, self.explainer, self.protocols, *known)
+            scores = score(attribution)
             for number, each in enumerate(self.course_maps(course)):
-                found = self._scores(*known, each, clean[one], target[one])
-                scores |= {f"course/{number}/{name}": values for name, values in found.items()}
+                scores |= {f"course/{number}/{name}": values for name, values in score(each).items()}
             order = int(batch["index"][rows[place]])
             if self.sound is not None:
                 waveform, mask = (batch[key][rows[place]] if key in batch else None for key in ("waveforms", "masks"))  # type: ignore[literal-required]
@@ -193,50 +194,6 @@ class InstanceModule(pl.LightningModule):
             self._log(names[rows[place]], order, course)
             queries, start = self.black_box.queries, time.perf_counter()
         return names
-
-    def _explanation(self, image: Tensor, attribution: Tensor, target: Tensor, clean: Tensor, name: str) -> Explanation:
-        size = (image.shape[-2], image.shape[-1])
-        return Explanation(
-            attribution=attribution.flatten(),
-            features=PatchGrid(*size),
-            size=size,
-            target=int(target),
-            target_name=self.black_box.class_names[int(target)],
-            probability=float(clean[target]),
-            probability_of="black box",
-            chosen_by="black box" if self.target_kind == "predicted" else "user",
-            method=type(self.explainer).__name__,
-            removal=self.explainer.removal.name,
-            black_box=self.black_box.name,
-            source=name,
-            image=image,
-        )
-
-    def _scores(
-        self, batch: Batch, row: int, inputs: Tensor, attribution: Tensor, clean: Tensor, target: Tensor
-    ) -> dict[str, Any]:
-        """Components of every protocol for one instance. Masks are read here, after its explanation is finished."""
-        if not self.protocols:
-            return {}
-        size = (inputs.shape[-2], inputs.shape[-1])
-        labels, masks, ignored = batch.get("labels"), batch.get("masks"), batch.get("ignored")
-        data = Attributed(
-            inputs,
-            attribution.flatten()[None],
-            attribution[None],
-            PatchGrid(*size),
-            clean,
-            None if labels is None else labels[row : row + 1],
-            None if masks is None else masks[row : row + 1],
-            explain=partial(attributions, self.explainer, features=PatchGrid(*size)),
-            target=target,
-            ignored=None if ignored is None else ignored[row : row + 1],
-        )
-        return {
-            f"{protocol.name}/{name}": values.cpu().float().numpy()
-            for protocol in self.protocols
-            for name, values in protocol.evaluate(self.black_box, data).items()
-        }
 
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:
@@ -282,16 +239,3 @@ class InstanceModule(pl.LightningModule):
             if course:
                 draw_course(course, self.store.folder / "course.png")
             print_table(rows, title=f"{self.black_box.name}, {self.target_kind} class, {self.only} instances")
-
-
-def _protocol(name: str, removal: Removal) -> Protocol:
-    """A protocol by name, as runs over instances use it.
-
-    Raises:
-        ValueError: no such protocol, or one that explains black boxes with other weights.
-    """
-    protocol = get_protocol(name)
-    if isinstance(protocol, ModelRandomisation):
-        raise ValueError(f"Protocol {name!r} makes explainers of other black boxes: run it by `fex-bench run`.")
-    # A name with a fill says which; "dax" is with that of the perturbations (DAX, section IV).
-    return replace(protocol, removal=removal) if isinstance(protocol, RegionDeletion) and "/" not in name else protocol

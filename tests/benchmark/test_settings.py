@@ -9,7 +9,7 @@ import torch
 
 from fex.benchmark.settings import library_versions, plain_settings
 from fex.black_box import CachedBlackBox, CallableBlackBox
-from fex.black_box.base import TorchBlackBox
+from fex.black_box.network import TorchBlackBox
 from fex.masking.sampling import incorrect_classes
 
 HERE = "tests.benchmark.test_settings"

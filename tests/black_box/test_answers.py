@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import ImageOps
 from torch import nn
 from transformers import ViTForImageClassification, ViTImageProcessor
 
@@ -175,11 +176,11 @@ def test_a_processor_that_does_not_resize(tmp_path):
 
 def test_a_processor_that_does_more_than_its_settings_say(tmp_path, monkeypatch):
     folder = save_transformers(TRANSFORMERS["vit"], tmp_path)
-    before = ViTImageProcessor._preprocess
+    before = ViTImageProcessor.preprocess
     monkeypatch.setattr(
         ViTImageProcessor,
-        "_preprocess",
-        lambda self, images, **options: before(self, [255 - x for x in images], **options),
+        "preprocess",
+        lambda self, images, **options: before(self, ImageOps.invert(images), **options),
     )
     with pytest.raises(ValueError, match="ViTImageProcessor. does more than its settings say"):
         TransformersBlackBox(folder)

@@ -119,7 +119,7 @@ def test_unreachable_hub():
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(ValueError, match="is no image classifier that transformers can build .*model_type"):
+    with pytest.raises(OSError, match="no folder of a transformers classifier .it has no config.json.: expected"):
         TransformersBlackBox(str(tmp_path))
 
 

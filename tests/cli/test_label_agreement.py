@@ -6,7 +6,7 @@ from PIL import Image
 
 from datamodules import ESC10, Folder, Texts
 from fex.black_box import CallableBlackBox
-from fex.cli.label_agreement import SAMPLE, label_agreement, tell_agreement
+from fex.cli.label_agreement import KEPT, SAMPLE, label_agreement, tell_agreement
 from fex.images import Preprocess
 from tests.datamodules.sounds import MEL, esc10_folder
 from tests.texts.tiny import WordBox, preprocess
@@ -40,6 +40,24 @@ def test_one_line_and_its_queries(colours, capsys):
     assert capsys.readouterr().err == (
         f"The black box agrees with {SAMPLE} of {SAMPLE} labels of the test data (100%; a sample, {SAMPLE} queries).\n"
     )
+
+
+def test_a_run_that_goes_on_does_not_ask_again(colours, tmp_path, capsys):
+    folder = tmp_path / "results"
+    found = [tell_agreement(box(["0", "1", "2"], order=(1, 0, 2)), colours, ("test",), folder)]
+    first = capsys.readouterr().err
+    again = box(["0", "1", "2"], order=(1, 0, 2))
+    found.append(tell_agreement(again, colours, ("test",), folder))
+    assert again.queries == 0
+    assert found[0] == found[1] != []
+    assert capsys.readouterr().err == f"{first.rstrip()} (Asked by an earlier run.)\n"
+    for other in (box(["0", "1", "2"], mean=(0.1, 0.2, 0.3)), box(["0", "1", "3"])):  # another box
+        tell_agreement(other, colours, ("test",), folder)
+        assert other.queries == SAMPLE
+    (folder / KEPT).write_text('{"key": [')
+    again = box()
+    tell_agreement(again, colours, ("test",), folder)
+    assert again.queries == SAMPLE
 
 
 def test_a_sample_is_of_all_classes(colours):

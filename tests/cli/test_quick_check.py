@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from fex.cli.quick_check import _entries, _look_up, _parameters, first_mistake
+from fex.cli.quick_check import TOP, _entries, _look_up, _parameters, first_mistake
 from fex.storage.resources import resource_dir
 from tests.shrink import load, written
 
@@ -16,7 +16,7 @@ CONFIGS = sorted(path.name for path in resource_dir("configs").glob("*.yaml"))
 @pytest.mark.parametrize("name", CONFIGS)
 def test_packaged_configs_have_no_mistake_and_almost_all_classes_are_known(name):
     content = load(name.removesuffix(".yaml"))
-    assert first_mistake(["fit", "--config", name]) is None
+    assert first_mistake(["fit", "--config", name], "bench" if name.startswith("benchmark") else "train") is None
     paths = {entry["class_path"] for entry in _entries(content)}
     own = {path for path in paths if path.split(".")[0] in ("fex", "lightning_modules", "datamodules")}
     found = {path: _look_up(*path.rpartition(".")[::2]) for path in own}
@@ -43,6 +43,8 @@ def test_packaged_configs_have_no_mistake_and_almost_all_classes_are_known(name)
         (["trainer", "max_epoch"], 1, "trainer takes no 'max_epoch'; did you mean max_epochs"),
         (["model", "init_args", "optimizer", "init_args", "lrr"], 1, None),
         (["model", "class_path"], "mine.Module", None),
+        (["modle"], {}, "there is no setting 'modle'; did you mean model"),
+        (["data", "init_arg"], {}, "beside class_path and init_args stands 'init_arg'; did you mean init_args"),
     ],
 )
 def test_mistakes(keys, value, message, tmp_path):
@@ -61,10 +63,24 @@ def test_what_cannot_be_read_is_left_to_the_parser(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     (tmp_path / "list.yaml").write_text("- 1")
     (tmp_path / "deep.yaml").write_text("[" * 5000)
-    for name in ("bad.yaml", "list.yaml", "deep.yaml", "none.yaml"):
+    for name in ("bad.yaml", "list.yaml", "deep.yaml"):
         assert first_mistake(["--config", str(tmp_path / name)]) is None
     assert first_mistake(["--config"]) is None
+    assert first_mistake(["--config", "a: 1\nb: 2"]) is None
     assert first_mistake(["--limit", "3"]) is None
+
+
+def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    (tmp_path / "mine.yaml").write_text("a: 1")
+    assert f"did you mean {tmp_path / 'mine.yaml'}" in first_mistake(["--config", str(tmp_path / "mine.yam")])
+
+
+def test_the_settings_at_the_top_are_those_of_the_parsers():
+    from fex.cli.bench.bench import _parser
+
+    own = _parser()._subcommands_action._name_parser_map["run"]
+    found = {action.dest.split(".")[0] for action in own._actions} - {"help", "config", "print_config", "print_shtab"}
+    assert found == {*TOP["bench"]}
 
 
 @pytest.mark.parametrize("program", ["train", "bench"])

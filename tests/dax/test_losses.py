@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from fex.dax.fit import FitSettings, Networks, explained
+from fex.dax.fit import Networks, explained
 from fex.dax.losses import distillation, histogram_kl, soft_histogram
 from fex.dax.nets import apply_masks
 from fex.dax.objectives import Counterfactual, NoRegulariser, Sparsity
+from fex.dax.settings import FitSettings
 
 
 def test_distillation_is_the_weighted_mean_square():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fex.dax.nets import MaskNets, _Convs
+from fex.dax.layers import Convs
+from fex.dax.nets import MaskNets
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 4)])
@@ -13,7 +14,7 @@ from fex.dax.nets import MaskNets, _Convs
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_blocks_are_the_convolution(kernel, stride, block, size):
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    convs = _Convs(3, 4, kernel, stride, generators, block=block).double()
+    convs = Convs(3, 4, kernel, stride, generators, block=block).double()
     x = torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True)
 
     padded = F.pad(x, [kernel // 2] * 4, mode="replicate")

@@ -31,4 +31,4 @@ def test_the_example_without_quantus():
     exec(compile(code, "docs/benchmark.md", "exec"), found)
     x, y = found["x"], found["y"]
     assert found["explain"](None, x.numpy(), y.numpy()).shape == (2, 1, 32, 32)
-    assert found["Probabilities"]()(x).shape == (2, 10)
+    assert found["model"](x).shape == (2, 10)

@@ -1,4 +1,4 @@
-"""The whole YAML of "Getting started" trains, with the files that it names made up."""
+"""The whole YAMLs of the pages train, with the files that they name made up."""
 
 import timm
 import torch
@@ -22,3 +22,19 @@ def test_the_config_of_getting_started_trains(tmp_path, monkeypatch):
     assert cli.trainer.global_step == 1
     assert (tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt").is_file()
     assert yaml.safe_load(text)["data"]["init_args"]["root"] == "photos"
+
+
+def test_the_config_of_replay_asks_in_its_first_epochs_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "examples" / "replay.yaml").read_text(encoding="utf-8")
+    text = text.replace("vit_tiny_patch16_224", "test_vit").replace("height: 14, width: 14", "height: 5, width: 5")
+    torch.save(timm.create_model("test_vit", num_classes=2).state_dict(), "mine.pth")
+    (tmp_path / "photos").mkdir()
+    for index in range(10):
+        (tmp_path / "photos" / f"{index}.png").write_bytes(encode((170, 166), colour=(20 * index, 90, 30)))
+    (tmp_path / "replay.yaml").write_text(text)
+    flags = ["--trainer.max_epochs", "4", "--data.init_args.batch_size", "4", "--trainer.limit_val_batches", "0"]
+    cli = run(["--config", "replay.yaml", "--trainer.accelerator", "cpu", *flags])
+    assert cli.trainer.global_step == 4 * 2  # of 8 photographs, two are held back
+    assert cli.trainer.callback_metrics["train/queries"] == cli.model.black_box.queries == 2 * 8 * (1 + 8)
+    assert cli.trainer.callback_metrics["train/masks"] == 8

@@ -8,19 +8,32 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = sorted(path.stem for path in (DOCS / "examples").glob("own_*.py") if path.stem != "own_server")
+EXAMPLES = sorted(path.stem for path in (DOCS / "examples").glob("*_*.py") if path.stem != "own_server")
+NEEDS = {
+    "own_onnx": ["onnxruntime"],
+    "use_export": ["onnxruntime", "onnxscript"],
+    "use_server": ["litserve", "python_multipart"],
+    "use_interop": ["shap", "quantus"],
+}
+SLOW = ("use_export", "use_server", "use_interop")
 FILES = {
     "own_text": {"explained/0.html", "explained/1.html", "explainer.ckpt"},
     "own_sound": {"explained.png", "classifier.safetensors"},
+    "use_export": {"explainer.onnx", "explained.png"},
+    "use_server": {"explained.png"},
+    "use_demo": {"cat.png", "dog.png", "curve.png"},
+    "use_interop": {"captum.png", "deeplift/0.png", "shap/1.png"},
 }
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in EXAMPLES]
+)
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(DOCS / "examples")
-    if name in ("own_onnx",):
-        pytest.importorskip("onnxruntime")
+    for package in NEEDS.get(name, []):
+        pytest.importorskip(package)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         runpy.run_path(str(DOCS / "examples" / f"{name}.py"), run_name="__main__")

@@ -29,6 +29,34 @@ def test_no_page_differs_from_its_json_and_every_json_is_shown(capsys):
     assert make_results.main(["--check"]) == 0, capsys.readouterr()
 
 
+def sentences(page):
+    """A page without its code, its tables from JSON, its figures from JSON, and where its links lead."""
+    text = page.read_text(encoding="utf-8")
+    for kind in (make_results.BLOCK, make_results.FIGURE, r"(?s)```.*?```", r"`[^`\n]*`", r"\]\([^)]*\)"):
+        text = re.sub(kind, "", text)
+    return text
+
+
+@pytest.mark.parametrize("page", make_results.pages(), ids=lambda page: page.name)
+def test_no_measured_figure_is_typed(page):
+    """Intervals, scores with three decimals, and durations; versions, settings and shares that were chosen may be."""
+    typed = [r"\d ?± ?\d", r"\d \[[+−]?\d", r"\b0\.\d{3}(?! … )", r"\d (minutes|s|ms|hours)\b"]
+    found = [hit[0] for kind in typed for hit in re.finditer(f".{{0,30}}{kind}", sentences(page))]
+    assert found == [], "a figure that was measured comes from docs/results: <!-- figure: NAME KEY --><!-- /figure -->"
+
+
+def test_a_figure_in_a_sentence_is_filled(tmp_path):
+    written(tmp_path, figures={"gain": {"value": 0.1, "low": -0.05, "high": 0.2, "signed": True}, "time": "9 minutes"})
+    page = "by <!-- figure: mine gain -->?<!-- /figure --> in <!-- figure: mine time --><!-- /figure -->."
+    shown = make_results.filled(page, tmp_path)
+    assert "-->+0.100 [−0.050, +0.200]<!--" in shown
+    assert "-->9 minutes<!--" in shown
+    assert make_results.figure("mine", "FEX / auc ↓", tmp_path) == "0.250 [0.200, 0.300]"
+    with pytest.raises(ValueError, match="mine has 0 figures 'loss'; it has gain, time"):
+        make_results.figure("mine", "loss", tmp_path)
+    assert make_results.figure("agreement", "fex_vit_cifar10").endswith(" %")
+
+
 def test_links_of_the_pages_lead_somewhere():
     for page in (ROOT / "docs" / "results").glob("*.md"):
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
@@ -38,7 +66,9 @@ def test_links_of_the_pages_lead_somewhere():
 def test_every_file_says_where_it_comes_from():
     for path in (ROOT / "docs" / "results").glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8"))
-        assert {"title", "rows", "commit", "machine"} <= set(data), path.name
+        assert {"title", "rows", "commit", "machine"} <= set(data) or {"title", "figures", "origin"} <= set(data), (
+            path.name
+        )
         if "stale" in data:
             assert set(data["stale"]["rows"]) <= {row[0] for row in data["rows"]}, path.name
 

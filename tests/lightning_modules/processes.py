@@ -31,7 +31,7 @@ def start(function: Callable[..., Any], *args: Any, log: Path, **environment: st
     return process
 
 
-def finish(process: Any, log: Path, seconds: float = 300) -> int:
+def finish(process: Any, log: Path, seconds: float = 1200) -> int:
     """Waits; returns the exit code."""
     process.join(seconds)
     if process.exitcode is None:
@@ -40,7 +40,7 @@ def finish(process: Any, log: Path, seconds: float = 300) -> int:
     return process.exitcode
 
 
-def wait_for(condition: Callable[[], Any], process: Any, log: Path, seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], Any], process: Any, log: Path, seconds: float = 1200) -> None:
     """Waits until `condition` holds, while `process` lives."""
     end = time.monotonic() + seconds
     while not condition():

@@ -4,9 +4,18 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules import HorizontalFlip
+from datamodules import HorizontalFlip, ResizedCrop
 from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder
-from fex.policy import Antithetic, CompatibleControl, Noise, RandomBudget, Retained
+from fex.policy import (
+    Antithetic,
+    CompatibleControl,
+    Correlated,
+    Noise,
+    RandomBudget,
+    ReferenceBudget,
+    Replay,
+    Retained,
+)
 from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.processes import together
 from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, trainer, vit, weights_of
@@ -32,17 +41,26 @@ def shapley():
 class OwnNoise(Noise):
     """As it was written before processes could draw their own rows."""
 
-    def __call__(self, shape, generator):
+    def __call__(self, shape, generator, grid=None):
         return torch.rand(shape, generator=generator), torch.rand(shape[:2], generator=generator)
 
 
+REFERENCE = {
+    "reward": Retained(), "noise": Correlated(), "exploration": ReferenceBudget(), "control": CompatibleControl(),
+    "entropy_weight": 0.02,
+}  # fmt: skip
 CASES = {
     "paper": (vit, {}),
     "recommended": (
         lambda: vit(value_degree=3),
         {
-            "reward": Retained(), "noise": Antithetic(), "exploration": RandomBudget(), "control": CompatibleControl(),
-            "entropy_weight": 0.02, "warmup": 0.3, "decay": "cosine",
+            "reward": Retained(),
+            "noise": Antithetic(),
+            "exploration": RandomBudget(),
+            "control": CompatibleControl(),
+            "entropy_weight": 0.02,
+            "warmup": 0.3,
+            "decay": "cosine",
         },
     ),
     "inner epochs": (vit, {"inner_epochs": 3, "kl_stop": 0.02, "surrogate": "per_feature"}),
@@ -54,7 +72,28 @@ CASES = {
     "pyramid": (pyramid, {}),
     "unet": (unet, {}),
     "fastshap": (shapley, {}),
-}  # fmt: skip
+    "replay": (
+        lambda: vit(value_degree=3),
+        {**REFERENCE, "replay": Replay(masks=2, capacity=8, fresh=0.4, fresh_epochs=3)},
+    ),
+    "replay of a policy": (vit, {"replay": Replay(masks=4, capacity=8), "surrogate": "per_feature"}),
+    "labels": (vit, {}),
+    "fastshap, labels": (shapley, {"classes": "predicted"}),
+    "replayed fastshap": (shapley, {"replay": Replay(masks=4, capacity=8, fresh=0.4)}),
+}
+EPOCHS = {name: 4 for name in CASES if "replay" in name}  # fmt: skip
+
+
+class LabelBox(SmoothBox):
+    """Three labels, of which none, some or all are there."""
+
+    def __init__(self):
+        super().__init__(multi_label=True)
+        self.class_names = ["a", "b", "c"]
+
+    def _score(self, inputs):
+        seen = self.brightness(inputs)
+        return torch.stack([seen @ self.weights.roll(5 * n) for n in range(3)], 1).sigmoid()
 
 
 class SkippedPictures(Pictures):
@@ -67,13 +106,19 @@ class SkippedPictures(Pictures):
 
 def train(name, **options):
     net, settings = CASES[name]
-    kind = FastSHAPModule if name == "fastshap" else FEXModule
-    module = kind(SmoothBox(), GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
+    kind = FastSHAPModule if "fastshap" in name else FEXModule
+    box = LabelBox() if "labels" in name else SmoothBox()
+    module = kind(box, GRID, net(), **{"optimizer": sgd, "num_masks": 4, **settings})
     world = options.get("devices", 1)
-    data = SkippedPictures if name == "skipped pictures" else Pictures
-    rows = fit(module, data(32, batch_size=GLOBAL_BATCH // world), **options)
+    kind, changes = (SkippedPictures if name == "skipped pictures" else Pictures), {}
+    if name == "replay":
+        changes = {"augment": ResizedCrop(), "views": 2}
+    data = kind(32, batch_size=GLOBAL_BATCH // world, **changes)
+    rows = fit(module, data, max_epochs=EPOCHS.get(name, 1), **options)
+    replaying = module.replaying
     return {
         "rows": rows,
+        "table": None if replaying is None else replaying.table.tensors,
         "weights": weights_of(module),
         "steps": module.trainer.global_step,
         "agreement": module.trainer.test(module, Pictures(13, batch_size=GLOBAL_BATCH // world), verbose=False)[0]
@@ -116,9 +161,9 @@ def test_two_processes_train_as_one(both, name):
     assert torch.equal(first["weights"], second["weights"])
     assert torch.allclose(first["weights"], alone["weights"], rtol=1e-3, atol=1e-5)
     assert first["steps"] == alone["steps"]
-    assert len(first["rows"]) == len(alone["rows"]) == 4
+    assert len(first["rows"]) == len(alone["rows"]) == 4 * EPOCHS.get(name, 1)
     for mine, theirs in zip(first["rows"], alone["rows"], strict=True):
-        extra = 1 if name not in ("recommended",) else 0  # each process asks once about the blank input
+        extra = 1 if name not in ("recommended", "replay") else 0  # each process asks once about the blank input
         assert mine.pop("train/queries") == theirs.pop("train/queries") + extra
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
     assert first["agreement"] == pytest.approx(alone["agreement"])
@@ -127,6 +172,17 @@ def test_two_processes_train_as_one(both, name):
 def test_a_run_of_two_processes_goes_on_in_one(both, tmp_path_factory):
     (half,) = tmp_path_factory.getbasetemp().glob("ddp*/*step=3.ckpt")
     assert torch.allclose(recommended(ckpt_path=half), recommended(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_two_processes_keep_the_same_table(both, name):
+    first, second = (found[name]["table"] for found in both)
+    alone = train(name)["table"]
+    for key, tensor in first.items():
+        assert torch.equal(tensor.nan_to_num(-1.0), second[key].nan_to_num(-1.0)), key
+        assert torch.allclose(tensor.float().nan_to_num(-1.0), alone[key].float().nan_to_num(-1.0), atol=1e-2), key
+    assert torch.equal(first["count"], alone["count"])
+    assert len(first["count"].unique()) > 1 or name != "replay"  # each visit of a row asked or did not
 
 
 def test_kl_stop_was_put_to_work(both):

@@ -8,11 +8,12 @@ from datamodules.base import ImageDataModule
 from fex.explainers import load_explainer
 from fex.images import Blur, Mean, PatchGrid, Preprocess
 from fex.images import Noise as NoiseFill
-from fex.masking import Masker
+from fex.masking import Masker, masked_probabilities
 from fex.nets import ShapleyNet, UNetEncoder, ViTEncoder
-from fex.policy import Independent
+from fex.policy import Independent, Replay
 from lightning_modules import FastSHAPModule
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, SmoothBox, fit, sgd, weights_of
+from tests.lightning_modules.small import pictures as pictures_of
 from tests.lightning_modules.tiny import TinyEncoder
 from tests.shapley.exact import exact_shapley, values_of_all_masks
 from tests.toys import ToyBox
@@ -87,7 +88,7 @@ def small(**options):
 
 def few_steps(**options):
     module = small(**options)
-    fit(module, Pictures(16, batch_size=4))
+    fit(module, Pictures(16, batch_size=4), max_epochs=1 + ("replay" in options))  # nothing is past in the first
     return weights_of(module)
 
 
@@ -104,13 +105,15 @@ KNOBS = {
     "decay": {"decay": "cosine"},
     "gradient_clip": {"gradient_clip": 0.01},
     "seed": {"seed": 1},
+    "replay": {"replay": Replay()},
 }
 
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_every_knob_changes_the_outcome(name):
-    start = few_steps()
-    assert torch.equal(start, few_steps())
+    same = {"replay": None} if name == "replay" else {}
+    start = few_steps(**same)
+    assert torch.equal(start, few_steps(**same))
     assert not torch.allclose(start, few_steps(**KNOBS[name]), rtol=1e-4, atol=1e-6)
 
 
@@ -130,6 +133,19 @@ def test_queries_are_counted(removal, blank):
     assert rows[-1]["train/queries"] == blank + 16 * 7
 
 
+def test_past_answers_are_the_boxs_own_and_are_learnt_from_without_a_query():
+    module = small(replay=Replay(masks=4, capacity=4, fresh_epochs=1))
+    rows = fit(module, Pictures(16, batch_size=4), max_epochs=2)
+    assert rows[-1]["train/queries"] == module.black_box.queries == 1 + 16 * 5
+    assert rows[-1]["train/shapley_loss"] > 0
+    keys, inputs, table = torch.arange(16), pictures_of(16)[0], module.replaying.table
+    past = table.past(keys, torch.arange(4).expand(16, -1))
+    scores = masked_probabilities(module.black_box, module.masker, inputs, past["masks"])
+    torch.testing.assert_close(past["scores"], scores)
+    torch.testing.assert_close(table.clean(keys), module.black_box(inputs))
+    torch.testing.assert_close(table.tensors["blank"], module._blank.probabilities(inputs))
+
+
 def test_every_trainable_weight_has_a_gradient():
     """Or DDP would refuse to train."""
     module = small(classes="predicted")
@@ -146,7 +162,7 @@ def test_the_loss_is_that_of_the_explainers_own_maps(classes):
     inputs, masks = torch.rand(3, 3, SIZE, SIZE), (torch.rand(3, 4, GRID.num_features) < 0.5).float()
     scores, clean, blank = torch.rand(3, 4, 2), torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), torch.rand(3, 2)
     weight = torch.tensor([0.5, 0.5, 0.0])
-    found, _ = module._loss(inputs, masks, scores, clean, blank, weight)
+    found, _ = module._loss(inputs, masks, scores, clean, blank, clean.argmax(1), weight)
     encoded = module.explainer.encode(inputs)
     coefficients, share = centred(masks)
     expected = 0.0

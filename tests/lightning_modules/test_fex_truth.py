@@ -7,6 +7,7 @@ from fex.policy import (
     Antithetic,
     BlankCorrectedRatio,
     CompatibleControl,
+    EpsilonGreedy,
     Independent,
     LeaveOneOut,
     NoControl,
@@ -54,6 +55,8 @@ CASES = [
     (Retained(), Antithetic(), TwoSidedBudget(-2, 2), ValueBaseline(), CompatibleControl(), "joint"),
     (Retained(), Independent(), TwoSidedBudget(-1, 3), ValueBaseline(), NoControl(), "per_feature"),
     (Retained(), Independent(), OnPolicy(), LeaveOneOut(), CompatibleControl(), "per_feature"),
+    (PaperRatio(), Independent(), EpsilonGreedy(0.3), LeaveOneOut(), NoControl(), "joint"),
+    (Retained(), Independent(), EpsilonGreedy(0.3), LeaveOneOut(), CompatibleControl(), "per_feature"),
 ]
 
 

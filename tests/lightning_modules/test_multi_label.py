@@ -6,8 +6,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fex.explainers import load_explainer
 from fex.nets import ExplainerNet, ShapleyNet, ViTEncoder
+from fex.policy import Antithetic, CompatibleControl, RandomBudget, Retained
 from lightning_modules import FastSHAPModule, FEXModule
+from lightning_modules.drawing import explained_classes
 from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, fit
+from tests.lightning_modules.tiny import TinyEncoder
 from tests.toys import ToyBox
 
 ANSWER = torch.tensor([0.95, 0.90, 0.05])
@@ -88,3 +91,42 @@ def test_checkpoints_without_the_key_have_exclusive_classes(tmp_path):
     torch.testing.assert_close(load_explainer(tmp_path / "old.ckpt").predict(inputs).sum(1), torch.ones(2))
     with pytest.raises(ValueError, match="multi_label is False there and True here"):
         module.on_load_checkpoint(content)
+
+
+class TwoPlaces(LabelBox):
+    """The first label goes by patch 5 and is always the stronger one, the second by patch 10; the third is rare."""
+
+    def _score(self, inputs):
+        seen = (2 * self.brightness(inputs)[:, [5, 10]]).clamp_max(1) * torch.tensor([0.9, 0.8]) + 0.05
+        return torch.cat([seen, torch.full((len(inputs), 1), 0.1)], 1)
+
+
+@pytest.mark.parametrize("method", ["FEX", "FastSHAP"])
+def test_the_map_of_each_label_is_learnt(method):
+    """Not that of the strongest alone."""
+    torch.manual_seed(0)
+    encoder = TinyEncoder(GRID.num_features)
+    if method == "FEX":
+        options = {"reward": Retained(), "noise": Antithetic(), "exploration": RandomBudget(), "kl_weight": 0.02}
+        options |= {"control": CompatibleControl(), "entropy_weight": 0.2, "num_masks": 8, "optimizer": adam}
+        module = FEXModule(TwoPlaces(), GRID, ExplainerNet(encoder), **options)
+    else:
+        module = FastSHAPModule(TwoPlaces(), GRID, ShapleyNet(encoder), classes="predicted", optimizer=adam)
+    fit(module, Pictures(640, batch_size=16))
+    inputs = torch.rand(4, 3, SIZE, SIZE)
+    for label, place in ((0, 5), (1, 10)):
+        found = module(inputs, torch.full((4,), label)).detach()
+        others = found[:, [n for n in range(GRID.num_features) if n != place]]
+        spread = others.amax() - others.amin()
+        assert (found[:, place] - others.amax(1)).min() > spread, (label, found[0])
+
+
+def test_which_label_is_explained_does_not_depend_on_the_run_before():
+    module = build("FEX")
+    module.black_box(torch.rand(2, 3, SIZE, SIZE))
+    first = explained_classes(module, ANSWER.expand(400, 3))
+    torch.rand(3)
+    assert torch.equal(first, explained_classes(module, ANSWER.expand(400, 3)))
+    assert set(first.tolist()) == {0, 1, 2}
+    module.seed = 1
+    assert not torch.equal(first, explained_classes(module, ANSWER.expand(400, 3)))

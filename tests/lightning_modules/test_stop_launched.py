@@ -9,7 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from fex.cli.train.graceful_stop import GracefulStop
-from fex.cli.train.train import FexTrainer
+from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule, FEXModule
 from tests.lightning_modules.instances.test_ddp import Sharded
 from tests.lightning_modules.instances.test_module import dax

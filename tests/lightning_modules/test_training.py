@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from fex.images import Noise as NoiseFill
 from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
-from fex.policy import Antithetic, CompatibleControl, LeaveOneOut, PaperRatio, RandomBudget, Retained
+from fex.policy import Antithetic, CompatibleControl, LeaveOneOut, PaperRatio, RandomBudget, Replay, Retained
 from lightning_modules import FEXModule
 from tests.lightning_modules.small import (
     GRID,
@@ -79,8 +79,9 @@ KNOBS = {
     "control": {"control": CompatibleControl()},
     "removal": {"removal": NoiseFill()},
     "features": {"features": PatchGrid(2, 8)},
+    "replay": {"replay": Replay()},
 }
-SAME_START = {"surrogate": {"clip_range": 0.001}}
+SAME_START = {"surrogate": {"clip_range": 0.001}, "replay": {"replay": None}}
 
 
 def few_steps(**options):
@@ -93,7 +94,7 @@ def few_steps(**options):
     with torch.no_grad():  # so that logits, values and the classes differ from the first step on
         module.explainer.shared.weight.normal_(generator=torch.Generator().manual_seed(1))
         module.explainer.value_out.bias.fill_(0.2)
-    fit(module, Pictures(16, batch_size=4), max_epochs=1)
+    fit(module, Pictures(16, batch_size=4), max_epochs=1 + ("replay" in options))  # nothing is past in the first
     return weights_of(module)
 
 

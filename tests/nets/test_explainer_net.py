@@ -5,7 +5,7 @@ import torch
 
 import fex.nets.explainer as explainer_file
 from fex.images import PatchGrid
-from fex.nets import ExplainerNet, PyramidEncoder, UNetEncoder, ViTEncoder, rebuild
+from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder, rebuild
 
 ENCODERS = {
     "vit": (lambda: ViTEncoder("conv_vit_tiny", model_args={"img_size": 32, "depth": 2}), 32, (8, 8)),
@@ -165,8 +165,7 @@ def test_maps_start_as_class_activation_maps():
 def test_the_classifiers_evidence_at_a_token_is_that_token_pooled_alone():
     encoder = HEADS["vit"](class_head=True)
     tokens = torch.randn(2, 64, encoder.dim)
-    features = torch.cat([torch.randn(2, encoder.prefix, encoder.dim), tokens], 1)
-    local = encoder._evidence(features, tokens)[1]
+    local = encoder._alone(tokens)
     one = encoder.net.forward_head(tokens[:, 5:6].expand(-1, encoder.prefix + 64, -1))
     read = local[:, 5] @ encoder.class_weight.T + encoder.net.get_classifier().bias
     assert torch.allclose(read, one, atol=1e-5)
@@ -241,3 +240,21 @@ def test_lora_adapts_the_linear_layers_of_the_blocks_and_nothing_else(model):
 def test_errors_say_what_to_do(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("kind", [ExplainerNet, ShapleyNet])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_several_classes_at_once_get_what_each_gets_alone(kind, multi_label):
+    net = kind(ENCODERS["pyramid with classes"][0](), hidden=16).build(5, PatchGrid(4, 4), multi_label=multi_label)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3) if parameter.requires_grad else None
+    target = torch.tensor([[0, 4, 2], [1, 1, 3]])
+    with torch.no_grad():
+        encoded = net.encode(torch.rand(2, 3, 64, 64))
+        alone = torch.stack([net.attribution(encoded, each) for each in target.unbind(1)], 1)
+        torch.testing.assert_close(net.attribution(encoded, target), alone)
+        assert alone.shape == (2, 3, 16)
+        _, classes, probabilities = net.explain_classes(torch.rand(2, 3, 64, 64), torch.tensor([[-1, -5, 2]] * 2))
+    assert classes[:, 0].equal(probabilities.argmax(1))
+    assert classes[:, 1].equal(probabilities.argmin(1))
+    assert classes[:, 2].tolist() == [2, 2]

@@ -1,7 +1,19 @@
+import itertools
+
 import pytest
 import torch
 
-from fex.policy import Antithetic, Independent, LeaveOneOut, OnPolicy, RandomBudget, TwoSidedBudget, ValueBaseline
+from fex.policy import (
+    Antithetic,
+    EpsilonGreedy,
+    Independent,
+    LeaveOneOut,
+    OnPolicy,
+    RandomBudget,
+    TwoSidedBudget,
+    ValueBaseline,
+    bernoulli,
+)
 from fex.seeding import RowDraws
 
 
@@ -83,3 +95,40 @@ def test_two_sided_masks_keep_or_remove_what_has_large_logits():
     sampling = exploration(centred, torch.tensor([[0.2, 0.7]]))
     assert torch.equal(sampling[0, 0], centred[0])
     assert torch.equal(sampling[0, 1], -centred[0])
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.05, 0.9])
+@pytest.mark.parametrize("count", [1, 4])
+def test_epsilon_greedy_has_the_probabilities_of_coins_thrown_for_some_decisions(epsilon, count):
+    """All 2^N masks, each by all 2^N choices of the decisions that are left to coins."""
+    logits = torch.tensor([0.4, -2.0, 3.0, 0.0], dtype=torch.float64)[:count]
+    exploration = EpsilonGreedy(epsilon)
+    sampling = exploration(exploration.centre(logits[None]), torch.zeros(1, 1))[0, 0]
+    masks, total = torch.tensor(list(itertools.product([0.0, 1.0], repeat=count)), dtype=torch.float64), 0.0
+    for mask in masks:
+        own = torch.where(mask == 1, logits.sigmoid(), 1 - logits.sigmoid())
+        expected = sum(
+            torch.where(coins == 1, epsilon / 2, (1 - epsilon) * own).prod() for coins in masks.to(torch.int64)
+        )
+        found = bernoulli.log_prob(sampling, mask).sum().exp()
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+        total += found.item()
+    assert total == pytest.approx(1)
+
+
+def test_epsilon_greedy_gives_up_no_feature_and_keeps_finite_gradients():
+    exploration = EpsilonGreedy(0.1)
+    logits = torch.tensor([[-200.0, 0.0, 200.0]], requires_grad=True)
+    sampling = exploration(exploration.centre(logits), torch.zeros(1, 2))
+    assert torch.allclose(sampling.sigmoid()[0, 0], torch.tensor([0.05, 0.5, 0.95]), atol=1e-6)
+    sampling.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 1] == pytest.approx(2 * 0.9)  # by the chain rule: (1 - epsilon) at g = 1 / 2, of two masks
+    valid = torch.tensor([[True, True, False]])
+    assert torch.equal(exploration(exploration.centre(logits, valid), torch.zeros(1, 1))[0, 0, 2], torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 1.0, float("nan")])
+def test_epsilon_greedy_refuses_what_is_no_share(epsilon):
+    with pytest.raises(ValueError, match=r"an epsilon in \[0, 1\), got"):
+        EpsilonGreedy(epsilon)

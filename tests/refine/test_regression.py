@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from fex.refine.regression import Trust, posterior, similarity, standardised
+from fex.refine.regression import posterior, similarity, standardised
+from fex.refine.trust import Trust
 
 SMALL = Trust(alphas=(0.0, 0.1), rhos=(0.0, 0.2), lengths=(0.0, 1.0), sigmas=(0.05, 0.1))
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from datamodules.texts import Texts, _number
+from datamodules.text_module import class_number
+from datamodules.texts import Texts
 from fex.texts import files, lines, read_records
 
 
@@ -88,5 +89,5 @@ def test_parquet(tmp_path):
 @pytest.mark.parametrize("label", ["9" * 5000, "x" * 1_000_000])
 def test_a_label_without_end(label):
     with pytest.raises(ValueError, match="characters, the limit is 1000") as caught:
-        _number(json.loads(json.dumps(label)), ["bad", "good"], "a.csv:2")
+        class_number(json.loads(json.dumps(label)), ["bad", "good"], "a.csv:2")
     assert len(str(caught.value)) < 200

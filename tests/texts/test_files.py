@@ -12,7 +12,7 @@ import pytest
 from datamodules import Texts
 from fex.texts import lines as text_lines
 from fex.texts import read_records
-from fex.texts.files import text_column
+from fex.texts.columns import text_column
 
 
 def write(path, content):

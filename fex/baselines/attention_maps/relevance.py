@@ -85,8 +85,7 @@ def relevance_rollout(
     """AttLRP: relevance of every token for the classes `target`, in the precision of `net`.
 
     That should be float64 (`fex.baselines.base.in_float64`): relevance is divided by sums of signed terms, some of
-    which nearly cancel, so that in float32 one map in ten is off by more than 1 % of its maximum, and some rank
-    otherwise.
+    which nearly cancel.
 
     Args:
         net: the layers (`fex.baselines.attention_maps.read_transformer`).

@@ -12,7 +12,7 @@ from torch import Tensor
 from fex.benchmark.measure import peak_bytes
 from fex.benchmark.speed.images import Figure, ratio, time_in_turn
 from fex.black_box import BlackBox, CallableBlackBox, TimmBlackBox
-from fex.black_box.base import Compile
+from fex.black_box.network import Compile
 from fex.dax import DAX, FitSettings
 from fex.iassa import IASSA, BackboneFeatures, SpatialAttention, WindowSchedule
 from fex.images.preprocess import Preprocess

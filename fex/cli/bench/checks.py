@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fex.benchmark.method_run import Candidate
+from fex.benchmark.setting import Candidate
 from fex.black_box import BlackBox
 from fex.metrics.protocols import PROTOCOLS, get_protocol
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fex.benchmark.evaluation import Evaluation
-from fex.benchmark.method_run import PICTURES
 from fex.benchmark.report.text_grid import TextRow
+from fex.benchmark.setting import PICTURES
 from fex.black_box.base import BlackBox, resolve_target
 from fex.explanations.text import TextExplanation
 from fex.texts.tokenized import Text

@@ -113,7 +113,7 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     output = Path(config.output)
     check_writable(output)
     held.enter_context(claimed(output))
-    warnings += tell_agreement(black_box, data, ("test",))
+    warnings += tell_agreement(black_box, data, ("test",), output / "results" if config.resume else None)
     for warning in warnings:  # again in the report, hours later
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     evaluations: list[Evaluation] = []

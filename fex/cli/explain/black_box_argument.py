@@ -8,6 +8,8 @@ from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, load_black_b
 from fex.black_box.loading import loader_of
 from fex.black_box.secrets import public
 from fex.cli.config import instantiated
+from fex.cli.plain_errors import plain
+from fex.keywords import beside, close_names
 from fex.storage.resources import config_path
 
 __all__ = ["chosen_black_box", "is_config"]
@@ -56,6 +58,8 @@ def chosen_black_box(name: str) -> BlackBox:
                 f'with `{{class_path: fex.black_box.{kind.__name__}, init_args: {{{key}: "{name}", num_classes: 10, '  # type: ignore[union-attr]
                 "preprocess: {height: 224, width: 224}}}`: --black-box mine.yaml."
             )
+        if kind is None and (near := close_names(name, beside(name, (".yaml", ".yml")), all_else=False)):
+            raise ValueError(f"Found no black box {name!r}{near}")
         return load_black_box(name)
     from jsonargparse import ArgumentError, ArgumentParser
 
@@ -74,5 +78,5 @@ def chosen_black_box(name: str) -> BlackBox:
     parser.add_subclass_arguments(BlackBox, "black_box", required=True)
     try:
         return instantiated(parser, parser.parse_object({"black_box": found[0]})).black_box
-    except ArgumentError as error:
-        raise ValueError(f"The black box of {path} cannot be built: {error}") from error
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise ValueError(f"The black box of {path} cannot be built: {plain(str(error))}") from error

@@ -69,9 +69,9 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     """
     arguments, checkpoint = parse_arguments(argv), None
     if not arguments.method:
-        from fex.storage.checkpoint import read_checkpoint
+        from fex.explainers.loading import read_explainer
 
-        checkpoint = read_checkpoint(arguments.checkpoint)
+        checkpoint = read_explainer(arguments.checkpoint)
         modality = checkpoint[1].get("modality", "image")
         if modality not in ("image", "text"):
             raise ValueError(

@@ -1,10 +1,12 @@
 """The last checkpoint is that of the last step: at the end, and at Ctrl-C and SIGTERM."""
 
 import os
+import shlex
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,10 +31,15 @@ class GracefulStop(pl.Callback):
 
     A process that ends by an error, or so at once, takes along those that it has launched, as Lightning does at Ctrl-C
     alone: they would explain or validate their share, unseen, before they find that nobody waits for them.
+
+    Args:
+        command: words of the command line that began the run, from which the one that goes on with it is made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self.command = command
         self.asked: int | None = None
+        self._doing, self._took, self._start = "batch", 0.0, 0.0  # seconds of the last batch
         self._first = True  # of the processes of the run
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
@@ -60,12 +67,29 @@ class GracefulStop(pl.Callback):
             raise KeyboardInterrupt
         self.asked = number
         # Not `print`: the signal may have come in the middle of one.
-        os.write(2, b"\nStopping after this batch, with a checkpoint. Ctrl-C twice stops at once.\n")
+        takes = f" ({self._took:.0f} s each)" if self._doing == "batch" and self._took >= 2 else ""
+        text = f"\nStopping after this {self._doing}{takes}, with a checkpoint. Ctrl-C twice stops at once.\n"
+        os.write(2, text.encode())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes what would have to end first."""
+        self._doing = "validation"
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See `on_validation_start`."""
+        self._doing = "batch"
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the time."""
+        self._start = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves and leaves, if asked to."""
+        self._took = time.monotonic() - self._start
         asked = self.asked is not None
         if trainer.world_size > 1:  # all leave together, or the others would wait for this one for ever
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
@@ -76,7 +100,8 @@ class GracefulStop(pl.Callback):
             trainer.save_checkpoint(path)
         if trainer.is_global_zero:
             where = f"saved {path}" if path is not None else "nothing saved, since checkpoints are switched off"
-            os.write(2, f"Stopped at step {trainer.global_step}: {where}.\n".encode())
+            how = f"To go on: {_resuming(self.command, path)}\n" if path is not None and self.command else ""
+            os.write(2, f"Stopped at step {trainer.global_step}: {where}.\n{how}".encode())
         raise SystemExit(128 + (self.asked or signal.SIGTERM))
 
     def _restore(self) -> None:
@@ -125,6 +150,19 @@ def _end_launched(trainer: pl.Trainer, *, at_once: bool) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _resuming(command: Sequence[str], path: Path) -> str:
+    """The command that goes on from a checkpoint: the first one, without what it said of checkpoints."""
+    kept: list[str] = []
+    words = iter(command)
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag not in ("--ckpt_path", "--overwrite"):
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return shlex.join([*kept, "--ckpt_path", str(path)])
 
 
 def _last_path(trainer: pl.Trainer) -> Path | None:

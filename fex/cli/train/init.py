@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,13 @@ def _remarks(box: BlackBox, choice: EncoderChoice, plan: Plan, spec: dict[str, A
     return remarks
 
 
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1, seconds):.0f} seconds"
+def _span(low: float, high: float) -> str:
+    """Such as "3 to 5 minutes"."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")):
+        if high >= 2 * size or size == 1:
+            first, last = max(1, round(low / size)), max(2, math.ceil(high / size))
+            return f"{first} to {last} {unit}"
+    raise AssertionError
 
 
 def run(argv: list[str]) -> Path | None:
@@ -183,12 +186,13 @@ def run(argv: list[str]) -> Path | None:
     else:
         data_spec["init_args"]["augment"] = {"class_path": "datamodules.HorizontalFlip"}
     content = content_of(box, spec, data_spec, choice, plan)
-    cost = f"about {plan.queries:,} queries and {_span(seconds)} on this machine"
+    cost = f"{plan.queries:,} queries, about {_span(*seconds)} on this machine"
     head = f"# FEX for {box.name}, {cost}.\n# fex-train --config {path}\n"
     with replacing(path) as part:
         part.write_text(head + dumped(content, _remarks(box, choice, plan, spec, said)) + "\n", encoding="utf-8")
     used = box.queries + (TIMED if said else 0)
-    print(f"black box  {box.name}: {box.num_classes} classes{'; ' + '; '.join(said) if said else ''}")
+    taken = "; ".join([f"{box.num_classes} classes", *_size(box), *said])
+    print(f"black box  {box.name}: {taken}")
     print(f"data       {plan.instances:,} instances to train on")
     print(f"encoder    {choice.class_path}: {choice.why}")
     print(f"training   {plan.steps:,} steps of {plan.batch_size} x {MASKS} masks, {cost} (timed by {used} queries)")
@@ -196,6 +200,14 @@ def run(argv: list[str]) -> Path | None:
         print(f"check      {line}")
     print(f"written    {path}; now: fex-train --config {path}")
     return path
+
+
+def _size(box: BlackBox) -> list[str]:
+    """What its inputs are cut to."""
+    if isinstance(box, TextInputs):
+        return [f"at most {box.preprocess.max_length} tokens"]
+    height, width = box.preprocess.size
+    return [f"pictures of {height} x {width} pixels"]
 
 
 def _doubts(box: BlackBox, spec: dict[str, Any]) -> list[str]:

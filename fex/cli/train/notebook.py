@@ -14,11 +14,12 @@ from fex.black_box.text import TextInputs
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.data_spec import data_spec_of
 from fex.cli.train.graceful_stop import GracefulStop
+from fex.cli.train.quiet import SILENCED
 from fex.cli.train.recipe import Plan, built, content_of, plan_of
-from fex.cli.train.train import SILENCED
 from fex.explainers import AmortizedExplainer, load_explainer
 from fex.explainers.encoder_choice import EncoderChoice, choose_encoder, stored
 from fex.images import PatchGrid
+from fex.keywords import check_keywords, keywords_of
 from fex.storage.atomic import claimed
 
 __all__ = ["train"]
@@ -55,14 +56,16 @@ def train(
 
     Raises:
         FileExistsError: there is a run of this name.
-        ValueError, TypeError: data that does not fit the box.
+        ValueError, TypeError: data that does not fit the box; a keyword that there is none of.
 
     Example:
         explainer = fex.train(fex.load_black_box("resnet50"), "photos/", grid=7)
         explainer.explain("cat.jpg")[0].plot()
     """
-    from lightning.pytorch import seed_everything
+    from lightning.pytorch import Trainer, seed_everything
 
+    own = [each for each in keywords_of(train) if each not in ("black_box", "data")]
+    check_keywords(settings, [*own, *keywords_of(Trainer)], what="fex.train")
     box = black_box if isinstance(black_box, BlackBox) else load_black_box(black_box)
     folder = Path("runs") / name
     checkpoints = folder / "checkpoints"

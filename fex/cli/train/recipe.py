@@ -2,8 +2,9 @@
 
 import math
 import os
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -23,7 +24,9 @@ __all__ = ["Plan", "built", "content_of", "cost_of", "dumped", "plan_of"]
 MASKS = 5  # an instance and step, the paper's T
 ENOUGH = 20_000  # instances seen in training, repeated or not
 MOST_EPOCHS = 50
-TIMED = 8  # queries
+TIMED = 8  # queries at a time
+PATIENCE = 2.0  # seconds of timing
+MOST_TIMED = 200  # queries, where they are so quick that more would tell nothing
 
 
 @dataclass(frozen=True)
@@ -157,8 +160,11 @@ def built(spec: Any) -> Any:
     return getattr(import_module(module), name)(**{key: built(each) for key, each in spec.get("init_args", {}).items()})
 
 
-def cost_of(box: BlackBox, choice: EncoderChoice, plan: Plan, inputs: Tensor) -> float:
-    """About how many seconds the training will take on this machine; spends one query and `TIMED` more.
+def cost_of(box: BlackBox, choice: EncoderChoice, plan: Plan, inputs: Tensor) -> tuple[float, float]:
+    """Between how many seconds the training will probably take on this machine; spends queries for some seconds.
+
+    The middle half of the batches is what counts: a machine is never still. The end of the range has a third more, for
+    what is not timed here: reading, validation, checkpoints.
 
     Args:
         box: the box.
@@ -166,18 +172,34 @@ def cost_of(box: BlackBox, choice: EncoderChoice, plan: Plan, inputs: Tensor) ->
         plan: the plan.
         inputs: some instances, as the box takes them.
     """
-    box(inputs[:1])  # the first is slow
     rows = inputs[torch.arange(TIMED) % len(inputs)]
-    start = time.perf_counter()
-    box(rows)
-    query = (time.perf_counter() - start) / TIMED
     features = box.features if plan.grid is None else PatchGrid(*plan.grid)
     net = ExplainerNet(choice.encoder, value_degree=3).build(box.num_classes, features, multi_label=box.multi_label)
-    start = time.perf_counter()
-    logits, classes = net(inputs[:2])
-    (logits.sum() + classes.sum()).backward()
-    update = (time.perf_counter() - start) / len(inputs[:2])
-    return plan.steps * plan.batch_size * ((MASKS + 1) * query + 1.5 * update)
+
+    def update() -> None:
+        logits, classes = net(inputs[:2])
+        (logits.sum() + classes.sum()).backward()
+
+    query = _middle_half(lambda: box(rows), MOST_TIMED // TIMED)
+    learning = _middle_half(update, 5)
+    instances = plan.steps * plan.batch_size
+    low, high = (
+        instances * ((MASKS + 1) * one / TIMED + 1.5 * other / len(inputs[:2]))
+        for one, other in zip(query, learning, strict=True)
+    )
+    return low, high * 4 / 3
+
+
+def _middle_half(work: Callable[[], Any], most: int) -> tuple[float, float]:
+    """First and third quartile of the seconds that `work` takes, after a warm-up: three times at least."""
+    work()
+    taken: list[float] = []
+    while len(taken) < 3 or (len(taken) < most and sum(taken) < PATIENCE):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    low, _, high = statistics.quantiles(taken, n=4, method="inclusive")
+    return low, high
 
 
 def _inline(value: Any) -> str:

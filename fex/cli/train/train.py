@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from contextlib import ExitStack
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +20,26 @@ from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, t
 from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
 from fex.cli.label_agreement import LabelAgreement
 from fex.cli.train import init
+from fex.cli.train.checkpoint_check import check_checkpoint
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.model_lines import ModelLines
+from fex.cli.train.own_network import name_own_network
 from fex.cli.train.progress_bar import OneLineBar
 from fex.cli.train.progress_lines import ProgressLines
+from fex.cli.train.quiet import SILENCED, no_noise
 from fex.cli.train.resume import SafeResume
+from fex.cli.train.trainer import FexTrainer
 from fex.storage.atomic import claimed, replacing
-from fex.storage.checkpoint import read_plain
 
 __all__ = ["FexCLI", "main", "run"]
 
 PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: fex does not import the modules
-# Without these Lightning fails later, in many ways.
-_CKPT_TYPES = {"state_dict": dict, "pytorch-lightning_version": str}
-_FIT_TYPES = {"callbacks": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
-_CKPT_WORDS = ("last", "best", "hpc")  # what Lightning takes for a checkpoint beside paths
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-
-
-# Said at every run, true of every run, and nothing to act on.
-SILENCED = (
-    ".*args parameter is intended.*",
-    ".*treespec, LeafSpec.*",
-    ".*is not supported by the model summary.*",
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*in eval mode at the start of training.*",  # the encoder, on purpose
-    ".*no pre-optimization state was saved.*",  # checkpoints are of the state after the step, on purpose
-)
 
 
 class FexParser(ShortErrors, LightningArgumentParser):
     """Lightning's parser with short errors."""
-
-
-class FexTrainer(Trainer):
-    """A Trainer to which fitting a per-instance explainer is one pass over all instances, in order."""
-
-    @wraps(Trainer.fit)  # the command line takes its options from the signature
-    def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """As of `Trainer`, except for modules that fit something to each instance."""
-        if getattr(model, "per_instance", False):
-            self.predict(model, datamodule=kwargs.get("datamodule"), return_predictions=False)
-        else:
-            super().fit(model, *args, **kwargs)
 
 
 class FexCLI(LightningCLI):
@@ -79,6 +53,11 @@ class FexCLI(LightningCLI):
             if isinstance(action, ActionConfigFile):
                 action.__class__ = PackagedConfig
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Keeps the words for the command that goes on with the run."""
+        self._argv = args if isinstance(args, list) else sys.argv[1:]
+        super().parse_arguments(parser, args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Settings outside module, data and trainer."""
@@ -94,6 +73,7 @@ class FexCLI(LightningCLI):
         config = self.config[self.subcommand] if self.subcommand else self.config
         # Said for this run alone: the config beside it, run again, asks again.
         self._overwrite, config["overwrite"] = config.get("overwrite", False), False
+        name_own_network(config["model"])
         if config.get("threads"):
             torch.set_num_threads(config["threads"])
         torch.set_float32_matmul_precision("high")
@@ -111,7 +91,7 @@ class FexCLI(LightningCLI):
         """Adds what every run needs: safe checkpoints, a graceful stop, progress that a log file can show."""
         config = (self.config_init[self.subcommand] if self.subcommand else self.config_init)["trainer"]
         callbacks, plugins = _as_list(config.get("callbacks")), _as_list(config.get("plugins"))
-        callbacks += [GracefulStop(), SafeResume(), LabelAgreement()]
+        callbacks += [GracefulStop(["fex-train", *self._argv]), SafeResume(), LabelAgreement()]
         shown = config.get("enable_progress_bar") is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         )
@@ -129,14 +109,10 @@ class FexCLI(LightningCLI):
         Raises:
             ValueError: it cannot be read, or lacks what this subcommand restores.
         """
-        path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
-        if path and str(path) not in _CKPT_WORDS and "://" not in str(path):
-            found = read_plain(path)
-            found = found if isinstance(found, dict) else {}
-            needed = _CKPT_TYPES | (_FIT_TYPES if self.config.subcommand == "fit" else {})
-            missing = [key for key, kind in needed.items() if not isinstance(found.get(key), kind)]
-            if missing:
-                raise ValueError(f"{path} is no checkpoint of fex-train (it has no `{missing[0]}`).")
+        subcommand = self.config.get("subcommand")
+        path = self.config[subcommand].get("ckpt_path") if subcommand else None
+        if path:
+            check_checkpoint(str(path), fit=subcommand == "fit")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Holds the folders of the run for as long as it lasts."""
@@ -234,18 +210,13 @@ def _arguments(argv: list[str]) -> list[str]:
     return argv if not argv or argv[0] in known else ["fit", *argv]
 
 
-def _no_noise(record: logging.LogRecord) -> bool:
-    """Lightning advertises its cloud products at every start, and tells a default at every checkpoint."""
-    return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
-
-
 def run(argv: list[str]) -> FexCLI:
     """Parses `argv`, runs the subcommand, returns the command line with its trainer, model and datamodule."""
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
     check_help(argv)
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_no_noise)
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(no_noise)
     return FexCLI(
         LightningModule,
         LightningDataModule,

@@ -17,6 +17,7 @@ from fex.baselines.attention_maps import (
     layer_relevance,
     read_transformer,
     relevance_rollout,
+    rules,
     run_head,
     run_layer,
 )
@@ -152,10 +153,11 @@ def test_relevance_is_conserved_layer_by_layer(case):
         own, stages = run_head(found.head, tapes[-1].outputs)
         torch.testing.assert_close(own, logits, atol=1e-4, rtol=1e-3)
         relevance = head_relevance(found.head, tapes[-1].outputs, stages, torch.eye(4)[[0, 3, 1]])
-        torch.testing.assert_close(relevance.sum((1, 2)), torch.ones(3), atol=2e-3, rtol=0)
+        # But for what is absorbed where terms cancel.
+        torch.testing.assert_close(relevance.sum((1, 2)), torch.ones(3), atol=1e-2, rtol=0)
         for layer, tape in reversed(list(zip(found.layers, tapes, strict=True))):
             relevance, attention = layer_relevance(layer, tape, relevance)
-            torch.testing.assert_close(relevance.sum((1, 2)), torch.ones(3), atol=2e-3, rtol=0)
+            torch.testing.assert_close(relevance.sum((1, 2)), torch.ones(3), atol=1e-2, rtol=0)
             assert attention.shape == tape.attention.shape
             assert attention.abs().sum() > 0
 
@@ -226,13 +228,29 @@ def test_weights_that_are_replaced_are_read_anew():
     torch.testing.assert_close(after, AttLRP(black_box, PatchGrid(4, 4)).attribute(inputs, 1))
 
 
-def test_a_float32_box_has_the_relevance_of_float64():
-    """Sums that nearly cancel are divided by: what float32 makes of them ranks otherwise."""
+def deep_vit():
     torch.manual_seed(0)
-    net, inputs = vit(depth=4, embed_dim=32), pictures(32)
+    net = vit(depth=4, embed_dim=32)
     for parameter in net.parameters():
         if parameter.ndim > 1:
             nn.init.normal_(parameter, std=0.3)
+    return net
+
+
+def test_a_change_of_the_last_digit_is_none_of_the_map(monkeypatch):
+    """Though sums of signed terms, some of which nearly cancel, are divided by."""
+    method, inputs, moved = AttLRP(box(deep_vit()), PatchGrid(4, 4)), pictures(64), {}
+    nearly = inputs + 1e-7 * torch.randn(inputs.shape).sign()
+    for stabiliser in (rules.STABILISER, 1e-9):
+        monkeypatch.setattr(rules, "STABILISER", stabiliser)
+        maps, other = (method._maps(each, 1).flatten(1) for each in (inputs, nearly))
+        moved[stabiliser] = float(((maps - other).abs().amax(1) / maps.amax(1)).max())
+    assert moved[1e-9] > 1e-2 > 1e-3 > moved[0.01]
+
+
+def test_a_float32_box_has_the_relevance_of_float64():
+    """Sums that nearly cancel are divided by: float32 is worse at them."""
+    net, inputs = deep_vit(), pictures(32)
     before = {name: (value.data_ptr(), value.clone()) for name, value in net.state_dict().items()}
     black_box, grid = box(net), PatchGrid(4, 4)
     found = AttLRP(black_box, grid)._maps(inputs, 1).flatten(1)
@@ -248,4 +266,4 @@ def test_a_float32_box_has_the_relevance_of_float64():
     run = lambda: black_box.differentiable(inputs)  # noqa: E731
     rough = relevance_rollout(read_transformer(net), run, torch.ones(32, dtype=torch.int64))[:, 1:]
     worst = [float((each.double() - expected).abs().amax()) for each in (found, rough)]
-    assert worst[0] < 0.1 * worst[1]
+    assert worst[0] < 0.3 * worst[1]

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from fex.baselines.attention_maps.rules import add_rule, linear_rule, mean_rule, product_rule, safe_divide
+from fex.baselines.attention_maps.rules import (
+    STABILISER,
+    add_rule,
+    linear_rule,
+    mean_rule,
+    product_rule,
+    safe_divide,
+    stable_divide,
+)
 
 
 def test_linear_rule_shares_what_raises_the_output():
@@ -49,10 +57,13 @@ def test_add_rule_conserves_where_signals_cancel():
     relevance = torch.tensor([[1.0, 2.0], [-0.5, 0.7]])
     first, second = add_rule(relevance, left, right)
     torch.testing.assert_close((first + second).sum(1), relevance.sum(1))
-    # Plain proportions are (1000, -999) and (4/3, 2/3): normalised, neither is more than the total.
+    # Plain proportions are (1000, -999) and (4/3, 2/3): stabilised and normalised, neither is more than the total.
     assert first[0].sum().abs() <= 3
     assert second[0].sum().abs() <= 3
-    torch.testing.assert_close(first[0] / first[0].sum(), torch.tensor([1000.0, 4 / 3]) / (1000 + 4 / 3))
+    stable = 0.001 / (STABILISER * 1.999) ** 2
+    torch.testing.assert_close(
+        first[0] / first[0].sum(), torch.tensor([stable, 4 / 3]) / (stable + 4 / 3), atol=1e-3, rtol=0
+    )
 
 
 def test_add_rule_keeps_instances_apart():
@@ -73,3 +84,17 @@ def test_mean_rule_conserves():
 @pytest.mark.parametrize("denominator", [0.0, 1e-12, -1e-12])
 def test_nothing_is_divided_by_zero(denominator):
     assert safe_divide(torch.tensor(1.0), torch.tensor(denominator)) == 0
+
+
+def test_sums_that_cancel_are_divided_by_continuously():
+    """1 / total from epsilon on, a line through 0 below it."""
+    size = torch.tensor(4.0, dtype=torch.float64)
+    least = STABILISER * 4
+    total = torch.linspace(-3 * least, 3 * least, 20_001, dtype=torch.float64)
+    found = stable_divide(torch.ones_like(total), total, size.expand_as(total))
+    far = total.abs() >= least
+    torch.testing.assert_close(found[far], 1 / total[far])
+    torch.testing.assert_close(found[~far], total[~far] / least**2)
+    assert found.diff().abs().max() < 1e-2 * found.max()
+    assert found.abs().max() <= (1 + 1e-9) / least
+    assert stable_divide(torch.ones(1), torch.zeros(1), torch.zeros(1)) == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,7 +51,8 @@ def test_refining_tells_fidelity_everywhere(checkpoint, photos, tmp_path, box, c
     assert main(arguments) == 0
     assert box.queries == 4 * 17
     printed = capsys.readouterr().out
-    assert "fidelity measured of 3 maps; the least faithful:" in printed
+    assert "fidelity of 3 maps, by 16 queries each or more, with 95 % intervals; the least faithful:" in printed
+    assert re.search(r"\d\.png -?\d\.\d\d \[-?\d\.\d\d, -?\d\.\d\d\]", printed)
     assert "unknown, since the answers hardly differ: 1" in printed
     rows = {row["file"]: row for row in table(out)}
     assert rows["grey.png"]["fidelity"] == ""
@@ -100,7 +102,9 @@ def test_it_goes_on_where_it_was_stopped(checkpoint, photos, tmp_path, box, monk
     resumed = run([*arguments, "--output", str(out), "--resume"])
     assert asked + 4 * 9 <= box.queries <= asked + 6 * 9  # what was finished is not asked again
     assert (resumed.measured.maps, resumed.measured.unknown) == (3, 1)
-    assert dict(resumed.measured.least) == pytest.approx(dict(summary.measured.least), abs=1e-4)
+    for (name, numbers), (same, others) in zip(resumed.measured.least, summary.measured.least, strict=True):
+        assert name == same
+        assert numbers == pytest.approx(others, abs=1e-4)
     for one, other in zip(table(out), table(whole), strict=True):
         assert (one["file"], one["queries"], one["top_feature"]) == (other["file"], "9", other["top_feature"])
     assert run([*arguments, "--output", str(out), "--resume"]).measured.maps == 3  # a finished run tells it again

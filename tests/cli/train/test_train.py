@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from fex.cli.quick_check import TOP
 from fex.cli.train import train
 from fex.cli.train.progress_lines import ProgressLines
 from fex.cli.train.train import main, run
@@ -93,6 +94,7 @@ def test_null_is_null_at_any_depth(capsys):
     assert arguments["black_box"]["init_args"]["weights"] is None
     assert arguments["explainer"]["init_args"]["encoder"]["init_args"]["weights"] is None
     assert arguments["kl_stop"] is None
+    assert {*found} <= {*TOP["train"]}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.loader import table_loader
 from datamodules.order import ShardedBatchSampler
-from fex.cli.train.train import FexTrainer
+from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule
 from tests.lightning_modules.instances.test_module import Data, dax
 from tests.lightning_modules.processes import together

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from datamodules.folder import iter_images
 from datamodules.rows import collate
 from fex.black_box import CallableBlackBox
-from fex.black_box.base import TorchBlackBox
-from fex.cli.train.train import FexTrainer
+from fex.black_box.network import TorchBlackBox
+from fex.cli.train.trainer import FexTrainer
 from fex.dax import DAX, FitSettings, Grid
 from fex.iassa import IASSA, BackboneFeatures, WindowSchedule
 from fex.images import Black, Preprocess

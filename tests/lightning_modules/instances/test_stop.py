@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.rows import collate
 from fex.cli.train.graceful_stop import GracefulStop
-from fex.cli.train.train import FexTrainer
+from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule
 from tests.lightning_modules.instances.test_module import Data, dax, instances, run
 from tests.lightning_modules.processes import finish, start, wait_for

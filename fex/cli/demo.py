@@ -1,0 +1,71 @@
+"""`fex-demo CHECKPOINT`: a page to try a trained explainer in a browser."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fex import __version__
+
+__all__ = ["main", "run"]
+
+_EPILOG = """
+Drop a picture or write a text, choose classes, see the maps. With --black-box also what it says as features go, and how
+faithful the maps are. --compare shows the maps of a second explainer beside the first one's.
+
+needs: pip install "fex-explain[demo]"
+
+examples:
+  fex-demo fex_efficientnet_lite0
+  fex-demo runs/mine --black-box mine.yaml --compare runs/other
+"""
+
+
+def run(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """The page of a command line, and how it is launched."""
+    parser = argparse.ArgumentParser(
+        prog="fex-demo",
+        description="Try a trained explainer in a browser.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="as of fex-explain")
+    parser.add_argument("--compare", metavar="CHECKPOINT", help="a second explainer of the same classes")
+    parser.add_argument("--black-box", metavar="BOX", help="as of fex-explain")
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+    parser.add_argument("--version", action="version", version=f"fex-demo {__version__}")
+    arguments = parser.parse_args(argv)
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ImportError('fex-demo needs gradio: pip install "fex-explain[demo]".') from error
+    from fex.cli.explain.black_box_argument import chosen_black_box
+    from fex.demo import Trial
+    from fex.demo.page import LAUNCH, make_page
+    from fex.explainers import load_explainer
+
+    names = [arguments.checkpoint, *([arguments.compare] if arguments.compare else [])]
+    box = chosen_black_box(arguments.black_box) if arguments.black_box else None
+    page = make_page(Trial([load_explainer(name) for name in names], names, box))
+    return page, {**LAUNCH, "server_name": arguments.host, "server_port": arguments.port}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `fex-demo`; returns the exit code."""
+    from fex.errors import BlackBoxError
+
+    try:
+        page, how = run(sys.argv[1:] if argv is None else argv)
+        print(f"fex-demo: http://{how['server_name']}:{how['server_port']}", flush=True)
+        page.launch(**how)
+    except (ValueError, OSError, ImportError, BlackBoxError) as error:
+        print(f"fex-demo: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

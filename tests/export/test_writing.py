@@ -1,0 +1,69 @@
+"""What fex-export writes answers as its network does, for other batches, other lengths, and any classes."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+import fex
+from fex.cli.export import main
+from fex.explainers import build_explainer
+from fex.export import export, read_export
+from tests.explainers.tiny import CLASSES, tiny_explainer, write_checkpoint
+
+pytestmark = pytest.mark.slow  # the tracer alone takes seconds
+
+SHIPPED = ("fex_vit_cifar10", "fex_efficientnet_lite0", "fex_minilm_sst2")
+TEXTS = ["a gripping, funny film about the world", "no", "two words", "x " * 40, "bad"]
+WRITER = {".onnx": "onnxscript", ".xml": "openvino"}
+
+
+def answers_alike(explainer, path, inputs, most=1e-5):
+    files, meta = read_export(path)
+    again = build_explainer(files, meta, source=str(path))
+    every = torch.arange(len(explainer.class_names))[:12].expand(len(inputs), -1)
+    for target, top_k in ((None, 1), (None, 2), (1, 1), (every, 1)):
+        found, expected = (each.explain_classes(inputs, target, top_k) for each in (again, explainer))
+        assert found[1].equal(expected[1])
+        for one, other in zip(found, expected, strict=True):
+            assert one.shape == other.shape
+            assert float((one - other).abs().max()) < most
+    return again
+
+
+@pytest.mark.parametrize("suffix", WRITER)
+def test_a_tiny_one_answers_alike(suffix, tmp_path):
+    pytest.importorskip(WRITER[suffix])
+    path = tmp_path / f"tiny{suffix}"
+    assert main([str(write_checkpoint(tmp_path / "x.ckpt")), str(path)]) == 0
+    again = answers_alike(tiny_explainer(), path, torch.rand(5, 3, 16, 16))
+    assert (again.class_names, again.features.grid, again.preprocess.size) == (CLASSES, (4, 4), (16, 16))
+    own, other = (each.explain(torch.zeros(3, 16, 16), 1)[0].to_dict() for each in (again, tiny_explainer()))
+    differing = {"seconds", "attribution", "probability", "contrast"}
+    assert {key: own[key] for key in own.keys() - differing} == {key: other[key] for key in other.keys() - differing}
+    assert {each.suffix for each in tmp_path.iterdir()} == {".ckpt", suffix, *([".bin"] if suffix == ".xml" else [])}
+
+
+def test_pt2_holds_the_same(tmp_path):
+    path, extra, inputs = export(tiny_explainer(), tmp_path / "tiny.pt2"), {"fex.json": ""}, torch.rand(3, 3, 16, 16)
+    program = torch.export.load(path, extra_files=extra)
+    found = program.module()(inputs, torch.full((3, 1), -1))
+    torch.testing.assert_close(found[0][:, 0], tiny_explainer().attribute_features(inputs))
+    assert json.loads(json.loads(extra["fex.json"])["class_names"]) == CLASSES
+
+
+def test_a_missing_package_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert main([str(write_checkpoint(tmp_path / "x.ckpt")), str(tmp_path / "a.onnx")]) == 2
+    assert 'pip install "fex-explain[onnx]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", WRITER)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_ones_answer_alike(name, suffix, tmp_path):
+    pytest.importorskip(WRITER[suffix])
+    explainer = fex.load_explainer(name)
+    path = export(explainer, tmp_path / f"explainer{suffix}")
+    text = explainer.modality.name == "text"
+    answers_alike(explainer, path, explainer.tokenize(TEXTS) if text else torch.rand(5, 3, *explainer.preprocess.size))

@@ -1,0 +1,93 @@
+"""`fex-serve` as it runs: in processes, of which some are killed."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from PIL import Image
+
+from tests.explainers.tiny import write_checkpoint
+from tests.serve.test_server import b64
+
+pytestmark = pytest.mark.slow
+PORT = 8799
+
+
+def ask(path, question=None):
+    """Status and content; 0 where nobody answers."""
+    body = None if question is None else json.dumps(question).encode()
+    request = Request(f"http://127.0.0.1:{PORT}{path}", body, {"Content-Type": "application/json"})
+    try:
+        with urlopen(request, timeout=600) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def until(path, status, question=None, seconds=1800):
+    end = time.monotonic() + seconds
+    while (found := ask(path, question))[0] != status:
+        assert time.monotonic() < end, found
+        time.sleep(0.3)
+    return found[1]
+
+
+def workers(server):
+    """Processes that were started to explain."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == server.pid and b"spawn_main" in command:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def test_a_killed_worker_comes_back_and_none_outlives_the_server(tmp_path):
+    checkpoint, file = write_checkpoint(tmp_path / "x.ckpt"), io.BytesIO()
+    Image.new("RGB", (16, 16), (200, 10, 10)).save(file, "PNG")
+    question = {"images": [b64(file.getvalue())]}
+    command = [
+        sys.executable,
+        "-m",
+        "fex.cli.serve",
+        str(checkpoint),
+        "--port",
+        str(PORT),
+        "--device",
+        "cpu",
+        "--timeout",
+        "600",
+    ]
+    server = subprocess.Popen(command)
+    try:
+        until("/health", 200)
+        before = json.loads(until("/explain", 200, question))["explanations"]
+        [worker] = workers(server)
+        os.kill(worker, signal.SIGKILL)
+        status, _ = ask("/explain", question)  # taken by the next worker, or told to ask again; not lost
+        assert status in (200, 503, 504)
+        after = json.loads(until("/explain", 200, question))["explanations"]
+        assert {**before[0][0], "seconds": 0} == {**after[0][0], "seconds": 0}
+        [again] = workers(server)
+        assert again != worker
+    finally:
+        server.terminate()
+        assert server.wait(timeout=60) == 0
+    assert workers(server) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(again, 0)
