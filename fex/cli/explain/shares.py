@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fex.cli.explain.measured import Measured
 from fex.cli.explain.summary import Summary
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoi
                 summary.done += len(files)
                 advance(len(files), free=True)
             else:
-                counts = _write(explainer, box, arguments, settings, number, files, advance)
+                counts = _write(explainer, box, arguments, settings, number, files, advance, summary.measured)
             summary.explained += counts["explained"]
             summary.skipped += counts["skipped"]
             summary.flat += counts["flat"]
@@ -155,9 +156,11 @@ def _write(
     number: int,
     files: list["ImageFile"],
     advance: Any,
+    measured: Measured,
 ) -> dict[str, Any]:
     """Explains the pictures of one table and writes it; returns its counts."""
     from fex.explainers.image_stream import explain_files
+    from fex.report.fidelity import least_fidelity
     from fex.report.shards import shard_name, write_shard
     from fex.storage.names import printable
 
@@ -167,7 +170,9 @@ def _write(
     )  # fmt: skip
     found = []
     for file, explained in stream:
-        found.append((printable(file.name), explained))
+        name = printable(file.name)
+        found.append((name, explained))
+        measured.add(name, None if isinstance(explained, str) else least_fidelity(explained))
         advance()
     good = [each for _, explained in found if not isinstance(explained, str) for each in explained]
     skipped = [(name, reason) for name, reason in found if isinstance(reason, str)]

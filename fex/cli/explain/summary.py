@@ -51,7 +51,7 @@ class Summary:
         if self.flat:
             table = self.kept_in or "explanations.csv"
             text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in {table})"
-        text += str(self.measured)
+        text += str(self.measured).replace("explanations.csv", self.kept_in or "explanations.csv")
         if self.note:
             text += f"\n{self.note}"
         gallery = self.output / "gallery.html"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fex.cli.explain.pictures import run
 from fex.report.shards import read_head
-from tests.explainers.tiny import tiny_explainer, write_checkpoint
+from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 
 
 @pytest.fixture
@@ -115,3 +115,15 @@ def test_pictures_in_smaller_files(given, tmp_path):
     pictures = {suffix: Image.open(tmp_path / "t" / f"0.jpg.{suffix}") for suffix in sizes}
     assert {picture.size for picture in pictures.values()} == {pictures["png"].size}
     assert [picture.format for picture in pictures.values()] == ["PNG", "JPEG", "WEBP"]
+
+
+def test_fidelity_has_columns_of_its_own(given, tmp_path, monkeypatch):
+    monkeypatch.setattr("fex.cli.explain.black_box_argument.chosen_black_box", lambda _: tiny_box())
+    summary = run([*given, "--black-box", "b", "--check", "16", "--output", "t"])
+    assert summary.measured.maps + summary.measured.unknown == 6
+    rows = [row for table in tables(tmp_path / "t").values() for row in table.to_pylist()]
+    known = [row for row in rows if row["fidelity"] is not None and row["fidelity"] == row["fidelity"]]
+    assert len(known) == summary.measured.maps > 0
+    assert all(row["fidelity_low"] <= row["fidelity"] <= row["fidelity_high"] for row in known)
+    assert {row["queries"] for row in known} == {17}
+    assert "explanations.csv" not in str(summary)
