@@ -165,12 +165,13 @@ class Preprocess:
     def fit(self, pixels: Tensor) -> Tensor | None:
         """As `pixels`, of decoded pixels (3, h, w), uint8, in half the time; values differ by 1 of 255 here and there.
 
-        None where the interpolation is neither bilinear nor bicubic, the two that torch has for bytes, or where one
-        side grows and the other shrinks: torch then cuts off what overshoots at another place.
+        None where the interpolation is neither bilinear nor bicubic, the two that torch has for bytes, or where the
+        aspect ratio changes: torch then cuts off what overshoots at another place.
         """
         height, width = pixels.shape[1:]
         kept, to = self._sides(width, height)
-        if self.interpolation not in ("bilinear", "bicubic") or (to[0] - kept[0]) * (to[1] - kept[1]) < 0:
+        stretched = abs(kept[0] * to[1] - kept[1] * to[0]) > max(kept)  # by more than the rounding to whole pixels
+        if self.interpolation not in ("bilinear", "bicubic") or stretched:
             return None
         left, top = _window(width, kept[0]), _window(height, kept[1])
         pixels = pixels[:, top : top + kept[1], left : left + kept[0]]
