@@ -39,7 +39,7 @@ def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) ->
         key: getattr(arguments, key)
         for key in (
             "method", "budget", "backbone", "target", "top_k", "formats", "black_box",
-            "column", "pair_column", "window", "refine", "check", "until_fidelity",
+            "column", "pair_column", "window", "refine", "check", "until_fidelity", "precision", "no_gallery",
         )
     }  # fmt: skip
     return {
