@@ -68,9 +68,10 @@ def starts(weights: str, inputs: Tensor, target: Tensor, layers: int, *, against
     return tuple(map(torch.cat, zip(*parts, strict=True)))  # type: ignore[return-value]
 
 
-def told(values: Tensor) -> list[float]:
+def told(values: Tensor) -> dict[str, float]:
     """Mean, and half its 95 % interval."""
-    return [round(float(values.mean()), 3), round(float(1.96 * values.std() / len(values) ** 0.5), 3)]
+    half = 1.96 * float(values.std()) / len(values) ** 0.5
+    return {"value": round(float(values.mean()), 3), "half_width": round(half, 3)}
 
 
 def main() -> None:
@@ -88,18 +89,18 @@ def main() -> None:
     inputs = as_inputs([given.photographs / name for name in names], box.preprocess)[0]
     test, train = inputs[: given.test], inputs[given.test :]
     masks, scores, target = ask(box, test, 32, 0)
-    rows = {}
+    rows = []
     for name, layers in STARTS.items():
         for against in (False, True):
             maps, tokens = starts(given.weights, test, target, layers, against=against)
             label = f"{name}, against the other classes" if against else name
-            rows[label] = told(fidelity(maps, masks, scores))
-            print(label, rows[label], flush=True)
-    learnt, (many, answers, classes) = {}, ask(box, train, 8, 10_000)
+            rows.append([label, 0, told(fidelity(maps, masks, scores))])
+            print(rows[-1], flush=True)
+    many, answers, classes = ask(box, train, 8, 10_000)
     start, train_tokens = starts(given.weights, train, classes, 4, against=True)
     kept = many.mean(-1)
-    columns = torch.cat([start.unsqueeze(-1), train_tokens - train_tokens.mean(1, keepdim=True)], -1)
-    x = without_share(torch.einsum("bkn,bnd->bkd", many, columns), kept)
+    read = torch.cat([start.unsqueeze(-1), train_tokens - train_tokens.mean(1, keepdim=True)], -1)
+    x = without_share(torch.einsum("bkn,bnd->bkd", many, read), kept)
     y = without_share(answers, kept)
     own = torch.cat([maps.unsqueeze(-1), tokens - tokens.mean(1, keepdim=True)], -1).double()
     for count in (len(train) // 4, len(train) // 2, len(train)):
@@ -107,9 +108,11 @@ def main() -> None:
         scale = a.std(0).clamp_min(1e-9)
         fits = [own @ _ridge(a / scale, b, penalty).div(scale) for penalty in PENALTIES]
         best = max((fidelity(fit.float(), masks, scores) for fit in fits), key=lambda found: float(found.mean()))
-        learnt[str(count * 9)] = told(best)
-        print(count * 9, "queries", learnt[str(count * 9)], flush=True)
-    given.output.write_text(json.dumps({"n": given.test, "start": rows, "linear head": learnt}, indent=1))
+        rows.append(["the last of these, and a linear head", count * 9, told(best)])
+        print(rows[-1], flush=True)
+    columns = ["map", {"name": "queries of training", "decimals": 0}, "fidelity"]
+    found = {"title": "What queries teach", "n": given.test, "columns": columns, "rows": rows}
+    given.output.write_text(json.dumps(found, indent=1))
 
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
