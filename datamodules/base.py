@@ -11,7 +11,8 @@ from datamodules.augment import Augment
 from datamodules.loader import BatchLoader, Indexed, stream_loader, table_loader
 from datamodules.order import ShardedBatchSampler
 from datamodules.rows import EvalStream, RowStream, TrainStream, collate
-from fex.images import Preprocess
+from fex.images import Preprocess, as_unit
+from fex.seeding import RowDraws
 from fex.types import Batch
 
 __all__ = ["DataModule", "ImageDataModule", "ShardedBatchSampler", "collate"]
@@ -115,6 +116,15 @@ class DataModule(pl.LightningDataModule):
             advice += "; to train without validating, set --trainer.limit_val_batches 0"
         return f"{type(self).__name__} has no {stage!r} data; it has {sorted(self.datasets)}: {advice}."
 
+    def finished(self, batch: Batch) -> Batch:
+        """A batch of the data sets as it is used: of pictures, bytes become floats."""
+        return batch
+
+    def _finishing(self, loader: BatchLoader) -> BatchLoader:
+        if self.trainer is None:  # which otherwise has it done on the device: bytes are a quarter to copy
+            loader.finish = self.finished
+        return loader
+
     def _loader(self, stage: str) -> BatchLoader:
         if stage not in self.datasets:
             raise ValueError(self._lacks(stage))
@@ -136,19 +146,19 @@ class DataModule(pl.LightningDataModule):
             position=self._position if shuffle else None,
             lengths=getattr(data, "lengths", None) if stage != "predict" else None,  # results in the order given
         )
-        return table_loader(data, sampler, self.num_workers)
+        return self._finishing(table_loader(data, sampler, self.num_workers))
 
     def _stream_loader(self, stage: str, rank: int, world_size: int) -> BatchLoader:
         source = self.datasets[stage]
         common = (source, self.preprocess, self.batch_size, rank, world_size)
         if stage != "train":
             self._streams[stage] = stream = EvalStream(*common)
-            return stream_loader(stream, self.num_workers, None, self.seed)
+            return self._finishing(stream_loader(stream, self.num_workers, None, self.seed))
         size = self.epoch_size or source.length
         if size is None:
             raise ValueError(f"The stream of {type(self).__name__} does not know its length: set `epoch_size` (rows).")
         self._streams[stage] = stream = TrainStream(*common, epoch_size=size)
-        return stream_loader(stream, self.num_workers, self._position, self.seed)
+        return self._finishing(stream_loader(stream, self.num_workers, self._position, self.seed))
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled, without the last incomplete batch."""
@@ -177,9 +187,9 @@ class DataModule(pl.LightningDataModule):
         data = self.datasets[stage]
         if hasattr(data, "deal"):
             first = next(iter(EvalStream(data, self.preprocess, count)), None)
-            return None if first is None else (stage, first)
+            return None if first is None else (stage, self.finished(first))
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.seed))
-        return stage, Indexed(data).__getitems__([(row, True) for row in order[:count].tolist()])
+        return stage, self.finished(Indexed(data).__getitems__([(row, True) for row in order[:count].tolist()]))
 
     def remarks(self) -> list[str]:
         """What the reader of a result must know of the data that was read so far, a sentence each."""
@@ -242,16 +252,24 @@ class ImageDataModule(DataModule):
             )
         return super()._stream_loader(stage, rank, world_size)
 
+    def finished(self, batch: Batch) -> Batch:
+        """Bytes become floats in [0, 1]."""
+        batch["inputs"] = as_unit(batch["inputs"])
+        return batch
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augments training batches, by noise that depends on seed and step alone, drawn for the global batch."""
+        """Makes floats of bytes, now that they are on the device, and augments training batches.
+
+        The noise depends on seed, step and row of the global batch alone.
+        """
+        batch = self.finished(batch)
         if self.augment is not None and self.trainer is not None and self.trainer.training:
             if self.views is not None:
                 batch["view"] = torch.full_like(batch["index"], self.trainer.current_epoch % self.views)
                 batch["inputs"] = self.augment.view(batch["inputs"], batch["index"], batch["view"], self.seed)
                 return batch
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._position())
-            count, rank = len(batch["inputs"]), self.trainer.global_rank
-            noise = torch.rand(count * self.trainer.world_size, self.augment.numbers, generator=generator)
-            rows = noise[rank * count : (rank + 1) * count].to(batch["inputs"].device)
+            count = len(batch["inputs"])
+            draws = RowDraws(self.seed, self._position(), self.trainer.global_rank * count, stream=1)  # 0: the masks'
+            rows = draws.rand(count, self.augment.numbers).to(batch["inputs"].device)
             batch["inputs"] = self.augment(batch["inputs"], rows)
         return batch

@@ -105,7 +105,7 @@ class FolderStream:
         if not found:
             raise _no_images(self.root)
 
-    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
         """Not for training."""
         raise ValueError("A folder is streamed for prediction only: training needs its index.")
 

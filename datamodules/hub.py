@@ -1,16 +1,19 @@
 """Data sets of the `datasets` library, by id or from local files, in memory-mapped tables or streamed."""
 
 import logging
+import random
 from collections.abc import Iterator
 from typing import Any
 
 from datamodules.base import ImageDataModule
-from datamodules.order import held_back
+from datamodules.order import held_back, mixed, shared
 from datamodules.rows import Row, Rows
 
 __all__ = ["Hub", "HubStream", "HubTable", "load_reason"]
 
 log = logging.getLogger("datamodules")
+
+_READ_TOGETHER = 16  # rows
 
 # Splits by the trainer's task: one that a data set has not is missed only where it is needed.
 _NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
@@ -56,9 +59,8 @@ class _Columns:
             self._told = True
             log.warning("%s Such rows go without labels, which nothing here needs.", message)
 
-    def row(self, values: dict[str, Any], index: int) -> Row:
+    def row(self, values: dict[str, Any], name: str) -> Row:
         image = values[self.image_column]
-        name = f"row {index}"
         if isinstance(image, dict):
             name = image.get("path") or name
             image = image.get("bytes") or image.get("path")
@@ -81,7 +83,7 @@ class HubTable:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Row:
-        return self.columns.row(self.data[int(index)], index)
+        return self.columns.row(self.data[int(index)], f"row {index}")
 
 
 class HubStream:
@@ -91,7 +93,7 @@ class HubStream:
         data: the stream.
         columns: what to take from its rows.
         length: its rows, None if unknown.
-        buffer: rows shuffled together; the order of the files is shuffled too.
+        buffer: rows that a reader shuffles together; the order of the files is shuffled too.
         seed: seed of the shuffle.
     """
 
@@ -105,17 +107,27 @@ class HubStream:
         """In turn."""
         for index, values in enumerate(self.data):
             if index % shards == shard:
-                yield index, self.columns.row(values, index)
+                yield index, self.columns.row(values, f"row {index}")
 
-    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
-        """`datasets` itself deals files (or, if their number does not fit, rows) to ranks and loader processes."""
+    def _file(self, number: int) -> Iterator[dict[str, Any]]:
+        """Rows of one file, in any process: by themselves, `datasets` would share it among the loader processes."""
         from datasets.distributed import split_dataset_by_node
 
-        data = self.data.shuffle(seed=self.seed, buffer_size=self.buffer)
-        data = split_dataset_by_node(data, rank, world_size)
-        data.set_epoch(epoch)
-        for index, values in enumerate(data):
-            yield self.columns.row(values, index)
+        for rows in split_dataset_by_node(self.data, number, self.parts).iter(_READ_TOGETHER):
+            yield from (dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True))
+
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+        """Whole files as far as their number goes, in another order each epoch; see `shared`."""
+        draws = random.Random(f"{self.seed} {epoch}")  # the order of the files is the same for all readers
+        order = draws.sample(range(self.parts), self.parts)
+
+        def rows() -> Iterator[Row]:
+            for place, owned in shared(self.parts, shard, shards):
+                for index, values in enumerate(self._file(order[place])):
+                    if owned(index):
+                        yield self.columns.row(values, f"row {index} of file {order[place]}")
+
+        return mixed(rows(), self.buffer, random.Random(f"{self.seed} {epoch} {shard}"))
 
 
 class Hub(ImageDataModule):

@@ -26,7 +26,12 @@ class BatchLoader:
         loader: what loads the batches.
         position: number of the next training batch of the run; None when evaluating.
         setting: what the order of the batches depends on; a checkpoint of another setting is resumed with a warning.
+
+    Attributes:
+        finish: last change of each batch, where nobody else makes it.
     """
+
+    finish: Callable[[Batch], Batch] | None = None
 
     def __init__(
         self, loader: DataLoader[Any], position: Callable[[], int] | None = None, setting: dict[str, int] | None = None
@@ -52,7 +57,7 @@ class BatchLoader:
             steps = self.dataset.steps
         for number, batch in enumerate(self.loader, -skip):
             if number >= 0:
-                yield batch
+                yield batch if self.finish is None else self.finish(batch)
             if number + 1 == steps:
                 return
 

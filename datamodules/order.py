@@ -1,13 +1,18 @@
 """Which instances make which batch: permutations that do not depend on the number of processes."""
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = ["ShardedBatchSampler", "bucketed", "held_back", "spread"]
+__all__ = ["ShardedBatchSampler", "bucketed", "held_back", "mixed", "shared", "spread"]
 
+T = TypeVar("T")
+
+GOLDEN = (5**0.5 - 1) / 2  # the multiples of no other number cover [0, 1) more evenly, modulo 1
 POOL = 64  # batches whose rows are sorted by length together
 
 
@@ -47,7 +52,7 @@ def spread(lengths: Tensor, batch: int) -> list[int]:
     whole, rest = divmod(len(order), batch)
     left_over = torch.zeros(len(order), dtype=torch.bool)
     left_over[(torch.arange(rest) * len(order)) // max(rest, 1)] = True
-    visits = ((torch.arange(whole, dtype=torch.float64) * ((5**0.5 - 1) / 2) + 0.5) % 1).argsort().argsort()
+    visits = ((torch.arange(whole, dtype=torch.float64) * GOLDEN + 0.5) % 1).argsort().argsort()
     return torch.cat([order[~left_over].view(whole, batch)[visits].flatten(), order[left_over]]).tolist()
 
 
@@ -144,3 +149,36 @@ def held_back(count: int, fractions: dict[str, float], seed: int = 0) -> dict[st
         parts[name] = sorted(order[first : first + size])
         first += size
     return {"train": sorted(order[first:]), **parts}
+
+
+def shared(files: int, reader: int, readers: int) -> Iterator[tuple[int, Callable[[int], bool]]]:
+    """The files of one reader, and which of their rows are its: each row is exactly one reader's.
+
+    All files in a row are cut into `readers` pieces of one length. So a reader has whole files, and shares at most one
+    at each end with its neighbours; where `readers` divides `files`, nothing is shared. The rows of a shared file are
+    dealt out by the multiples of the golden ratio modulo 1: each reader's are spread over the whole file, whose length
+    nobody needs to know.
+
+    Args:
+        files: their number.
+        reader: which of the readers.
+        readers: their number; may be larger than `files`.
+    """
+    first, last = reader * files, (reader + 1) * files  # in units of 1/readers of a file, so that cuts are exact
+    for file in range(first // readers, -(-last // readers)):
+        low, high = (min(max(cut - file * readers, 0), readers) / readers for cut in (first, last))
+        yield file, lambda row, low=low, high=high: low <= row * GOLDEN % 1 < high  # type: ignore[misc]
+
+
+def mixed(rows: Iterable[T], size: int, draws: random.Random) -> Iterator[T]:
+    """`rows` in another order: each takes the place of a random one of `size` that are held back."""
+    held: list[T] = []
+    for row in rows:
+        if len(held) < max(size, 1):
+            held.append(row)
+            continue
+        place = draws.randrange(len(held))
+        yield held[place]
+        held[place] = row
+    draws.shuffle(held)
+    yield from held

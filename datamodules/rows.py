@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from datamodules.skips import Skips
-from fex.images import Preprocess, UnreadableImageError, decode
+from fex.images import Preprocess, UnreadableImageError, read_pixels
 from fex.types import Batch
 
 __all__ = ["EvalStream", "Row", "Rows", "RowStream", "StreamSource", "TableSource", "TrainStream", "collate"]
@@ -37,7 +37,7 @@ class StreamSource(Protocol):
 
     Attributes:
         length: rows in all, None if unknown.
-        parts: into how many parts the source can be split among loader processes when training.
+        parts: its files, which training deals out to loader processes.
         parallel: whether `deal` may be called in several loader processes.
     """
 
@@ -49,8 +49,8 @@ class StreamSource(Protocol):
         """(number, row) of the rows that fall to `shard`: each row to exactly one."""
         ...
 
-    def shuffled(self, rank: int, world_size: int, epoch: int) -> Iterator[Row]:
-        """One pass over what this rank and this loader process own, in an order that depends on `epoch`."""
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+        """One pass over the rows of `shard`, each row in exactly one, in an order that depends on `epoch`."""
         ...
 
 
@@ -72,7 +72,7 @@ def _labelled(inputs: Tensor, row: Row, *, valid: bool) -> dict[str, Any]:
 
 
 class Rows:
-    """A table of pictures as a data set; an unreadable one is a black picture with valid = False.
+    """A table of pictures as a data set, inputs uint8; an unreadable one is a black picture with valid = False.
 
     Args:
         source: the table.
@@ -91,11 +91,11 @@ class Rows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.source[index if self.select is None else self.select[index]]
         try:
-            image = decode(row.image)
+            inputs = read_pixels(row.image, self.preprocess)
         except UnreadableImageError as error:
             self.skips.row(index, row.name, error)
-            return _labelled(torch.zeros(3, *self.preprocess.size), row, valid=False)
-        return _labelled(self.preprocess(image), row, valid=True)
+            return _labelled(torch.zeros(3, *self.preprocess.size, dtype=torch.uint8), row, valid=False)
+        return _labelled(inputs, row, valid=True)
 
 
 class RowStream(IterableDataset[Batch]):
@@ -120,8 +120,8 @@ class RowStream(IterableDataset[Batch]):
 
     @property
     def max_workers(self) -> int:
-        """How many loader processes have something to do."""
-        return min(self.source.parts, _MAX_WORKERS)
+        """How many loader processes of this rank have a whole file each; one at the least."""
+        return min(max(1, self.source.parts // self.world_size), _MAX_WORKERS)
 
     def seek(self, position: int) -> int:
         """Makes the next iteration start at training batch `position`; returns how many to throw away before it."""
@@ -135,10 +135,10 @@ class RowStream(IterableDataset[Batch]):
 
     def item(self, row: Row, index: int, *, valid: bool = True) -> dict[str, Any]:
         """A decoded row, or a black one where `valid` is False or the picture cannot be read."""
-        inputs = torch.zeros(3, *self.preprocess.size)
+        inputs = torch.zeros(3, *self.preprocess.size, dtype=torch.uint8)
         if valid:
             try:
-                inputs = self.preprocess(decode(row.image))
+                inputs = read_pixels(row.image, self.preprocess)
             except UnreadableImageError as error:
                 self.skips.stream(self.worker()[0], row.name, error)
                 valid = False
@@ -168,16 +168,17 @@ class TrainStream(RowStream):
         """How many loader processes there will be."""
         self._workers = max(1, count)
 
-    def _passes(self, epoch: int) -> Iterator[Row]:
+    def _passes(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
         while True:
             empty = True
-            for row in self.source.shuffled(self.rank, self.world_size, epoch):
+            for row in self.source.shuffled(shard, shards, epoch):
                 empty = False
                 yield row
             if empty:
                 raise ValueError(
-                    f"The stream has no rows for rank {self.rank}, loader process {self.worker()[0]}: it has "
-                    f"{self.source.parts} parts; use fewer loader processes (num_workers) or more files."
+                    f"The stream has no rows for rank {self.rank}, loader process {self.worker()[0]}: its "
+                    f"{self.source.parts} files have fewer rows than the {shards} readers can share. Use fewer loader "
+                    "processes (num_workers) or fewer devices, or train without streaming."
                 )
             epoch += 1
 
@@ -187,7 +188,7 @@ class TrainStream(RowStream):
         skip = done // workers * self.batch_size
         shards, shard = self.world_size * workers, self.rank * workers + worker
         rows = []
-        for number, row in enumerate(self._passes(epoch)):
+        for number, row in enumerate(self._passes(shard, shards, epoch)):
             if number >= skip:
                 rows.append(self.item(row, number * shards + shard))
             if len(rows) == self.batch_size:

@@ -7,6 +7,7 @@ datamodules have bases of their own. CONTRIBUTING.md has the recipe, `fex.images
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -185,7 +186,11 @@ class Modality(ABC):
         return "" if own == other else f"reads its inputs by {other}, not by {own}"
 
     def complete(
-        self, net: nn.Module, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+        self,
+        net: nn.Module,
+        tensors: Mapping[str, Tensor],
+        meta: Mapping[str, Any],
+        backbone: str | Path | None,  # noqa: ARG002 of those whose files leave one out
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """Weights and description with what an export left to other files; by default it left nothing.
 
@@ -193,6 +198,7 @@ class Modality(ABC):
             net: built, with the weights of what it stands on.
             tensors: of the file.
             meta: of the file.
+            backbone: a local file of what it left out, where the user gives one.
         """
         return tensors, meta
 

@@ -20,7 +20,8 @@ from fex.policy import BlankScores, Noise
 from fex.storage.description import check_description
 from fex.texts.lora import StepDropout
 from fex.types import Batch
-from lightning_modules.drawing import own_rows, step_generator
+from lightning_modules.clean_answers import CleanAnswers
+from lightning_modules.drawing import own_rows, row_draws, step_generator
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, mean_over_processes, step_of, world_size_of
 from lightning_modules.replaying import Replaying
@@ -91,6 +92,7 @@ class AmortizedModule(pl.LightningModule):
         self._agreement: dict[str, Any] | None = None  # of the last whole validation, for the checkpoint
         self.learnt: dict[str, Any] = {}  # plain data that callbacks add to the explainer's description
         self._blank = BlankScores(black_box, self.masker)
+        self._answers: dict[tuple[str, int], CleanAnswers] = {}  # of each stage and box
         self.replaying: Replaying | None = None  # subclasses that learn from past queries set it
         # Queries of training of all processes, and the box's own before the step under way.
         self._trained, self._asked_before = 0, cast(int | None, None)
@@ -131,9 +133,24 @@ class AmortizedModule(pl.LightningModule):
 
     def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
-        shape = (batch_size * world_size_of(self), self.num_masks, self.features.num_features)
-        masks, budgets = self.noise(shape, step_generator(self, self.seed), self.features.grid)
+        shape, grid = (batch_size, self.num_masks, self.features.num_features), self.features.grid
+        if self.noise.by_rows:
+            masks, budgets = self.noise(shape, row_draws(self, batch_size), grid)
+            return masks[..., :count].to(self.device), budgets.to(self.device)
+        whole = (batch_size * world_size_of(self), *shape[1:])
+        masks, budgets = self.noise(whole, step_generator(self, self.seed), grid)
         return own_rows(self, masks)[..., :count], own_rows(self, budgets)
+
+    def _clean(self, batch: Batch) -> Tensor:
+        """What the black box says of whole inputs, (B, C); in later passes remembered where it can be.
+
+        By one process alone: of several each would remember others, and they must ask equally often.
+        """
+        if world_size_of(self) > 1:
+            return self.black_box(batch["inputs"])
+        stage = str(self._trainer.state.stage) if self._trainer is not None else ""
+        answers = self._answers.setdefault((stage, id(self.black_box)), CleanAnswers(self.black_box))
+        return answers(batch["inputs"], batch.get("index"))
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -172,7 +189,7 @@ class AmortizedModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
-        clean = self.black_box(batch["inputs"])
+        clean = self._clean(batch)
         attribution, classes = self.explainer.explain(batch["inputs"], clean.argmax(1))
         # A metric, not a logged mean: Lightning rounds the row counts of several processes.
         self.agreement.update(classes.argmax(1).eq(clean.argmax(1)).float(), batch["valid"].float())

@@ -7,17 +7,23 @@ import torch
 from torch import Tensor
 
 from fex.policy import draw_labels
+from fex.seeding import RowDraws
 from lightning_modules.processes import rank_of, step_of, world_size_of
 
 if TYPE_CHECKING:
     from lightning_modules.base import AmortizedModule
 
-__all__ = ["explained_classes", "own_rows", "step_generator"]
+__all__ = ["explained_classes", "own_rows", "row_draws", "step_generator"]
 
 
 def step_generator(module: pl.LightningModule, seed: int) -> torch.Generator:
     """The generator of the batch under way, the same in every process; a module without a trainer is at its first."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step_of(module))
+
+
+def row_draws(module: pl.LightningModule, count: int, stream: int = 0) -> RowDraws:
+    """What numbers this process's `count` rows of the batch under way; 0 is the stream of the masks."""
+    return RowDraws(module.seed, step_of(module), rank_of(module) * count, stream)
 
 
 def own_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
@@ -33,5 +39,5 @@ def explained_classes(module: "AmortizedModule", clean: Tensor) -> Tensor:
     """
     if not module.black_box.multi_label:
         return clean.argmax(1)
-    generator = step_generator(module, ~module.seed)  # not the numbers of the masks
-    return draw_labels(clean, own_rows(module, torch.rand(len(clean) * world_size_of(module), generator=generator)))
+    draws = row_draws(module, len(clean), stream=2)  # 1: augmentation's
+    return draw_labels(clean, draws.rand(len(clean)).to(module.device))

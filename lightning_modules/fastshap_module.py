@@ -44,6 +44,8 @@ class FastSHAPModule(AmortizedModule):
         warmup: share of training over which the learning rate rises.
         decay: "cosine" to zero at the end, or "constant".
         gradient_clip: largest gradient norm; None does not clip.
+        accumulate: pieces of the batch whose gradients are added before the step: the same update in the memory of a
+            piece.
         replay: which visits ask the black box, and how many of its past answers each learns from beside, which are as
             good as new: masks always come from the Shapley kernel. None learns from fresh masks alone.
         seed: seed of the masks.
@@ -70,13 +72,14 @@ class FastSHAPModule(AmortizedModule):
         warmup: float = 0.0,
         decay: Literal["cosine", "constant"] = "constant",
         gradient_clip: float | None = 1.0,
+        accumulate: int = 1,
         replay: Replay | None = None,
         seed: int = 0,
     ) -> None:
-        if num_masks < 1 or features.num_features < 2:
+        if min(num_masks, accumulate) < 1 or features.num_features < 2:
             raise ValueError(
-                f"FastSHAP needs at least 1 mask and 2 features, got {num_masks} masks and {features.num_features} "
-                "features."
+                f"FastSHAP needs at least 1 mask, 2 features and accumulate 1, got {num_masks} masks, "
+                f"{features.num_features} features and accumulate {accumulate}."
             )
         if classes not in ("all", "predicted"):
             raise ValueError(f"Got classes={classes!r}, expected 'all' or 'predicted'.")
@@ -88,7 +91,7 @@ class FastSHAPModule(AmortizedModule):
         super().__init__(
             black_box, features, explainer, removal,
             num_masks=num_masks, noise=noise or Antithetic(), optimizer=optimizer, warmup=warmup, decay=decay,
-            updates=InnerEpochs(1, 1, None, gradient_clip), seed=seed,
+            updates=InnerEpochs(1, 1, None, gradient_clip, accumulate), seed=seed,
         )  # fmt: skip
         self.classes, self.total_weight, self.class_weight = classes, total_weight, class_weight
         if replay is not None:
@@ -124,7 +127,7 @@ class FastSHAPModule(AmortizedModule):
         """Queries, then one update."""
         inputs, valid, there = batch["inputs"], batch["valid"], None
         if self.replaying is None:
-            clean, blank = self.black_box(inputs), self._blank.probabilities(inputs)
+            clean, blank = self._clean(batch), self._blank.probabilities(inputs)
             masks = coalitions(*self._draw(len(inputs)))
             scores = masked_probabilities(self.black_box, self.masker, inputs, masks)
         else:
@@ -135,10 +138,13 @@ class FastSHAPModule(AmortizedModule):
             self._settle()
         weight, target = valid_weight(self, valid), explained_classes(self, clean)
 
-        def loss(_rows: Tensor, _update: int) -> tuple[Tensor, dict[str, Tensor]]:
-            return self._loss(inputs, masks, scores, clean, blank, target, weight, there)
+        def loss(rows: Tensor, _update: int, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            seen = None if there is None else there[rows]
+            return self._loss(
+                inputs[rows], masks[rows], scores[rows], clean[rows], blank[rows], target[rows], part, seen
+            )
 
-        signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
+        signs = self.updates.run(self, list(self.explainer.parameters()), valid, loss)
         self.lr_schedulers().step()
         told = scores.gather(2, target.view(-1, 1, 1).expand(-1, scores.shape[1], 1)).squeeze(2)
         signs["masked_score"] = mean_there(told, there, weight)

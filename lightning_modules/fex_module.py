@@ -58,6 +58,8 @@ class FEXModule(AmortizedModule):
         inner_epochs: updates on the same masks; the first reuses the rollout's pass.
         minibatches: M parts of the batch (every M-th row) updated one after the other in each inner epoch; where M
             divides the batch of a process, the parts do not depend on how many processes share the global batch.
+        accumulate: A pieces of each update's rows, whose gradients are added before the step: the same update in the
+            memory of a piece, for batches that do not fit; costs one more pass of the explainer.
         kl_stop: make no further update on these masks once the approximate KL (nats a mask) exceeds this; None never
             stops. The number of optimiser steps a batch then varies, and with it what `every_n_train_steps` counts.
         entropy_weight: lambda_en; with a compatible control also its temperature.
@@ -97,6 +99,7 @@ class FEXModule(AmortizedModule):
         clip_range: float = 0.2,
         inner_epochs: int = 1,
         minibatches: int = 1,
+        accumulate: int = 1,
         kl_stop: float | None = None,
         entropy_weight: float = 1e-5,
         value_weight: float = 0.5,
@@ -109,15 +112,15 @@ class FEXModule(AmortizedModule):
         replay: Replay | None = None,
         seed: int = 0,
     ) -> None:
-        if min(num_masks, inner_epochs, minibatches) < 1:
+        if min(num_masks, inner_epochs, minibatches, accumulate) < 1:
             raise ValueError(
-                f"num_masks, inner_epochs and minibatches must be at least 1, got {num_masks}, {inner_epochs}, "
-                f"{minibatches}."
+                f"num_masks, inner_epochs, minibatches and accumulate must be at least 1, got {num_masks}, "
+                f"{inner_epochs}, {minibatches}, {accumulate}."
             )
         super().__init__(
             black_box, features, explainer, removal,
             num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
-            updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip), seed=seed,
+            updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip, accumulate), seed=seed,
         )  # fmt: skip
         if isinstance(baseline, LeaveOneOut) and noise is not None and noise.paired:
             raise ValueError(
@@ -188,6 +191,12 @@ class FEXModule(AmortizedModule):
         encoded = self.explainer.encode(inputs)
         return encoded, self.explainer.target_logits(encoded, target)
 
+    @torch.no_grad()
+    def _logits(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """The target's logits (B, N) alone, a piece at a time."""
+        pieces = torch.arange(len(inputs)).split(-(-len(inputs) // self.updates.accumulate))
+        return torch.cat([self._encode(inputs[rows], target[rows])[1] for rows in pieces])
+
     def _loss(
         self, output: tuple[Encoded, Tensor], rollout: Rollout, clean: Tensor, target: Tensor, weight: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -212,28 +221,26 @@ class FEXModule(AmortizedModule):
         """Queries, then PPO updates (Algorithm 1, lines 3-9)."""
         inputs, valid, visit = batch["inputs"], batch["valid"], None
         if self.replaying is None:
-            clean = self.black_box(inputs)
+            clean = self._clean(batch)
             target = explained_classes(self, clean)
         else:
             visit = self.replaying.visit(self, batch)
             clean, target = self.replaying.clean(self.black_box, visit, inputs)
             valid = visit.usable.to(valid.device)
-        reuse = self.updates.minibatches == 1
-        with torch.set_grad_enabled(reuse):
-            output = self._encode(inputs, target)
-        rollout = self._rollout(inputs, target, output[1].detach(), visit, clean)
+        output = self._encode(inputs, target) if self.updates.whole else None
+        logits = output[1].detach() if output is not None else self._logits(inputs, target)
+        rollout = self._rollout(inputs, target, logits, visit, clean)
         if visit is not None:
             self._settle()
 
-        def loss(rows: Tensor, update: int) -> tuple[Tensor, dict[str, Tensor]]:
+        def loss(rows: Tensor, update: int, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             # The first update is of the rollout's own pass, where that saw the same rows.
-            found = output if reuse and update == 0 else self._encode(inputs[rows], target[rows])
-            weight = valid_weight(self, valid[rows])
+            found = output if output is not None and update == 0 else self._encode(inputs[rows], target[rows])
             return self._loss(found, rollout[rows], clean[rows], target[rows], weight)
 
-        signs = self.updates.run(self, list(self.explainer.parameters()), len(inputs), loss)
+        signs = self.updates.run(self, list(self.explainer.parameters()), valid, loss)
         self.lr_schedulers().step()
-        self._log_step(signs, rollout, output[1].detach(), clean.gather(1, target.unsqueeze(1)).squeeze(1), valid)
+        self._log_step(signs, rollout, logits, clean.gather(1, target.unsqueeze(1)).squeeze(1), valid)
 
     def _log_step(
         self, signs: dict[str, Tensor], rollout: Rollout, logits: Tensor, score: Tensor, valid: Tensor

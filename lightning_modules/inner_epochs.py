@@ -1,6 +1,7 @@
 """PPO's updates on one batch of masks (Algorithm 1, lines 7-9)."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lightning_modules.processes import mean_over_processes
+from lightning_modules.processes import mean_over_processes, valid_weight
 
-__all__ = ["InnerEpochs"]
+__all__ = ["InnerEpochs", "Loss"]
+
+# Rows (int64), number of the update, weights of the rows (`valid_weight`) -> the loss, and the signs to log.
+Loss = Callable[[Tensor, int, Tensor], tuple[Tensor, dict[str, Tensor]]]
+
+_MEANS = ("approx_kl", "clip_fraction", "explained_variance")  # signs that are means over rows; others are sums
 
 
 @dataclass(frozen=True)
@@ -22,47 +28,63 @@ class InnerEpochs:
         minibatches: M >= 1 parts of the batch, updated one after the other in each epoch.
         kl_stop: largest approximate KL (nats a mask) of a further update; None never stops.
         gradient_clip: largest gradient norm; None does not clip.
+        accumulate: A >= 1 pieces of each update's rows, whose gradients are added before the step: the update of all
+            rows at once, in the memory of a piece.
     """
 
     epochs: int
     minibatches: int
     kl_stop: float | None
     gradient_clip: float | None
+    accumulate: int = 1
 
     @property
     def updates(self) -> int:
         """Optimiser steps a batch, at the most."""
         return self.epochs * self.minibatches
 
+    @property
+    def whole(self) -> bool:
+        """Whether an update sees all rows at once."""
+        return self.minibatches == self.accumulate == 1
+
     def run(
-        self,
-        module: pl.LightningModule,
-        parameters: list[torch.nn.Parameter],
-        size: int,
-        loss: Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]],
+        self, module: pl.LightningModule, parameters: list[torch.nn.Parameter], valid: Tensor, loss: Loss
     ) -> dict[str, Tensor]:
         """Makes the updates with the module's optimiser.
 
         Args:
             module: owner of optimiser and trainer.
             parameters: what is trained.
-            size: B, rows of this process's batch.
-            loss: of rows (int64) and the number of the update: the loss, and the signs to log, `approx_kl` among them.
+            valid: which rows of this process's batch count, bool (B,).
+            loss: see `Loss`; `approx_kl` is among the signs where `kl_stop` is set.
 
         Returns:
             The last signs, and `gradient_norm` of the last step.
         """
-        optimizer = module.optimizers()
+        optimizer, size = module.optimizers(), len(valid)
         # Every M-th row, so that the parts of the global batch do not depend on how many processes share it.
         count = min(self.minibatches, size)
         parts = [torch.arange(start, size, count, device=module.device) for start in range(count)]
         signs: dict[str, Tensor] = {}
         norm = torch.zeros((), device=module.device)
         for update in range(self.epochs * count):
-            total, signs = loss(parts[update % count], update)
+            rows = parts[update % count]
+            weight = valid_weight(module, valid[rows])
+            pieces = min(self.accumulate, len(rows))
+            signs = {}
+            optimizer.zero_grad()
+            for first in range(pieces):
+                piece = slice(first, None, pieces)
+                total, found = loss(rows[piece], update, weight[piece])
+                share = len(rows[piece]) / len(rows)
+                for name, value in found.items():
+                    signs[name] = signs.get(name, 0) + (share * value if name in _MEANS else value)
+                if first + 1 < pieces:
+                    with _unsynced(module):  # processes add up their gradients once, with the last piece
+                        module.manual_backward(total)
             if update and self._moved_too_far(module, signs["approx_kl"]):
                 break
-            optimizer.zero_grad()
             module.manual_backward(total)
             norm = self._step(module, optimizer, parameters)
         return {**signs, "gradient_norm": norm}
@@ -83,3 +105,8 @@ class InnerEpochs:
     def _moved_too_far(self, module: pl.LightningModule, divergence: Tensor) -> bool:
         # All ranks must take the same decision, or DDP waits for ever.
         return self.kl_stop is not None and float(mean_over_processes(module, divergence)) > self.kl_stop
+
+
+def _unsynced(module: pl.LightningModule) -> AbstractContextManager[Any]:
+    """Inside, gradients stay in the process."""
+    return getattr(module.trainer.strategy, "block_backward_sync", nullcontext)()

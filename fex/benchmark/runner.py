@@ -198,7 +198,7 @@ def _clean(setting: Setting, inputs: Tensor, key: str, *, check: bool) -> Tensor
         _check_box(box, box(few), found[:CHECKED], str(results.folder))
     if check:
         answers, kept = _probe(setting, few), results.load_clean(store.black_box, f"probe{key}")
-        if found is not None and kept is not None:
+        if kept is not None:  # perhaps without the batch's own answers: of a run that was killed between the two
             _check_box(box, answers, kept, str(results.folder))
         else:
             results.save_clean(store.black_box, f"probe{key}", answers)

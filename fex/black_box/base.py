@@ -66,10 +66,12 @@ class BlackBox(ABC):
 
     Attributes:
         modality: kind of its inputs.
+        deterministic: whether it answers the same input alike (but for rounding), so that answers can be remembered.
         queries: instances scored since it was built.
     """
 
     modality: ClassVar[str] = "image"
+    deterministic: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -47,6 +47,8 @@ class TorchBlackBox(BlackBox):
         **options: see `BlackBox`.
     """
 
+    deterministic = True
+
     def __init__(
         self,
         module: nn.Module,

@@ -76,6 +76,8 @@ class OnnxBlackBox(BlackBox):
         ValueError: no ONNX file, or a graph that does not map one image to scores.
     """
 
+    deterministic = True
+
     def __init__(
         self,
         path: str | Path,

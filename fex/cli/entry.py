@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from fex import __version__
+from fex.cli.memory import keep_memory
 from fex.storage.old_layout import old_layout
 
 __all__ = ["bench", "demo", "explain", "export", "quickstart", "serve", "train"]
@@ -15,6 +16,7 @@ def _main(program: str) -> int | None:
     if sys.argv[1:] == ["--version"]:
         print(f"fex-{program} {__version__}")
         return 0
+    keep_memory()
     return import_module(f"fex.cli.{program}").main()
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.explainers.images import AmortizedExplainer
 from fex.explanations.image import Explanation
-from fex.images.files import UnreadableImageError, decode
+from fex.images.files import UnreadableImageError, read_pixels
+from fex.images.preprocess import as_unit
 from fex.storage.names import printable
 
 __all__ = ["ImageFile", "explain_files", "ordered_map"]
@@ -78,7 +79,7 @@ def explain_files(
 
     def read(file: ImageFile) -> tuple[ImageFile, Tensor | str]:
         try:
-            return file, explainer.preprocess(decode(file.path))
+            return file, as_unit(read_pixels(file.path, explainer.preprocess))
         except UnreadableImageError as error:
             return file, str(error)
 

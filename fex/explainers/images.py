@@ -1,9 +1,10 @@
 """How images are read and explained: what trained explainers and all other methods ask of the modality."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fex.checks import check_inputs
 from fex.explainers.trained import AmortizedExplainer, explainer_meta
@@ -12,6 +13,7 @@ from fex.images.features import PatchGrid
 from fex.images.files import Picture, as_inputs, as_picture
 from fex.images.preprocess import Preprocess
 from fex.modality import Features, Modality, Reading
+from fex.nets.trunk import put_trunk
 
 __all__ = ["AmortizedExplainer", "AmortizedImageExplainer", "ImageModality", "explainer_meta"]
 
@@ -54,6 +56,16 @@ class ImageModality(Modality):
         """Pictures, their paths, or a tensor; see `fex.images.as_inputs`."""
         inputs, names = as_inputs(given, preprocess)
         return ImageReading(names, inputs)
+
+    def complete(
+        self,
+        net: nn.Module,
+        tensors: Mapping[str, Tensor],
+        meta: Mapping[str, Any],
+        backbone: str | Path | None,
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """The backbone of a file that leaves it out, from timm's hub or a local file."""
+        return (put_trunk(net, tensors, meta, backbone) if "trunk" in meta else tensors), meta
 
     def check(self, inputs: Tensor, preprocess: Preprocess) -> None:
         check_inputs(inputs, preprocess.size)

@@ -15,7 +15,9 @@ __all__ = ["load_start"]
 _LEARNT = ("training", "agreement", "trust", "fidelity")  # what a description says of the trained explainer alone
 
 
-def load_start(name_or_path: str | Path, weights: str | None = None) -> AmortizedExplainer:
+def load_start(
+    name_or_path: str | Path, weights: str | None = None, backbone: str | Path | None = None
+) -> AmortizedExplainer:
     """The explainer of a checkpoint as it was before its training: a row for tables, of what training has to beat.
 
     Its map of class y is gate (e(n, y) - mean_n e(n, y)), with the backbone's evidence e and the gate at which
@@ -26,6 +28,7 @@ def load_start(name_or_path: str | Path, weights: str | None = None) -> Amortize
         name_or_path: as of `load_explainer`.
         weights: of a backbone that was trained as a whole, as they were before: a local file or a shipped name; of a
             network of transformers a folder.
+        backbone: see `load_explainer`.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -36,7 +39,10 @@ def load_start(name_or_path: str | Path, weights: str | None = None) -> Amortize
     meta = {key: value for key, value in meta.items() if key not in _LEARNT}
     before = {name: torch.zeros_like(value) if ".lora_B." in name else value for name, value in tensors.items()}
     explainer = build_explainer(
-        before, {**meta, "method": f"{meta.get('method')} before training"}, source=str(name_or_path)
+        before,
+        {**meta, "method": f"{meta.get('method')} before training"},
+        source=str(name_or_path),
+        backbone=backbone,
     )
     net = explainer.net
     if net.encoder.class_weight is None:

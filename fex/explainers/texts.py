@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -129,7 +130,11 @@ class TextModality(Modality):
         return "" if own.vocabulary == other.vocabulary else "does not read this explainer's tokens"
 
     def complete(
-        self, net: nn.Module, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+        self,
+        net: nn.Module,
+        tensors: Mapping[str, Tensor],
+        meta: Mapping[str, Any],
+        backbone: str | Path | None,  # noqa: ARG002 what texts stand on is shipped
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """Adapters of a shipped backbone stand on its weights, and take its tokenizer."""
         if not meta.get("adapters"):

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation"]
 
-SUFFIXES = (".png", ".html", ".npz", ".json")
+SUFFIXES = (".png", ".jpg", ".webp", ".html", ".npz", ".json")
+_LOSSY = {".jpg": {"format": "JPEG", "quality": 85}, ".webp": {"format": "WEBP", "quality": 80, "method": 2}}
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation(BaseExplanation):
     """Attribution of the N features of one image for one class.
 
-    It is saved as ``.png`` (see `to_image`), ``.html`` (the same on a self-contained page), ``.pdf`` or ``.svg`` (see
-    `plot`), ``.json`` (see `to_dict`) or ``.npz``: ``attribution`` (height, width), float32, ``standard_error`` where
-    known, and ``meta``, a JSON text
-    of the rest; ``numpy.load(path)`` reads it without pickle.
+    It is saved as ``.png``, ``.jpg`` or ``.webp`` (see `to_image`), ``.html`` (the same on a self-contained page),
+    ``.pdf`` or ``.svg`` (see `plot`), ``.json`` (see `to_dict`) or ``.npz``: ``attribution`` (height, width), float32,
+    ``standard_error`` where known, and ``meta``, a JSON text of the rest; ``numpy.load(path)`` reads it without pickle.
 
     Args:
         attribution: (N,), float32; for FEX the probability of keeping each feature, in [0, 1].
@@ -98,6 +98,8 @@ class Explanation(BaseExplanation):
         buffer = io.BytesIO()
         if suffix == ".png":
             self.to_image().save(buffer, "PNG", compress_level=1)  # 6 takes five times the time for a tenth of the size
+        elif suffix in _LOSSY:
+            self.to_image().convert("RGB").save(buffer, **_LOSSY[suffix])
         else:
             errors = {} if self.std is None else {"standard_error": self.std.view(self.grid.shape).numpy()}
             np.savez(buffer, attribution=self.grid, meta=np.array(json.dumps(self._meta())), **errors)

@@ -14,9 +14,10 @@ from fex.images.files import (
     decode,
     decode_raw,
     passed_over,
+    read_pixels,
     walk_images,
 )
-from fex.images.preprocess import Preprocess, to_rgb
+from fex.images.preprocess import Preprocess, as_unit, to_rgb
 from fex.images.removal import Black, Blur, DatasetMean, Mean, Noise
 from fex.images.segments import Segments
 from fex.modality import Features, Removal
@@ -38,9 +39,11 @@ __all__ = [
     "UnreadableImageError",
     "as_inputs",
     "as_picture",
+    "as_unit",
     "decode",
     "decode_raw",
     "passed_over",
+    "read_pixels",
     "to_rgb",
     "walk_images",
 ]

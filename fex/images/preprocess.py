@@ -4,12 +4,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF
+from torch.nn import functional as F
 
-__all__ = ["Preprocess", "to_rgb"]
+__all__ = ["Preprocess", "as_unit", "to_rgb"]
+
+
+def as_unit(pixels: Tensor) -> Tensor:
+    """Bytes (0 ... 255) as float32 in [0, 1], on whatever device they are; what is float already is passed on."""
+    return pixels.float().div_(255.0) if pixels.dtype == torch.uint8 else pixels
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -56,7 +61,15 @@ def _grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX, "hamming": Image.Resampling.HAMMING,
+}  # fmt: skip
+
+
+def _window(side: int, crop: int) -> int:
+    """Where the centre of a side begins: at the nearest pixel, halves at the even one; before 0 where it is longer."""
+    return -((crop - side) // 2) if crop > side else round((side - crop) / 2)
 
 
 @dataclass(frozen=True)
@@ -106,44 +119,80 @@ class Preprocess:
         """(H, W) in pixels."""
         return self.height, self.width
 
-    def _resized(self, image: Image.Image, mode: InterpolationMode) -> Image.Image:
+    def _sides(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(width, height) of the centre that is kept, and to which it is resized."""
         if self.squash:
-            sides = self.resize if isinstance(self.resize, tuple) else self.size
-            return TF.resize(image, list(sides), mode)
-        if self.resize == 0:
-            return image
+            height_to, width_to = self.resize if isinstance(self.resize, tuple) else self.size
+            return (width, height), (width_to, height_to)
         if isinstance(self.resize, tuple):
-            width, height = image.size
             share = min(height / self.resize[0], width / self.resize[1])
-            return TF.resize(image, [round(height / share), round(width / share)], mode)
+            return (width, height), (round(width / share), round(height / share))
         short = max(self.size) if self.resize is None else self.resize
-        if min(image.size) != short:
-            # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, centrally like the crop.
-            width, height = image.size
-            limit = 4 * min(width, height) * max(1, -(-max(self.size) // short))
-            if max(width, height) > limit:
-                image = TF.center_crop(image, [min(height, limit), min(width, limit)])
-            image = TF.resize(image, short, mode)
-        return image
+        if self.resize == 0 or min(width, height) == short:
+            return (width, height), (width, height)
+        # A 1 x 10000 strip would be enlarged to gigabytes before its crop: cut it first, centrally like the crop.
+        limit = 4 * min(width, height) * max(1, -(-max(self.size) // short))
+        width, height = min(width, limit), min(height, limit)
+        to = (short, short * height // width) if width <= height else (short * width // height, short)
+        return (width, height), to
 
-    def _cropped(self, image: Image.Image) -> Image.Image:
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        """(left, top) of the crop; before 0 where the picture is smaller, which gets a black border."""
         if self.corner == "floor":  # towards zero: the upper and left border is the narrower one, too
-            left, top = int((image.width - self.width) / 2), int((image.height - self.height) / 2)
-            return TF.crop(image, top, left, self.height, self.width)
-        return TF.center_crop(image, [self.height, self.width])
+            return int((width - self.width) / 2), int((height - self.height) / 2)
+        return _window(width, self.width), _window(height, self.height)
+
+    def _fitted(self, image: Image.Image, mode: Image.Resampling) -> Image.Image:
+        kept, to = self._sides(*image.size)
+        if kept != image.size:
+            left, top = (_window(side, keep) for side, keep in zip(image.size, kept, strict=True))
+            image = image.crop((left, top, left + kept[0], top + kept[1]))
+        if to != image.size:
+            image = image.resize(to, mode)
+        left, top = self._corner(*image.size)
+        if (left, top, *image.size) == (0, 0, self.width, self.height):
+            return image
+        return image.crop((left, top, left + self.width, top + self.height))
 
     def crop(self, image: Image.Image) -> Image.Image:
         """The RGB picture the model sees, as PIL, (width, height) pixels."""
-        return self._cropped(self._resized(to_rgb(image), InterpolationMode(self.interpolation)))
+        return self._fitted(to_rgb(image), INTERPOLATIONS[self.interpolation])
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """PIL image of any mode and size -> uint8 (3, H, W)."""
+        return torch.from_numpy(np.array(self.crop(image))).permute(2, 0, 1)
+
+    def fit(self, pixels: Tensor) -> Tensor | None:
+        """As `pixels`, of decoded pixels (3, h, w), uint8, in half the time; values differ by 1 of 255 here and there.
+
+        None where the interpolation is neither bilinear nor bicubic, the two that torch has for bytes, or where the
+        aspect ratio changes: torch then cuts off what overshoots at another place.
+        """
+        height, width = pixels.shape[1:]
+        kept, to = self._sides(width, height)
+        stretched = abs(kept[0] * to[1] - kept[1] * to[0]) > max(kept)  # by more than the rounding to whole pixels
+        if self.interpolation not in ("bilinear", "bicubic") or stretched:
+            return None
+        left, top = _window(width, kept[0]), _window(height, kept[1])
+        pixels = pixels[:, top : top + kept[1], left : left + kept[0]]
+        if to != kept:
+            size = (to[1], to[0])
+            pixels = F.interpolate(pixels[None], size, mode=self.interpolation, align_corners=False, antialias=True)[0]
+        left, top = self._corner(*to)
+        pixels = pixels[:, max(top, 0) : max(top + self.height, 0), max(left, 0) : max(left + self.width, 0)]
+        missing = self.height - pixels.shape[1], self.width - pixels.shape[2]
+        if not any(missing):
+            return pixels
+        before = max(-left, 0), max(-top, 0)
+        return F.pad(pixels, (before[0], missing[1] - before[0], before[1], missing[0] - before[1]))
 
     def __call__(self, image: Image.Image) -> Tensor:
         """PIL image of any mode and size -> float32 (3, H, W) in [0, 1]."""
-        return TF.pil_to_tensor(self.crop(image)).float().div_(255.0)
+        return as_unit(self.pixels(image))
 
     def mask(self, image: Image.Image) -> Tensor:
         """A ground-truth mask under the same geometry -> bool (H, W); foreground is anything above half."""
-        grey = self._cropped(self._resized(image.convert("L"), InterpolationMode.NEAREST))
-        return TF.pil_to_tensor(grey)[0] > 127
+        return torch.from_numpy(np.array(self._fitted(image.convert("L"), Image.Resampling.NEAREST))) > 127
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint; ``Preprocess(**data)`` restores it."""

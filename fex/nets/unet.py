@@ -1,6 +1,5 @@
 """U-Net encoder (segmentation-models-pytorch): what the paper's Table 4 compares with the ViT."""
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +30,8 @@ class UNetEncoder(Encoder):
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
     ) -> None:
+        import segmentation_models_pytorch as smp  # here: the import takes time, and few encoders are U-Nets
+
         if len(channels) != depth:
             raise ValueError(f"UNetEncoder needs one decoder width a stage: got {channels} for depth {depth}.")
         init_args = {

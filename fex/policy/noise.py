@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fex.seeding import RowDraws
+
 __all__ = ["Antithetic", "Correlated", "Independent", "Noise"]
 
 
@@ -19,14 +21,17 @@ class Noise(ABC):
     Attributes:
         paired: whether masks of an instance depend on each other.
         separate: whether the numbers of a mask's features are independent of each other.
+        by_rows: whether it takes `RowDraws` and draws by `uniform`, so that each process makes its own rows only;
+            others get a generator and are asked for the rows of all processes.
     """
 
     paired: bool = False
     separate: bool = True
+    by_rows: bool = False
 
     @abstractmethod
     def __call__(
-        self, shape: tuple[int, int, int], generator: torch.Generator, grid: tuple[int, int] | None = None
+        self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws, grid: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Mask noise (B, K, N) and budget noise (B, K), uniform on [0, 1), float32, on the CPU.
 
@@ -37,13 +42,20 @@ class Noise(ABC):
         """
 
 
+def uniform(shape: Sequence[int], generator: torch.Generator | RowDraws) -> Tensor:
+    """`shape`, float32, uniform on [0, 1)."""
+    return generator.rand(*shape) if isinstance(generator, RowDraws) else torch.rand(shape, generator=generator)
+
+
 class Independent(Noise):
     """Every number on its own."""
 
+    by_rows = True
+
     def __call__(
-        self, shape: tuple[int, int, int], generator: torch.Generator, grid: tuple[int, int] | None = None
+        self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws, grid: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        return torch.rand(shape, generator=generator), torch.rand(shape[:2], generator=generator)
+        return uniform(shape, generator), uniform(shape[:2], generator)
 
 
 class Antithetic(Noise):
@@ -54,14 +66,14 @@ class Antithetic(Noise):
     """
 
     paired = True
+    by_rows = True
 
     def __call__(
-        self, shape: tuple[int, int, int], generator: torch.Generator, grid: tuple[int, int] | None = None
+        self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws, grid: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
         batch, count, features = shape
         half = (batch, -(-count // 2))
-        mask = torch.rand(*half, features, generator=generator)
-        budget = torch.rand(half, generator=generator)
+        mask, budget = uniform((*half, features), generator), uniform(half, generator)
         return _with_mirrors(mask, count), _with_mirrors(budget, count)
 
 
@@ -96,6 +108,7 @@ class Correlated(Noise):
     """
 
     separate = False
+    by_rows = True
 
     def __init__(self, lengths: Sequence[float] = (0.0, 1.0, 2.0), *, antithetic: bool = True) -> None:
         self.lengths, self.paired = tuple(float(length) for length in lengths), antithetic
@@ -114,16 +127,16 @@ class Correlated(Noise):
         return self._known[side, length]
 
     def __call__(
-        self, shape: tuple[int, int, int], generator: torch.Generator, grid: tuple[int, int] | None = None
+        self, shape: tuple[int, int, int], generator: torch.Generator | RowDraws, grid: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
         batch, count, features = shape
         grid = grid or (1, features)
         if grid[0] * grid[1] != features:
             raise ValueError(f"Got a grid of {grid[0]} x {grid[1]} for {features} features: they must agree.")
         drawn = (batch, -(-count // 2) if self.paired else count)
-        normal = torch.randn(*drawn, *grid, generator=generator, dtype=torch.float64)
-        budget = torch.rand(drawn, generator=generator)
-        which = torch.randint(len(self.lengths), drawn, generator=generator)
+        normal = torch.special.ndtri(uniform((*drawn, *grid), generator).double() + 2**-25)
+        budget = uniform(drawn, generator)
+        which = (uniform(drawn, generator) * len(self.lengths)).long()
         for number, length in enumerate(self.lengths):
             chosen = which == number
             down, across = (self._smoothing(side, length) for side in grid)

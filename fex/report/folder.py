@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,7 +14,9 @@ from fex.explanations.image import SUFFIXES, Explanation
 from fex.report.fidelity import fidelity_cells, least_fidelity
 from fex.report.html import Card, Gallery, make_card
 
-__all__ = ["FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path"]
+__all__ = [
+    "FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path", "write_files",
+]  # fmt: skip
 
 FORMATS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 COLUMNS = (
@@ -47,16 +49,60 @@ class Written:
     """What is left to add in order.
 
     Attributes:
-        card: of the gallery.
+        card: of the gallery; None without one.
         rows: of the table.
         flat: how many of its maps are nearly flat.
         fidelity: the least of its maps, see `least_fidelity`.
     """
 
-    card: Card
+    card: Card | None
     rows: list[list[Any]]
     flat: int = 0
     fidelity: list[float] | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"card": self.card, "rows": self.rows, "flat": self.flat, "fidelity": self.fidelity}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Written":
+        """What `to_dict` was, or was before it became JSON."""
+        card = None if data["card"] is None else Card(*data["card"])
+        return cls(card, data["rows"], data["flat"], data.get("fidelity"))
+
+
+def _address(stem: PurePath, suffix: str) -> str:
+    return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))
+
+
+def write_files(
+    folder: Path, formats: Sequence[str], name: PurePath, explanations: Sequence[Explanation], *, gallery: bool = True
+) -> Written:
+    """Writes the files of one image below `folder`; threads and processes may call it, for different names."""
+    rows, ranks = [], len(explanations)
+    for rank, explanation in enumerate(explanations, 1):
+        stem = result_path(name, rank, ranks)
+        for suffix in formats:
+            explanation.save(folder / stem.with_name(f"{stem.name}.{suffix}"))
+        top = int(explanation.attribution.argmax())
+        rows.append(
+            [explanation.source, rank, explanation.target, explanation.target_name,
+             f"{explanation.probability:.6f}", explanation.probability_of,
+             top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
+             "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
+             f"{explanation.seconds:.6f}"]
+        )  # fmt: skip
+    stem = result_path(name, 1, ranks)
+    drawn = next((kind for kind in ("png", "webp", "jpg") if kind in formats), None)
+    link = None if drawn is None else _address(stem, drawn)
+    beside = {
+        kind: _address(stem, suffix)
+        for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
+        if (folder / f"{stem}.{suffix}").is_file()
+    }
+    flat = sum(explanation.flat for explanation in explanations)
+    card = make_card(explanations, link, **beside) if gallery else None
+    return Written(card, rows, flat, least_fidelity(explanations))
 
 
 class ResultFolder:
@@ -68,6 +114,7 @@ class ResultFolder:
         title: heading of the gallery.
         note: line under it.
         page_size: images a page of the gallery.
+        gallery: whether there is one.
 
     Raises:
         ValueError: an unknown format.
@@ -82,11 +129,13 @@ class ResultFolder:
         title: str = "Explanations",
         note: str = "",
         page_size: int = 500,
+        gallery: bool = True,
     ) -> None:
         unknown = sorted(set(formats) - set(FORMATS))
         if unknown:
             raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(FORMATS)}.")
         self.folder, self.formats = Path(folder), tuple(formats)
+        self.shown = gallery
         self.gallery = Gallery(self.folder, title=title, note=note, page_size=page_size)
         self._stack = ExitStack()
         self._skips: Any = None
@@ -115,36 +164,13 @@ class ResultFolder:
 
     def write(self, name: PurePath, explanations: Sequence[Explanation]) -> Written:
         """Writes the files of one image; threads may call it, for different names."""
-        rows, ranks = [], len(explanations)
-        for rank, explanation in enumerate(explanations, 1):
-            stem = result_path(name, rank, ranks)
-            for suffix in self.formats:
-                explanation.save(self.folder / stem.with_name(f"{stem.name}.{suffix}"))
-            top = int(explanation.attribution.argmax())
-            rows.append(
-                [explanation.source, rank, explanation.target, explanation.target_name,
-                 f"{explanation.probability:.6f}", explanation.probability_of,
-                 top, *divmod(top, explanation.features.width), f"{float(explanation.attribution[top]):.6f}",
-                 "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
-                 f"{explanation.seconds:.6f}"]
-            )  # fmt: skip
-        stem = result_path(name, 1, ranks)
-        link = self._address(stem, "png") if "png" in self.formats else None
-        beside = {
-            kind: self._address(stem, suffix)
-            for kind, suffix in (("curve", SOUND_PICTURE), ("sound", MASKED_SOUND))
-            if (self.folder / f"{stem}.{suffix}").is_file()
-        }
-        flat = sum(explanation.flat for explanation in explanations)
-        return Written(make_card(explanations, link, **beside), rows, flat, least_fidelity(explanations))
-
-    def _address(self, stem: PurePath, suffix: str) -> str:
-        return quote(os.fsencode(f"{stem.as_posix()}.{suffix}"))
+        return write_files(self.folder, self.formats, name, explanations, gallery=self.shown)
 
     def add(self, written: Written) -> None:
         """Adds what `write` gave to table and gallery; in the order of the calls."""
         self._table.writerows(written.rows)
-        self.gallery.add(written.card)
+        if written.card is not None:
+            self.gallery.add(written.card)
 
     def skip(self, name: str, reason: str) -> None:
         """Notes an image that could not be explained in skipped.csv."""

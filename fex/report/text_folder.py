@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from fex.report.fidelity import fidelity_cells
 from fex.report.html import Card, Gallery
 from fex.report.text import TEXTS, text_card
 
-__all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats"]
+__all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats", "written_text"]
 
 TEXT_FORMATS = ("html", "jsonl", "csv")
 COLUMNS = (
@@ -42,6 +42,37 @@ class WrittenText(NamedTuple):
     rows: list[list[Any]]
     card: Card | None
     flat: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return self._asdict()
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "WrittenText":
+        """What `to_dict` was, or was before it became JSON."""
+        return cls(data["lines"], data["rows"], None if data["card"] is None else Card(*data["card"]), data["flat"])
+
+
+def written_text(formats: Sequence[str], explanations: Sequence[TextExplanation]) -> WrittenText:
+    """What one text adds to a folder of these formats."""
+    lines: list[str] = []
+    rows: list[list[Any]] = []
+    for rank, explanation in enumerate(explanations, 1):
+        if "jsonl" in formats:
+            lines.append(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
+        if "csv" in formats:
+            named = (w.word for w in explanation.top(None) if any(map(str.isalnum, w.word)))
+            top, text = " ".join(islice(named, _TOP)), " | ".join(explanation.texts)
+            rows.append(
+                [explanation.source, rank, explanation.target, explanation.target_name,
+                 f"{explanation.probability:.6f}", explanation.probability_of, top,
+                 len(explanation.word_scores()), explanation.cut, explanation.windows,
+                 "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
+                 f"{explanation.seconds:.6f}",
+                 text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
+            )  # fmt: skip
+    card = text_card(explanations) if "html" in formats else None
+    return WrittenText(lines, rows, card, sum(explanation.flat for explanation in explanations))
 
 
 class TextResultFolder:
@@ -95,7 +126,7 @@ class TextResultFolder:
 
     def add(self, explanations: Sequence[TextExplanation]) -> WrittenText:
         """Adds the explanations of one text; returns what it added."""
-        written = self._written(explanations)
+        written = written_text(self.formats, explanations)
         self.add_written(written)
         return written
 
@@ -107,26 +138,6 @@ class TextResultFolder:
             self._table.writerows(written.rows)
         if written.card is not None:
             self.gallery.add(written.card)
-
-    def _written(self, explanations: Sequence[TextExplanation]) -> WrittenText:
-        lines: list[str] = []
-        rows: list[list[Any]] = []
-        for rank, explanation in enumerate(explanations, 1):
-            if self._lines is not None:
-                lines.append(json.dumps(explanation.to_dict(), ensure_ascii=False) + "\n")
-            if self._table is not None:
-                named = (w.word for w in explanation.top(None) if any(map(str.isalnum, w.word)))
-                top, text = " ".join(islice(named, _TOP)), " | ".join(explanation.texts)
-                rows.append(
-                    [explanation.source, rank, explanation.target, explanation.target_name,
-                     f"{explanation.probability:.6f}", explanation.probability_of, top,
-                     len(explanation.word_scores()), explanation.cut, explanation.windows,
-                     "yes" if explanation.flat else "no", *fidelity_cells(explanation), explanation.queries,
-                     f"{explanation.seconds:.6f}",
-                     text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"]
-                )  # fmt: skip
-        card = text_card(explanations) if "html" in self.formats else None
-        return WrittenText(lines, rows, card, sum(explanation.flat for explanation in explanations))
 
     def skip(self, name: str, reason: str) -> None:
         """Notes a text that could not be explained in skipped.csv."""

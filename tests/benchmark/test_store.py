@@ -117,6 +117,18 @@ def test_a_box_that_answers_otherwise_is_not_taken_for_the_same(tmp_path):
         run(store, [Candidate("Random", Random(GRID), key="one")], box(high=0.75))
 
 
+def test_what_a_run_kept_that_was_killed_before_the_first_batch_is_not_written_anew(tmp_path):
+    store = Store(ResultStore(tmp_path), "box")
+    run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    (probe,) = tmp_path.rglob("probe*.npz")
+    before = probe.stat().st_mtime_ns
+    for path in probe.parent.glob("*.npz"):
+        if path != probe:
+            path.unlink()
+    run(store, [Candidate("Random", Random(GRID), key="one")], box())
+    assert probe.stat().st_mtime_ns == before
+
+
 class Wavers(PatchBox):
     """As the box about whole pictures, which are bright, and undecided where something is removed."""
 

@@ -156,5 +156,5 @@ def test_ambiguous_name(tmp_path, monkeypatch):
 
 
 def test_unknown_option(weights):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'chunks'"):
+    with pytest.raises(TypeError, match="takes no 'chunks'; did you mean chunk"):
         fex.load_black_box(weights, chunks=3)

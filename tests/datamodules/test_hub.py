@@ -67,6 +67,28 @@ def test_stream_trains_on_every_row_once_a_pass_without_overlap(files, workers, 
     assert sorted(sum(seen, [])) == list(range(20))
 
 
+@pytest.mark.parametrize(("count", "world_size", "workers"), [(8, 4, 2), (7, 4, 1), (8, 8, 2), (3, 8, 1), (12, 5, 2)])
+def test_ranks_read_whole_files_and_each_row_once(tmp_path, monkeypatch, count, world_size, workers):
+    for part in range(count):
+        rows = range(8 * part, 8 * part + 8)
+        pq.write_table(pa.table({"image": [_image(i) for i in rows]}), tmp_path / f"train-{part}.parquet")
+    data = Parquet(
+        str(tmp_path / "*.parquet"),
+        label_column=None, streaming=True, batch_size=1, num_workers=workers, preprocess=SIZE, val_fraction=0.0,
+    )  # fmt: skip
+    data.setup("fit")
+    source, opened = data.datasets["train"], []
+    monkeypatch.setattr(source, "_file", lambda number, read=source._file: opened.append(number) or read(number))
+    readers = world_size * min(workers, max(1, count // world_size))
+    passes = [[row.image for row in source.shuffled(reader, readers, epoch=3)] for reader in range(readers)]
+    assert len(set(sum(passes, []))) == sum(map(len, passes)) == 8 * count
+    assert max(map(len, passes)) - min(map(len, passes)) <= 2 + (count % readers != 0)
+    assert len(opened) <= (count if count % readers == 0 else count + readers)
+    loader = data._stream_loader("train", world_size - 1, world_size)  # and the processes themselves
+    assert len(_which(loader)) == len(loader) == 8 * count // world_size
+    assert loader.loader.num_workers * world_size == readers or count < world_size
+
+
 def test_stream_reshuffles_and_repeats_by_epoch(files):
     data = _parquet(files, streaming=True)
     data.setup("fit")

@@ -1,6 +1,9 @@
-import pytest
+import random
 
-from datamodules.order import ShardedBatchSampler, held_back
+import pytest
+import torch
+
+from datamodules.order import ShardedBatchSampler, held_back, mixed, shared
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -62,3 +65,37 @@ def test_refused():
         ShardedBatchSampler(10, 0, shuffle=True)
     with pytest.raises(ValueError, match="rank must be in"):
         ShardedBatchSampler(10, 1, shuffle=True, rank=2, world_size=2)
+
+
+def test_files_are_shared_evenly_and_without_gaps():
+    for files, readers in ((7, 4), (8, 4), (294, 8), (3, 8), (294, 512)):
+        rows = torch.zeros(files, 1000, dtype=torch.int64)
+        opened, sizes = [], []
+        for reader in range(readers):
+            mine = torch.zeros_like(rows)
+            for file, owned in shared(files, reader, readers):
+                mine[file] = torch.tensor([owned(row) for row in range(1000)])
+            rows += mine
+            sizes.append(int(mine.sum()))
+            opened.append(int((mine.sum(1) > 0).sum()))
+        assert (rows == 1).all()
+        assert max(sizes) - min(sizes) <= 8
+        assert max(opened) <= files // readers + (0 if files % readers == 0 else 2)
+
+
+def test_mixed_loses_nothing_and_holds_few():
+    held = 0
+
+    def rows():
+        nonlocal held
+        for row in range(100):
+            held += 1
+            yield row
+
+    found = []
+    for row in mixed(rows(), 10, random.Random(0)):
+        found.append(row)
+        held -= 1
+        assert held <= 10 + 1
+    assert sorted(found) == list(range(100)) != found
+    assert list(mixed(range(5), 0, random.Random(0))) == list(range(5))

@@ -42,7 +42,13 @@ def looks_at(picture, number):
 
 # Not place 6 with `Counterfactual`: it marks that and, weaker, its neighbour (looks decide what a mask keeps).
 @pytest.mark.parametrize(
-    ("number", "regulariser"), [(2, Counterfactual()), (13, Counterfactual()), (6, Sparsity()), (13, Sparsity())]
+    ("number", "regulariser"),
+    [
+        (2, Counterfactual()),
+        pytest.param(13, Counterfactual(), marks=pytest.mark.slow),
+        pytest.param(6, Sparsity(), marks=pytest.mark.slow),
+        pytest.param(13, Sparsity(), marks=pytest.mark.slow),
+    ],
 )
 def test_the_segment_that_counts_is_found(number, regulariser):
     picture = mosaic()

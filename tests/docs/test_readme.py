@@ -115,11 +115,3 @@ def test_the_recipe_in_python(home, monkeypatch):
     exec(code.replace('name="mine"', short), found)
     assert isinstance(found["explanation"], fex.Explanation)
     assert Path("explained.png").is_file()
-
-
-def test_how_often_an_explainer_guesses_the_class_is_what_the_manifest_says():
-    manifest = yaml.safe_load((ROOT / "checkpoints" / "manifest.yaml").read_text(encoding="utf-8"))
-    names = ("fex_vit_cifar10", "fex_efficientnet_lite0", "fex_minilm_sst2")
-    images, photographs, sentences = (f"{100 * manifest[name]['agreement']['share']:.0f} %" for name in names)
-    assert photographs == sentences
-    assert f"in {images} of CIFAR-10's images, and in {photographs} of the photographs and of SST-2's" in README

@@ -2,13 +2,23 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules import ResizedCrop
+from datamodules import HorizontalFlip, ResizedCrop
 from fex.nets import ExplainerNet, PyramidEncoder, ShapleyNet, UNetEncoder, ViTEncoder
-from fex.policy import Antithetic, CompatibleControl, Correlated, RandomBudget, ReferenceBudget, Replay, Retained
+from fex.policy import (
+    Antithetic,
+    CompatibleControl,
+    Correlated,
+    Noise,
+    RandomBudget,
+    ReferenceBudget,
+    Replay,
+    Retained,
+)
 from lightning_modules import FastSHAPModule, FEXModule
 from tests.lightning_modules.processes import together
-from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, vit, weights_of
+from tests.lightning_modules.small import GRID, VIT, Pictures, SmoothBox, fit, sgd, trainer, vit, weights_of
 
 GLOBAL_BATCH = 8
 
@@ -26,6 +36,13 @@ def unet():
 def shapley():
     torch.manual_seed(0)
     return ShapleyNet(ViTEncoder("conv_vit_tiny", model_args=VIT), hidden=32)
+
+
+class OwnNoise(Noise):
+    """As it was written before processes could draw their own rows."""
+
+    def __call__(self, shape, generator, grid=None):
+        return torch.rand(shape, generator=generator), torch.rand(shape[:2], generator=generator)
 
 
 REFERENCE = {
@@ -49,6 +66,8 @@ CASES = {
     "inner epochs": (vit, {"inner_epochs": 3, "kl_stop": 0.02, "surrogate": "per_feature"}),
     "minibatches": (vit, {"inner_epochs": 2, "minibatches": 2}),
     "skipped pictures": (vit, {"inner_epochs": 2, "minibatches": 2}),
+    "pieces": (vit, {"inner_epochs": 2, "minibatches": 2, "accumulate": 2}),
+    "own noise": (vit, {"noise": OwnNoise()}),
     "no class term": (vit, {"kl_weight": 0.0, "value_weight": 0.0}),
     "pyramid": (pyramid, {}),
     "unet": (unet, {}),
@@ -108,7 +127,19 @@ def train(name, **options):
     }
 
 
+def recommended(**options):
+    """A run of two epochs whose checkpoints can be resumed."""
+    settings = CASES["recommended"][1]
+    module = FEXModule(SmoothBox(), GRID, vit(value_degree=3), optimizer=sgd, num_masks=4, **settings)
+    data = Pictures(32, batch_size=GLOBAL_BATCH // options.get("devices", 1), augment=HorizontalFlip())
+    ckpt = options.pop("ckpt_path", None)
+    trainer(*options.pop("callbacks", ()), max_epochs=2, **options).fit(module, datamodule=data, ckpt_path=ckpt)
+    return weights_of(module)
+
+
 def train_all(folder):
+    keep = ModelCheckpoint(folder, every_n_train_steps=3, save_top_k=-1)
+    recommended(devices=2, strategy="ddp", callbacks=[keep], enable_checkpointing=True)
     torch.save(
         {name: train(name, devices=2, strategy="ddp") for name in CASES}, f"{folder}/{torch.distributed.get_rank()}.pt"
     )
@@ -136,6 +167,11 @@ def test_two_processes_train_as_one(both, name):
         assert mine.pop("train/queries") == theirs.pop("train/queries") + extra
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
     assert first["agreement"] == pytest.approx(alone["agreement"])
+
+
+def test_a_run_of_two_processes_goes_on_in_one(both, tmp_path_factory):
+    (half,) = tmp_path_factory.getbasetemp().glob("ddp*/*step=3.ckpt")
+    assert torch.allclose(recommended(ckpt_path=half), recommended(), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", EPOCHS)

@@ -119,7 +119,11 @@ def test_every_knob_changes_the_outcome(name):
 
 def test_every_argument_of_the_module_has_a_knob_test():
     arguments = set(FastSHAPModule.__init__.__code__.co_varnames[1 : FastSHAPModule.__init__.__code__.co_argcount])
-    assert arguments - {"black_box", "explainer"} == set(KNOBS)
+    assert arguments - {"black_box", "explainer", "accumulate"} == set(KNOBS)
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch():
+    assert torch.allclose(few_steps(accumulate=3), few_steps(), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("removal", "blank"), [(Mean(), 1), (Blur(), 16)])

@@ -38,8 +38,15 @@ RECOMMENDED = {
 }
 
 
-@pytest.mark.parametrize("options", [RECOMMENDED, {"inner_epochs": 2}], ids=["recommended", "paper"])
-@pytest.mark.parametrize("box", [FixedPatchBox, BrightPatchBox])
+@pytest.mark.parametrize(
+    ("box", "options"),
+    [
+        pytest.param(FixedPatchBox, RECOMMENDED, id="fixed-recommended"),
+        pytest.param(BrightPatchBox, {"inner_epochs": 2}, id="bright-paper"),
+        pytest.param(BrightPatchBox, RECOMMENDED, id="bright-recommended", marks=pytest.mark.slow),
+        pytest.param(FixedPatchBox, {"inner_epochs": 2}, id="fixed-paper", marks=pytest.mark.slow),
+    ],
+)
 def test_finds_the_one_patch_that_counts(box, options):
     """A box that looks at one patch: the attribution's maximum is that patch in >= 95 % of held-out pictures."""
     bright = box is BrightPatchBox
@@ -107,7 +114,26 @@ def test_every_knob_changes_the_outcome(name):
 
 def test_every_argument_of_the_module_has_a_knob_test():
     arguments = set(FEXModule.__init__.__code__.co_varnames[1 : FEXModule.__init__.__code__.co_argcount])
-    assert arguments - {"black_box", "explainer"} == set(KNOBS)
+    assert arguments - {"black_box", "explainer", "accumulate"} == set(KNOBS)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"minibatches": 2}, {"kl_stop": 1e-4, "inner_epochs": 4}, {"inner_epochs": 1}]
+)
+@pytest.mark.parametrize("pieces", [2, 3, 99])
+def test_accumulated_gradients_are_those_of_the_large_batch(settings, pieces):
+    whole, parts = few_steps(**settings), few_steps(**settings, accumulate=pieces)
+    assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_accumulating_holds_a_piece_at_a_time(monkeypatch):
+    sizes = []
+    encode = ExplainerNet.encode
+    monkeypatch.setattr(ExplainerNet, "encode", lambda net, inputs: sizes.append(len(inputs)) or encode(net, inputs))
+    few_steps(accumulate=2, inner_epochs=1)
+    assert set(sizes) == {2}
+    with pytest.raises(ValueError, match="accumulate must be at least 1, got 4, 2, 1, 0"):
+        few_steps(accumulate=0)
 
 
 @pytest.mark.parametrize(("kl_stop", "steps"), [(None, 12), (1e-9, 4), (1e9, 12)])

@@ -14,12 +14,14 @@ from fex.policy import (
     ValueBaseline,
     bernoulli,
 )
+from fex.seeding import RowDraws
 
 
 @pytest.mark.parametrize("noise", [Independent(), Antithetic()])
 @pytest.mark.parametrize("count", [1, 4, 5])
-def test_noise_is_uniform_and_repeats_with_the_seed(noise, count):
-    draws = [noise((500, count, 20), torch.Generator().manual_seed(3)) for _ in range(2)]
+@pytest.mark.parametrize("source", [lambda: torch.Generator().manual_seed(3), lambda: RowDraws(3, 0)])
+def test_noise_is_uniform_and_repeats_with_the_seed(noise, count, source):
+    draws = [noise((500, count, 20), source()) for _ in range(2)]
     masks, budgets = draws[0]
     assert masks.shape == (500, count, 20)
     assert budgets.shape == (500, count)
@@ -28,6 +30,13 @@ def test_noise_is_uniform_and_repeats_with_the_seed(noise, count):
     assert masks.min() >= 0
     assert masks.max() < 1
     assert abs(masks.mean() - 0.5) < 4 * (1 / 12 / (500 * 20)) ** 0.5
+
+
+@pytest.mark.parametrize("noise", [Independent(), Antithetic()])
+def test_a_process_draws_its_rows_alone(noise):
+    whole = noise((6, 5, 7), RowDraws(3, 9))
+    part = noise((2, 5, 7), RowDraws(3, 9, first=4))
+    assert all(torch.equal(own, every[4:]) for own, every in zip(part, whole, strict=True))
 
 
 def test_antithetic_masks_are_complements_at_a_uniform_policy():

@@ -41,7 +41,7 @@ def test_table_files_and_skips(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(ValueError, match=r"Unknown format pdf: give some of png, html, npz, json"):
+    with pytest.raises(ValueError, match=r"Unknown format pdf: give some of png, jpg, webp, html, npz, json"):
         ResultFolder(tmp_path, formats=["png", "pdf"])
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"Could not write to .*file .*choose a folder that is writable"):

@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["add_rule", "linear_rule", "mean_rule", "product_rule", "safe_divide", "stable_divide"]
 
 EPSILON = 1e-9
-STABILISER = 0.01  # share of the terms' size below which their sum counts as nearly cancelled
+STABILISER = 1e-3  # share of the terms' size below which their sum counts as nearly cancelled
 
 
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import sys
 
 from fex.cli.bench import main
+from fex.cli.memory import keep_memory
 
 if __name__ == "__main__":
+    keep_memory()
     sys.exit(main())

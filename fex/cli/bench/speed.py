@@ -31,6 +31,7 @@ from fex.benchmark.speed.texts import (
     text_weights_or_random,
 )
 from fex.black_box import TextBlackBox, TimmBlackBox
+from fex.cli.bench.scale import allocation, decoding, mask_noise, result_files
 from fex.cli.bench.step_cost import step_memory, step_overhead
 from fex.images.features import PatchGrid
 from fex.nets import ExplainerNet, PyramidEncoder, TextEncoder, ViTEncoder
@@ -143,6 +144,10 @@ FIGURES: dict[str, Callable[[int, Path], list[Figure]]] = {
     "dax_overhead": lambda _repeats, _folder: [dax_overhead()],
     "dax_memory": lambda _repeats, _folder: [dax_memory()],
     "iassa_overhead": lambda _repeats, _folder: iassa_overhead(),
+    "decoding": lambda repeats, _: decoding(repeats),
+    "mask_noise": lambda repeats, _: mask_noise(repeats),
+    "allocation": lambda repeats, _: allocation(repeats),
+    "result_files": result_files,
     "iassa_attention_memory": lambda _repeats, _folder: [attention_memory()],
 }
 

@@ -17,11 +17,15 @@ For each image NAME.jpg, results are NAME.jpg.png (picture, map, overlay), NAME.
 sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanations.csv lists all; gallery.html shows
 all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked, but by --method
 and --black-box: without them the class is the explainer's own guess, and the summary says how often that is the box's.
+--formats parquet writes tables instead, explanations-00000.parquet and so on, one row an input and class, and no file
+for each picture; --resume goes on after the last whole one, and torchrun shares them among several GPUs.
 "seconds" is the time of a batch divided by its images; the first batches include the library's warm-up.
 
 Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
 are coloured in the terminal; explanations.jsonl has words, scores and character spans, explanations.csv a line a text,
 gallery.html the coloured texts. Texts that are too long are cut off, and counted, or explained in windows (--window).
+
+On Linux memory is kept for the next pass instead of given back after each; FEX_MALLOC=system leaves it to the system.
 
 exit codes: 0 all inputs explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
 no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted.
@@ -30,6 +34,7 @@ examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target tabby --formats npz --device cuda --batch-size 256
+  fex-explain fex_efficientnet_lite0 photos/ --formats parquet --scores uint8 --output maps
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain fex_vit_cifar10 photos/ --black-box vit_cifar10 --refine 64
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
@@ -84,7 +89,9 @@ def tell_earlier_results(output: Path, stays: str = "") -> None:
 def _formats(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise argparse.ArgumentTypeError("got no format, expected some of png, npz, json, html, jsonl, csv")
+        raise argparse.ArgumentTypeError(
+            "got no format, expected some of png, jpg, webp, npz, json, html, jsonl, csv, or parquet"
+        )
     return names
 
 
@@ -137,8 +144,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--backbone",
-        metavar="MODEL[=WEIGHTS]",
-        help="with --method iassa: timm network whose features say which places are alike, with a local file of its "
+        metavar="FILE|MODEL[=WEIGHTS]",
+        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
+        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
         "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
     )
     which = parser.add_mutually_exclusive_group()
@@ -149,8 +157,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--formats",
         type=_formats,
         metavar="LIST",
-        help="of png, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all)",
+        help="of png, jpg, webp, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all); or "
+        "parquet alone: all pictures in tables, no file each",
     )
+    parser.add_argument("--no-gallery", action="store_true", help="write no gallery")
+    shards = parser.add_argument_group("parquet")
+    shards.add_argument(
+        "--shard-size", type=_positive, default=10_000, metavar="N", help="pictures a table (default: 10000)"
+    )
+    shards.add_argument(
+        "--scores", choices=("float16", "uint8"), default="float16",
+        help="type of the scores; uint8 with the low and high of each map (default: float16)",
+    )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true",
         help="go on with the run of this output folder that was stopped; its settings and inputs must be the same",
@@ -158,6 +176,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fex-explain {__version__}")
     parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads for files of pictures (default: the cores)")
+    parser.add_argument(
+        "--precision", choices=("auto", "bf16", "fp32"), default="fp32",
+        help="in which the explainer computes; auto: bf16 where the processor has instructions for it (default: fp32)",
+    )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     parser.add_argument(
         "--black-box",
@@ -220,11 +242,11 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     """With --method the first positional argument is a picture; without it --budget means nothing."""
     if arguments.method is None:
         _check_refinement(parser, arguments)
-        if arguments.backbone is not None:
-            parser.error("--backbone needs --method iassa: it is the network of its attention")
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return
+    if arguments.precision != "fp32":
+        parser.error("--precision is that of a trained explainer; leave it out with --method")
     for flag in ("refine", "check", "until_fidelity"):
         if getattr(arguments, flag) is not None:
             parser.error(f"--{flag.replace('_', '-')}: only with a trained explainer, whose map it starts from")
@@ -247,4 +269,6 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     arguments = parser.parse_intermixed_args(argv)  # options may stand between the positional arguments
     _check_method(parser, arguments)
+    if "parquet" in (arguments.formats or ()) and len(arguments.formats) > 1:
+        parser.error("--formats parquet stands alone: it is there to write no file for each picture")
     return arguments

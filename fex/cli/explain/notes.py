@@ -34,12 +34,12 @@ def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) ->
     import fex
     from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
 
-    named = [arguments.black_box, (arguments.backbone or "").partition("=")[2]]
+    named = [arguments.black_box, (arguments.backbone or "").partition("=")[2] or arguments.backbone]
     found = {
         key: getattr(arguments, key)
         for key in (
             "method", "budget", "backbone", "target", "top_k", "formats", "black_box",
-            "column", "pair_column", "window", "refine", "check", "until_fidelity",
+            "column", "pair_column", "window", "refine", "check", "until_fidelity", "precision", "no_gallery",
         )
     }  # fmt: skip
     return {

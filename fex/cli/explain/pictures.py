@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fex.cli.explain.arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.measured import Measured
+from fex.cli.explain.summary import Summary
 from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
@@ -31,70 +32,22 @@ if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a misty
 __all__ = ["Summary", "build_parser", "main", "run"]
 
 
-@dataclass
-class Summary:
-    """What a run did.
-
-    Attributes:
-        explained: images with results.
-        skipped: images that could not be read, or whose results could not be drawn.
-        named: the first few of them, with reasons.
-        seconds: wall time after loading.
-        output: folder of the results.
-        flat: maps whose values hardly differ.
-        note: what to know of the classes.
-        done: images that an earlier run had finished.
-        measured: what was asked about the maps, and how faithful they are.
-    """
-
-    explained: int = 0
-    skipped: int = 0
-    named: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    output: Path = Path()
-    flat: int = 0
-    note: str = ""
-    done: int = 0
-    measured: Measured = field(default_factory=Measured)
-
-    def __str__(self) -> str:
-        new = self.explained + self.skipped - self.done
-        rate = new / self.seconds if self.seconds else 0.0
-        unit = "image" if self.explained == 1 else "images"
-        text = f"explained {self.explained:,} {unit}"
-        if self.done:
-            text += f" ({self.done:,} of all were finished before)"
-        if self.explained and new:
-            text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
-        if self.skipped:
-            text += f", skipped {self.skipped:,} (all in {self.output / 'skipped.csv'}):"
-            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
-        if self.flat:
-            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in explanations.csv)"
-        text += str(self.measured)
-        if self.note:
-            text += f"\n{self.note}"
-        return f"{text}\nresults: {self.output}" + (
-            f"\ngallery: {self.output / 'gallery.html'}" if self.explained else ""
-        )
-
-
 def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple["AmortizedExplainer", Any]:
-    import torch
-
+    from fex.cli.explain.shares import default_device
     from fex.explainers.loading import build_explainer
 
-    name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    explainer = build_explainer(*checkpoint, source=arguments.checkpoint)
+    name = arguments.device or default_device()
+    explainer = build_explainer(*checkpoint, source=arguments.checkpoint, backbone=arguments.backbone)
     if arguments.target is not None:
         explainer.target_index(arguments.target)  # an unknown class is told before anything is read or written
     elif arguments.top_k > len(explainer.class_names):
         raise ValueError(f"--top-k is {arguments.top_k}, the explainer has {len(explainer.class_names)} classes.")
     try:
-        explainer.to(name)
+        explainer.to(name, precision=arguments.precision)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"Device {name!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
+    arguments.precision = explainer.precision  # what `auto` means here, for the results' settings
     box = None
     if arguments.black_box:
         from fex.cli.explain.black_box_argument import chosen_black_box
@@ -151,6 +104,11 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
     else:
         explainer, box = _load(checkpoint, arguments)
 
+    from fex.cli.explain.shares import check_processes, run_shards
+
+    check_processes(arguments)
+    if arguments.formats == ["parquet"]:
+        return run_shards(explainer, box, arguments, checkpoint, total)
     from fex.storage.atomic import claimed
 
     with claimed(arguments.output):
@@ -176,7 +134,8 @@ def _run(
     if not arguments.resume:
         tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
     formats = arguments.formats or ["png", "npz", "json"]
-    with ResultFolder(arguments.output, formats=formats, note=note) as results, closing(journal):
+    options = {"formats": formats, "note": note, "gallery": not arguments.no_gallery}
+    with ResultFolder(arguments.output, **options) as results, closing(journal):
         start = time.perf_counter()
         try:
             _explain(explainer, box, arguments, results, summary, total, journal)
@@ -254,20 +213,13 @@ def _add(written: "Written | str", name: str, results: "ResultFolder", summary: 
 
 
 def _plain(written: "Written | str") -> dict[str, Any]:
-    if isinstance(written, str):
-        return {"skip": written}
-    return {"card": written.card, "rows": written.rows, "flat": written.flat, "fidelity": written.fidelity}
+    return {"skip": written} if isinstance(written, str) else written.to_dict()
 
 
 def _restored(entry: dict[str, Any]) -> "Written | str":
     from fex.report.folder import Written
-    from fex.report.html import Card
 
-    return (
-        entry["skip"]
-        if "skip" in entry
-        else Written(Card(*entry["card"]), entry["rows"], entry["flat"], entry.get("fidelity"))
-    )
+    return entry["skip"] if "skip" in entry else Written.of(entry)
 
 
 def _asked(explainer: Any) -> str:

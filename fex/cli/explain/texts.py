@@ -151,7 +151,6 @@ def check_texts(arguments: argparse.Namespace) -> None:
 
 def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder") -> None:
     """Adds what a stopped run had finished."""
-    from fex.report.html import Card
     from fex.report.text_folder import WrittenText
 
     for entry in journal.replay():
@@ -160,8 +159,7 @@ def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder")
         if reason is not None:
             results.skip(name, reason)
             continue
-        card = None if entry["card"] is None else Card(*entry["card"])
-        results.add_written(WrittenText(entry["lines"], entry["rows"], card, entry["flat"]))
+        results.add_written(WrittenText.of(entry))
         summary.measured.add(name, entry.get("fidelity"))
 
 
@@ -190,7 +188,7 @@ def _tell(
         summary.measured.add(record.name, fidelity)
         if results is not None and journal is not None:
             written = results.add(found)
-            journal.append(text_key(record), cut=found[0].cut, fidelity=fidelity, **written._asdict())
+            journal.append(text_key(record), cut=found[0].cut, fidelity=fidelity, **written.to_dict())
         if summary.explained <= SHOWN:
             for explanation in found:
                 console.print(terminal_text(explanation))
@@ -219,6 +217,8 @@ def run_texts(
     files = any(map(_is_file, arguments.inputs))
     output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
     formats = arguments.formats or list(TEXT_FORMATS)
+    if arguments.no_gallery:
+        formats = [name for name in formats if name != "html"]
     check_formats(formats)
     if arguments.resume and output is None:
         raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")

@@ -194,7 +194,8 @@ def _middle_half(work: Callable[[], Any], most: int) -> tuple[float, float]:
     """First and third quartile of the seconds that `work` takes, after a warm-up: three times at least."""
     work()
     taken: list[float] = []
-    while len(taken) < 3 or (len(taken) < most and sum(taken) < PATIENCE):
+    # By the median: a pause of the machine must not end the timing, of which it would be the most.
+    while len(taken) < 3 or (len(taken) < most and len(taken) * statistics.median(taken) < PATIENCE):
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)

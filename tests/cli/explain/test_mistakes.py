@@ -138,7 +138,7 @@ def test_a_disk_that_fills_up_ends_the_run_but_keeps_what_was_done(tmp_path, che
 def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
     for flags, message in (
         (["--top-k", "0"], "got 0, expected at least 1"),
-        (["--formats", " ,"], "got no format, expected some of png, npz, json, html"),
+        (["--formats", " ,"], "got no format, expected some of png, jpg, webp, npz, json, html"),
         (["--target", "a", "--top-k", "2"], "not allowed with"),
     ):
         with pytest.raises(SystemExit) as error:

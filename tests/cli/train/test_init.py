@@ -201,7 +201,7 @@ def test_the_estimate_is_that_of_the_usual_batch(monkeypatch):
     def work():
         now[0] += next(taken)
 
-    assert _middle_half(work, 12) == pytest.approx((0.1, 0.1))
+    assert _middle_half(work, 12) == pytest.approx((0.1, 0.2))
     now[0], taken = 0.0, iter([0.0, *[1.0] * 9])
     _middle_half(work, 12)
     assert now[0] == max(3.0, PATIENCE)

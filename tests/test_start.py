@@ -1,0 +1,19 @@
+"""What a command needs not is not imported: each of these takes as long as torch, or half of it."""
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+from fex.explainers.loading import load_explainer
+from fex.cli.explain.pictures import run
+import fex.images, fex.metrics
+print([name for name in ("torchmetrics", "lightning", "segmentation_models_pytorch", "datasets", "scipy.signal")
+       if name in sys.modules])
+assert fex.metrics.PerturbationAUC.__mro__[1].__module__.startswith("torchmetrics")
+"""
+
+
+def test_explaining_imports_no_library_of_training():
+    found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
