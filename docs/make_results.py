@@ -111,13 +111,19 @@ def grid(data: Mapping[str, Any], folder: Path = RESULTS) -> tuple[list[str], li
     if "columns" not in data:
         from fex.report.tables import pivot  # needs torch, which the transcribed tables need not wait for
 
-        return pivot(data["rows"])
+        header, lines = pivot(data["rows"])
+        return header, _marked(lines, data)
     columns = [{"name": each} if isinstance(each, str) else each for each in data["columns"]]
     if wrong := [row for row in data["rows"] if len(row) != len(columns)]:
         raise ValueError(f"{data.get('title')}: a row has {len(wrong[0])} cells, expected {len(columns)}: {wrong[0]}.")
-    old = data.get("stale", {}).get("rows", ())
     lines = [[shown(cell, column) for cell, column in zip(row, columns, strict=True)] for row in data["rows"]]
-    return [each["name"] for each in columns], [[f"{a} {OLD}" if a in old else a, *rest] for a, *rest in lines]
+    return [each["name"] for each in columns], _marked(lines, data)
+
+
+def _marked(lines: list[list[str]], data: Mapping[str, Any]) -> list[list[str]]:
+    """Stale rows with the sign that says so."""
+    old = data.get("stale", {}).get("rows", ())
+    return [[f"{name} {OLD}" if name in old else name, *rest] for name, *rest in lines]
 
 
 def _chosen(data: Mapping[str, Any], folder: Path) -> tuple[list[str], list[list[str]]]:

@@ -70,7 +70,9 @@ def test_every_file_says_where_it_comes_from():
             path.name
         )
         if "stale" in data:
-            assert set(data["stale"]["rows"]) <= {row[0] for row in data["rows"]}, path.name
+            assert set(data["stale"]["rows"]) <= {
+                row["method"] if isinstance(row, dict) else row[0] for row in data["rows"]
+            }, path.name
 
 
 def test_a_page_is_filled_and_a_change_of_either_is_seen(tmp_path):
