@@ -29,6 +29,7 @@ BOXES = {
     "vit_cifar10": ("conv_vit_tiny", {"img_size": 32, "num_classes": 10, **SMALL}),
     "vit_scenes": ("conv_vit_tiny", {"img_size": 64, "patch_size": 8, "num_classes": 8, **SMALL}),
     "vit_base_patch16_224": ("vit_base_patch16_224", {"num_classes": 1000, **SMALL}),
+    "vit_tiny_patch16_224": ("vit_tiny_patch16_224", {"num_classes": 1000, **SMALL}),
 }
 
 
@@ -137,7 +138,7 @@ def _data(kind: str, folder: Path) -> dict[str, Any]:
         root = coswara_folder(folder / "clips", ("train", "train", "val", "test"), repeats=6)
         return {"root": str(root), "num_workers": 0}
     if kind == "datamodules.Folder":
-        return {"root": str(imagenet_folder(folder)), "num_workers": 0}
+        return {"root": str(imagenet_folder(folder)), "num_workers": 0, "val_fraction": 0.2, "test_fraction": 0.2}
     if kind == "datamodules.CIFAR10":
         return {"root": str(cifar_folder(folder)), "num_val": 8}
     return {"root": str(imagenet_folder(folder)), "num_workers": 0, "val_fraction": 0.2, "test_fraction": 0.2}
@@ -152,6 +153,8 @@ def _stand_in(args: dict[str, Any], folder: Path) -> None:
             args["max_length"] = 64
     if name in BOXES:
         args["weights"], args["pretrained"] = str(box_weights(name, folder)), False
+    if "direct_layers" in args:
+        args["direct_layers"] = SMALL["depth"]
 
 
 def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def test_the_checkpoint_explains_alone_and_like_every_other(encoder, tmp_path):
 
 
 def test_refuses_what_it_cannot_train():
-    with pytest.raises(ValueError, match="at least 1 mask and 2 features, got 4 masks and 1 features"):
+    with pytest.raises(ValueError, match="at least 1 mask, 2 features and accumulate 1, got 4 masks, 1 features"):
         small(features=PatchGrid(1, 1))
     with pytest.raises(ValueError, match="Got classes='some', expected 'all' or 'predicted'"):
         small(classes="some")

@@ -85,9 +85,12 @@ def test_resumed_run_ends_with_the_weights_of_an_unbroken_one(runs, name):
 
 def test_resumed_run_goes_on_counting_queries(runs):
     folders, _, at = runs
-    # The reward needs no blank input: 1 + 5 queries a picture. Validation asks, too, but is no part of training.
-    assert at["SIGTERM"]["fex_queries"] == at["SIGTERM"]["global_step"] // 2 * 8 * 6
-    assert result(folders["SIGTERM"])["fex_queries"] == result(folders["whole"])["fex_queries"]
+    # The reward needs no blank input: 5 queries a picture, and 1 more where its clean answer is not remembered; what
+    # resumes remembers none. Validation asks, too, but is no part of training.
+    pictures = at["SIGTERM"]["global_step"] // 2 * 8
+    assert pictures * 5 < at["SIGTERM"]["fex_queries"] <= pictures * 6
+    whole, resumed = (result(folders[name])["fex_queries"] for name in ("whole", "SIGTERM"))
+    assert whole <= resumed <= whole * 6 / 5
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])

@@ -103,8 +103,8 @@ def test_a_second_run_asks_next_to_nothing_and_says_the_same(ran, capsys):
     _, argv, report = ran
     ASKED.clear()
     again = bench.run(argv)
-    # Those of the labels that it can know; whether it is still the same box, about whole and masked inputs.
-    assert ASKED == [2, 3, 3]
+    # Whether it is still the same box, about whole and masked inputs.
+    assert ASKED == [3, 3]
     assert scores(again) == scores(report)
     # Another protocol explains again, but for what is new; the old numbers stay.
     capsys.readouterr()

@@ -116,7 +116,6 @@ def test_iassa_attends_to_any_backbone_or_to_none(tmp_path, box_file, capsys):
     ("options", "message"),
     [
         (["--method", "dax", "--black-box", "vit_scenes"], "only for --method iassa, whose attention it is"),
-        (["vit_scenes"], "--backbone needs --method iassa"),
     ],
 )
 def test_a_backbone_is_iassas(options, message, capsys):
