@@ -90,7 +90,7 @@ def test_cifar10_black_box_and_explainer_reach_their_scores(data_dir):
     from datamodules import CIFAR10
     from fex.benchmark.runner import evaluate_explainer
 
-    box = load_black_box("vit_cifar10", precision="bf16", channels_last=True, chunk=128)
+    box = load_black_box("vit_cifar10", channels_last=True, chunk=128)
     data = CIFAR10(str(data_dir / "cifar10"), batch_size=128, num_test=512, preprocess=box.preprocess)
     data.setup("test")
     rows = data.datasets["test"].batch(list(range(512)))
