@@ -23,7 +23,7 @@ from fex.types import Batch
 from lightning_modules.clean_answers import CleanAnswers
 from lightning_modules.drawing import own_rows, row_draws, step_generator
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows, mean_over_processes, step_of, world_size_of
+from lightning_modules.processes import gather_rows, mean_over_processes, world_size_of
 from lightning_modules.replaying import Replaying
 from lightning_modules.schedule import total_batches, warmup_cosine
 
@@ -127,10 +127,6 @@ class AmortizedModule(pl.LightningModule):
         """Attribution of the classes `target` (B,): inputs (B, ...) -> (B, N)."""
         return self.explainer.explain(inputs, target)[0]
 
-    @property
-    def _step_seed(self) -> int:
-        return self.seed * 1_000_003 + step_of(self)
-
     def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
         shape, grid = (batch_size, self.num_masks, self.features.num_features), self.features.grid
@@ -168,7 +164,7 @@ class AmortizedModule(pl.LightningModule):
         self._asked_before = self.black_box.queries
         for part in self.explainer.modules():
             if isinstance(part, StepDropout):
-                part.step = self._step_seed
+                part.step = step_generator(self, self.seed).initial_seed()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """What is asked from here on is not: validation costs queries, but an explainer does without."""
