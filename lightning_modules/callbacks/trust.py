@@ -1,26 +1,16 @@
 """Learns in validation how far the maps can be trusted where they are refined, and how faithful they are."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
-from fex.modality import Features
 from fex.refine import Experience, Refined
 from fex.types import Batch
 from lightning_modules.processes import gather_rows
 
 __all__ = ["Trust"]
-
-
-class _Maps:
-    """Stands for the network, whose maps the validation step has made already."""
-
-    def __init__(self, features: Features) -> None:
-        self.features = features
-
-    def attribute_features(self, inputs: Any, target: Any = None) -> Any:
-        raise NotImplementedError
 
 
 class Trust(pl.Callback):
@@ -46,7 +36,8 @@ class Trust(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Forgets what is of earlier weights."""
-        maps = _Maps(pl_module.features)
+        # The validation step has made the maps already: of the explainer only its features are read.
+        maps: Any = SimpleNamespace(features=pl_module.features, attribute_features=None)
         refined = Refined(maps, pl_module.black_box, pl_module.removal, queries=self.queries, seed=self.seed)
         self._experience = Experience(refined)
 
