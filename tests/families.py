@@ -206,7 +206,7 @@ TRANSFORMERS = {
     ),
     "pvt": TransformersFamily(
         "Pvt",
-        {"image_size": 32, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1],
+        {"num_labels": 3, "image_size": 32, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1],
          "num_attention_heads": [1, 1, 1, 1]},
         "Pvt", SQUASH,
     ),
