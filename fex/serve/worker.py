@@ -14,6 +14,7 @@ from starlette.responses import Response
 from fex.errors import BlackBoxError
 from fex.explainers import Refined, load_explainer
 from fex.serve.desk import Job, read_job
+from fex.storage.memory import keep_memory
 
 __all__ = ["ExplainAPI"]
 
@@ -54,6 +55,7 @@ class ExplainAPI(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """In a worker, once."""
+        keep_memory()  # its memory is its own: nothing is inherited from the server's process
         torch.set_num_threads(self.threads)
         self.explainer = load_explainer(self.checkpoint).to(device)
         self.black_box = None if self.box is None else self.box().to(device)
