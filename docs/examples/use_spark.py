@@ -1,9 +1,13 @@
 """Spark explains a table of texts. It needs Java, and: pip install 'fex-explain[spark]'."""
 
+import os
+import sys
+
 from pyspark.sql import SparkSession
 
 from fex.interop import ExplainBatch
 
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # or workers take the python3 of their own path
 builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")  # or your cluster
 spark = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "256").getOrCreate()  # rows that a worker holds
 reviews = spark.createDataFrame([(1, "a gem of a film"), (2, ""), (3, "what a mess")], "id bigint, text string")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import litserve
+import torch
 
 from fex import __version__
 from fex.explainers import load_explainer
@@ -23,7 +24,7 @@ def make_server(
     limits: Limits | None = None,
     token: str = "",
     device: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     batch: int = 32,
 ) -> litserve.LitServer:
     """A server of one explainer; `run` starts it.
@@ -35,13 +36,17 @@ def make_server(
         limits: bounds on what comes in.
         token: what clients must show; "" lets all in.
         device: "auto", "cpu", "cuda" or "mps".
-        workers: processes a device.
+        workers: processes a device; by default one, and of several cores two, which share them: one computes while the
+            answers of the other are sent, where the threads of one alone would wait for each other.
         batch: requests a pass at most.
 
     Raises:
         FileNotFoundError, ValueError: no such explainer; see `fex.load_explainer`; or a black box that is not its own.
     """
     limits, cores = limits or Limits(), os.cpu_count() or 1
+    if workers is None:
+        gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+        workers = min(2, cores) if device == "cpu" or (device == "auto" and not gpu) else 1
     explainer = load_explainer(checkpoint)
     if black_box is not None:
         explainer.check_box(black_box())  # a mistake is told here, not by a worker

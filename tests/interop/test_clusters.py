@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import sys
 from pathlib import Path
 
 import datasets
@@ -44,7 +45,9 @@ def files(folder):
 
 def rows_of(table):
     """By name and rank, whatever order they came in."""
-    rows = table.to_pylist() if isinstance(table, pa.Table) else table.to_dict("records")
+    if isinstance(table, pd.DataFrame):
+        table = table.to_dict("records")
+    rows = table.to_pylist() if isinstance(table, pa.Table) else table
     return sorted(rows, key=lambda row: (row["file"], row["rank"]))
 
 
@@ -256,6 +259,7 @@ def test_two_workers_of_spark_of_which_one_is_killed(folder, died, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     )
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     builder = sql.SparkSession.builder.master("local[2,4]")  # two workers; a task may fail four times
     for key, value in {"ui.enabled": "false", "sql.execution.arrow.maxRecordsPerBatch": "2",
                        "driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1"}.items():  # fmt: skip
@@ -264,18 +268,18 @@ def test_two_workers_of_spark_of_which_one_is_killed(folder, died, monkeypatch):
     try:
         explain = Killed(folder / "x.ckpt", "content", name="path", keep=["length"], top_k=2, threads=1)
         pictures = spark.read.format("binaryFile").load(str(folder / "photos")).repartition(2)
-        found = pictures.mapInPandas(explain.frames, f"length bigint, {explain.spark_schema}").toPandas()
+        found = pictures.mapInPandas(explain.frames, f"length bigint, {explain.spark_schema}").collect()
         assert died.exists()
         batch = {"path": [], "length": [], "content": []}
         for path in files(folder):
             batch["path"].append(f"file:{path}")
             batch["length"].append(path.stat().st_size)
             batch["content"].append(path.read_bytes())
-        one = ExplainBatch(folder / "x.ckpt", "content", name="path", keep=["length"], top_k=2)(pd.DataFrame(batch))
-        assert_same(rows_of(found), rows_of(one))
+        one = ExplainBatch(folder / "x.ckpt", "content", name="path", keep=["length"], top_k=2)(batch)
+        assert_same(rows_of([row.asDict() for row in found]), rows_of(one))
         texts = pd.DataFrame({"text": [f"film {number} is a gem" for number in range(6)]})
         explain = ExplainBatch(folder / "text.ckpt", "text", name="text", threads=1)
-        found = spark.createDataFrame(texts).mapInPandas(explain.frames, explain.spark_schema).toPandas()
-        assert_same(rows_of(found), rows_of(next(explain.frames([texts]))))
+        found = spark.createDataFrame(texts).mapInPandas(explain.frames, explain.spark_schema).collect()
+        assert_same(rows_of([row.asDict() for row in found]), rows_of(explain({"text": texts["text"].tolist()})))
     finally:
         spark.stop()

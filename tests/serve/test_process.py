@@ -72,6 +72,8 @@ def test_a_killed_worker_comes_back_and_none_outlives_the_server(tmp_path):
         "cpu",
         "--timeout",
         "600",
+        "--workers",
+        "1",
     ]
     server = subprocess.Popen(command)
     try:
