@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)  # or workers would outlive this process
     # LitServe ends its web server as a process, and tells that a thread cannot be ended so; this process ends with it.
     logging.getLogger("litserve.server").addFilter(lambda record: "'terminate'" not in record.getMessage())
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # or every malformed form is a line of the log
     print(f"fex-serve: {server.app.title}; /docs shows how to ask", flush=True)
     try:
         start()

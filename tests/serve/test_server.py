@@ -26,7 +26,9 @@ from litserve.utils import WorkerSetupStatus
 
 import fex
 from fex.cli.serve import main
+from fex.images import read_pixels
 from fex.serve import Limits
+from fex.serve.desk import Question
 from fex.serve.server import make_server
 from fex.serve.worker import ExplainAPI
 from tests.explainers.tiny import CLASSES, tiny_box, write_checkpoint
@@ -191,7 +193,6 @@ def test_one_that_fails_does_not_cost_the_others(checkpoint, monkeypatch):
     api.setup("cpu")
     server = make_server(str(checkpoint), device="cpu")
     desk, pages = server.app.state.desk, []
-    from fex.serve.desk import Question
 
     for seed in range(3):
         pages.append(desk.job(Question(), [png(picture(seed))], alone=False))
@@ -222,3 +223,29 @@ def test_mistakes_end_the_command_line_before_anything_starts(checkpoint, capsys
     ):
         assert main(words) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_pictures_are_read_as_by_the_command(checkpoint):
+    """Plain JPEGs the short way, and none of more pixels than the limits allow."""
+    server = make_server(str(checkpoint), device="cpu", limits=Limits(pixels=30_000))
+    for size in ((90, 70), (300, 200)):
+        file = io.BytesIO()
+        Image.effect_noise(size, 80).convert("RGB").save(file, "JPEG")
+        [found] = server.app.state.desk.job(Question(), [file.getvalue()], alone=False).inputs
+        preprocess = fex.load_explainer(checkpoint).preprocess
+        np.testing.assert_array_equal(found, read_pixels(file.getvalue(), preprocess, most=30_000))
+        small = np.array_equal(found, read_pixels(file.getvalue(), preprocess))
+        assert small == (size == (90, 70))
+
+
+def test_two_workers_share_the_cores_of_a_cpu_and_keep_their_memory(checkpoint, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    threads = {workers: make_server(str(checkpoint), device="cpu", workers=workers) for workers in (None, 1, 4)}
+    found = {workers: (server.workers_per_device, server.lit_api.threads) for workers, server in threads.items()}
+    assert found == {None: (2, 4), 1: (1, 8), 4: (4, 2)}
+    calls = []
+    monkeypatch.setattr("fex.serve.worker.keep_memory", lambda: calls.append("kept"))
+    before = torch.get_num_threads()
+    ExplainAPI(str(checkpoint), threads=1).setup("cpu")
+    torch.set_num_threads(before)
+    assert calls == ["kept"]
