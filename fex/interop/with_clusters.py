@@ -137,16 +137,22 @@ class ExplainBatch:
         if missing := [name for name in asked if name not in names]:
             raise ValueError(f"The batch has no column {', '.join(missing)}; it has {', '.join(map(str, names))}.")
         values = _values(batch, self.column)
-        inputs = [None if value is None else str(value) for value in _values(batch, self.name)] if self.name else [
-            os.fspath(value) if isinstance(value, str | os.PathLike) and not self._texts else None for value in values
-        ]  # fmt: skip
-        found = list(self._explained([None if each is None else printable(each) for each in inputs], values))
-        rows = [
-            number for number, (_, each) in enumerate(found) for _ in range(1 if isinstance(each, str) else len(each))
-        ]
-        kept = {name: _kept(batch, name).take(pa.array(rows, pa.int64())) for name in self.keep}
+        inputs = self._names(batch, values)
+        found = list(zip(inputs, self._explained(inputs, values), strict=True))
+        counts = [1 if isinstance(each, str) else len(each) for _, each in found]
+        rows = np.repeat(np.arange(len(found)), np.array(counts, int))
+        kept = {name: _kept(batch, name).take(pa.array(rows)) for name in self.keep}
         table = self._rows(found)
         return pa.table({**kept, **dict(zip(table.column_names, table.columns, strict=True))})
+
+    def _names(self, batch: Any, values: Sequence[Any]) -> list[str | None]:
+        if self.name is not None:
+            values = _values(batch, self.name)
+        elif self._texts:  # a text is no name
+            return [None] * len(values)
+        else:
+            values = [value if isinstance(value, str | os.PathLike) else None for value in values]
+        return [None if value is None else printable(str(value)) for value in values]
 
     @property
     def _texts(self) -> bool:
@@ -155,7 +161,7 @@ class ExplainBatch:
     def _rows(self, found: Sequence[tuple[str | None, Any]]) -> pa.Table:
         return explanation_table(found, self.scores, None if self._texts else self.explainer.features.num_features)
 
-    def _explained(self, names: Sequence[str | None], values: Sequence[Any]) -> Iterator[tuple[str | None, Any]]:
+    def _explained(self, names: Sequence[str | None], values: Sequence[Any]) -> Iterator[Any]:
         options: dict[str, Any] = {"target": self.target, "top_k": self.top_k, "batch_size": self.batch_size}
         if self._texts:
             records = (_record(name or "", value) for name, value in zip(names, values, strict=True))
@@ -164,8 +170,8 @@ class ExplainBatch:
             files = (ImageFile(value, PurePath(name or "")) for name, value in zip(names, values, strict=True))
             options |= {"num_workers": self.threads or torch.get_num_threads(), "reader": _pixels}
             stream = explain_files(self.explainer, files, **options)
-        for name, (_, each) in zip(names, stream, strict=True):
-            yield name, each
+        for _, each in stream:
+            yield each
 
 
 def _values(batch: Any, column: str) -> list[Any]:

@@ -62,7 +62,7 @@ def _scores(found: Sequence[BaseExplanation | None], kind: str, width: int | Non
         columns = {"low": pa.array(low, mask=missing), "high": pa.array(high, mask=missing)}
     else:
         if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-            raise ValueError("Scores beyond 65504 do not fit into float16: give --scores uint8.")
+            raise ValueError("Scores beyond 65504 do not fit into float16: take scores of uint8 (--scores uint8).")
         stored = values.astype(np.float16)
     flat, mask = pa.array(stored), pa.array(missing)
     if width is not None:
