@@ -6,6 +6,7 @@ from typing import Any
 
 import litserve
 import torch
+from litserve.utils import LitAPIStatus
 
 from fex import __version__
 from fex.explainers import load_explainer
@@ -15,6 +16,20 @@ from fex.serve.limits import Limits
 from fex.serve.worker import ExplainAPI
 
 __all__ = ["make_server"]
+
+
+class _Server(litserve.LitServer):
+    """Tells all whose request was lost with its worker; LitServe tells those of whom the worker had spoken."""
+
+    def launch_single_inference_worker(self, lit_api: Any, worker_id: int) -> Any:
+        """Starts a lost worker anew; what waits for an answer, and neither a worker nor the queue has, went with it."""
+        waiting = [each for each in [*self.response_buffer.values()] if each.worker_id is None]
+        waiting = [each for each in waiting if not each.event.is_set()]
+        queued = self._get_request_queue(lit_api.api_path).qsize()  # the newest of those that wait
+        for each in waiting[: max(0, len(waiting) - queued)]:
+            each.response = (None, LitAPIStatus.ERROR)
+            each.event.set()
+        return super().launch_single_inference_worker(lit_api, worker_id)
 
 
 def make_server(
@@ -56,7 +71,7 @@ def make_server(
         "modality": explainer.modality.name, "class_names": explainer.class_names, "limits": vars(limits),
         "asks_black_box": black_box is not None,
     }  # fmt: skip
-    server = litserve.LitServer(
+    server = _Server(
         ExplainAPI(checkpoint, black_box, batch=batch, threads=max(1, cores // workers)),
         accelerator=device,  # type: ignore[arg-type]
         workers_per_device=workers,

@@ -1,5 +1,6 @@
 """The server in this process: LitServe's own web application and worker loop, in threads."""
 
+import asyncio
 import base64
 import io
 import json
@@ -19,10 +20,11 @@ pytest.importorskip("litserve")
 pytest.importorskip("python_multipart")
 
 from fastapi.testclient import TestClient
+from litserve import LitServer
 from litserve.callbacks import CallbackRunner
 from litserve.loops import inference_worker
 from litserve.transport import MPQueueTransport
-from litserve.utils import WorkerSetupStatus
+from litserve.utils import ResponseBufferItem, WorkerSetupStatus
 
 import fex
 from fex.cli.serve import main
@@ -249,3 +251,18 @@ def test_two_workers_share_the_cores_of_a_cpu_and_keep_their_memory(checkpoint, 
     ExplainAPI(str(checkpoint), threads=1).setup("cpu")
     torch.set_num_threads(before)
     assert calls == ["kept"]
+
+
+def test_what_a_lost_worker_took_without_a_word_is_told(checkpoint, monkeypatch):
+    started = []
+    monkeypatch.setattr(LitServer, "launch_single_inference_worker", lambda _, __, number: started.append(number))
+    server, jobs = make_server(str(checkpoint), device="cpu"), queue.Queue()
+    server.litapi_request_queues = {"/explain": jobs}
+    names = ("answered", "with another worker", "lost", "in the queue")
+    server.response_buffer = {name: ResponseBufferItem(asyncio.Event()) for name in names}
+    server.response_buffer["answered"].event.set()
+    server.response_buffer["with another worker"].worker_id = 1
+    jobs.put("in the queue")
+    server.launch_single_inference_worker(server.lit_api, 0)
+    assert [name for name, each in server.response_buffer.items() if each.event.is_set()] == ["answered", "lost"]
+    assert started == [0]
