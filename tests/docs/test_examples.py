@@ -14,8 +14,10 @@ NEEDS = {
     "use_export": ["onnxruntime", "onnxscript"],
     "use_server": ["litserve", "python_multipart"],
     "use_interop": ["shap", "quantus"],
+    "use_ray": ["ray"],
+    "use_spark": ["pyspark"],
 }
-SLOW = ("use_export", "use_server", "use_interop")
+SLOW = ("use_export", "use_server", "use_interop", "use_ray", "use_spark")
 FILES = {
     "own_text": {"explained/0.html", "explained/1.html", "explainer.ckpt"},
     "own_sound": {"explained.png", "classifier.safetensors"},
@@ -23,6 +25,8 @@ FILES = {
     "use_server": {"explained.png"},
     "use_demo": {"cat.png", "dog.png", "curve.png"},
     "use_interop": {"captum.png", "deeplift/0.png", "shap/1.png"},
+    "use_ray": set(),
+    "use_spark": {"explained/_SUCCESS"},
 }
 
 
