@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from fex.black_box.graph import Graph, GraphBlackBox, Slot
 
-__all__ = ["ExportedBlackBox"]
+__all__ = ["ExportedBlackBox", "check_trust"]
 
 
 class ExportedBlackBox(GraphBlackBox):
@@ -31,11 +31,7 @@ class ExportedBlackBox(GraphBlackBox):
     kind = "torch.export"
 
     def __init__(self, path: str | Path, *, trust: bool = False, **options: Any) -> None:
-        if not trust:
-            raise ValueError(
-                f"{path} is a file of torch.export, and reading one can run code that is hidden in it. If you know who "
-                "made it, set `trust: true` (fex.load_black_box(path, trust=True)); otherwise ask for an ONNX file."
-            )
+        check_trust(path, trust=trust)
         super().__init__(path, **options)
 
     def _open(self, device: torch.device) -> Graph:
@@ -63,6 +59,20 @@ class ExportedBlackBox(GraphBlackBox):
     def to(self, device: torch.device | str) -> "ExportedBlackBox":
         """Stays where it was exported: devices are part of the graph."""
         return self
+
+
+def check_trust(path: str | Path, *, trust: bool) -> None:
+    """Refuses to read a file that nobody vouches for.
+
+    Raises:
+        ValueError: `trust` is not set.
+    """
+    if not trust:
+        raise ValueError(
+            f"{path} is a file of torch.export, and reading one can run code that is hidden in it. If you know who "
+            "made it, set `trust: true` (fex.load_black_box(path, trust=True), fex-train --init ... --trust); otherwise "
+            "ask for an ONNX file."
+        )
 
 
 def _slot(node: Any) -> Slot:

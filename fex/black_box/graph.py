@@ -1,4 +1,4 @@
-"""What all files of a graph share as black boxes: one image input, scores, and a runtime that is opened from the file."""
+"""What all files of a graph share as black boxes: one image input, scores, a runtime that opens the file."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -141,8 +141,8 @@ class GraphBlackBox(BlackBox):
             shapes = ", ".join(f"{slot.name} {list(slot.shape)} {slot.dtype}" for slot in graph.inputs)
             raise ValueError(
                 f"The graph of {self.path} takes {shapes}, expected one float input (B, {channels}, H, W) or (B, H, W, "
-                f"{channels}); for other channels than RGB and grey give `mean` and `std` a value for each. Run another "
-                "graph in a function of your own: CallableBlackBox."
+                f"{channels}); for other channels than RGB and grey give `mean` and `std` a value for each. Run "
+                "another graph in a function of your own: CallableBlackBox."
             )
         self._input, self._dtype = graph.inputs[0].name, FLOATS[graph.inputs[0].dtype]
         self._channels_last = shape[1] != self.channels

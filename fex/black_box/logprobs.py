@@ -25,7 +25,9 @@ def encode_prompts(prompts: Sequence[str], model: str, tops: int, *, chat: bool)
     return json.dumps({**common, "prompt": list(prompts), "logprobs": tops}).encode()
 
 
-def read_tops(body: bytes, rows: int, name: str, secrets: Sequence[str], *, chat: bool) -> list[list[tuple[str, float]]]:
+def read_tops(
+    body: bytes, rows: int, name: str, secrets: Sequence[str], *, chat: bool
+) -> list[list[tuple[str, float]]]:
     """The likeliest tokens of each prompt, in their order, with their log-probabilities.
 
     Raises:
@@ -40,8 +42,8 @@ def read_tops(body: bytes, rows: int, name: str, secrets: Sequence[str], *, chat
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         where = "choices[].logprobs.content[0].top_logprobs" if chat else "choices[].logprobs.top_logprobs[0]"
         raise ValueError(
-            f"Black box {name!r} answered {quoted(body, secrets)}, expected {rows} x {where}: is it an OpenAI-compatible "
-            "server whose model gives log-probabilities?"
+            f"Black box {name!r} answered {quoted(body, secrets)}, expected {rows} x {where}: is it an "
+            "OpenAI-compatible server whose model gives log-probabilities?"
         ) from None
 
 

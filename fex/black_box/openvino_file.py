@@ -40,7 +40,8 @@ class OpenvinoBlackBox(GraphBlackBox):
         except RuntimeError as error:
             first = next(iter(str(error).strip().splitlines()), "")
             raise ValueError(
-                f"OpenVINO cannot open {self.path}: {first}. Expected the .xml of a classifier, with its .bin beside it."
+                f"OpenVINO cannot open {self.path}: {first}. Expected the .xml of a classifier, with its .bin "
+                "beside it."
             ) from error
         inputs, outputs = [_slot(port) for port in model.inputs], [_slot(port) for port in model.outputs]
         places = {slot.name: place for place, slot in enumerate(outputs)}

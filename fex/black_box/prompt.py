@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible address as a classifier of texts: a prompt, and a word for each class."""
+"""A language model behind an OpenAI-compatible address as a classifier of texts: a prompt, and a word a class."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def is_completions(url: str) -> bool:
 
 
 class PromptBlackBox(TextInputs):
-    """A language model that is asked by a prompt, and answers with one word a class.
+    r"""A language model that is asked by a prompt, and answers with one word a class.
 
     Each text is put into the prompt, one token is asked for, and the probabilities of the label words in its place are
     read off its log-probabilities and divided by their sum. A label word that is not among the likeliest tokens that
@@ -41,7 +41,7 @@ class PromptBlackBox(TextInputs):
         url: address that ends in /v1/completions (several texts a request) or /v1/chat/completions (one). It is part of
             the config, so no secrets.
         model: name of the model on that server.
-        template: the prompt, with {text} where the text goes, such as "Review: {text}\\nIs it good? Answer yes or no:".
+        template: the prompt, with {text} where the text goes, such as "Review: {text}\nIs it good? Answer yes or no:".
         labels: one word a class, which the model takes for one token.
         class_names: names of the classes; by default the words.
         tops: how many of the likeliest tokens are asked for; by default the most that OpenAI gives, 20 of a chat and 5

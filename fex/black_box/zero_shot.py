@@ -39,8 +39,8 @@ class ZeroShotBlackBox(TorchBlackBox):
 
     Raises:
         OSError: neither a local folder nor a model that the hub gives.
-        ValueError: fewer than two prompts of exclusive classes, the same twice, or one that is too long; no network that
-            compares pictures with texts, or one that does so in another way.
+        ValueError: fewer than two prompts of exclusive classes, the same twice, or one that is too long; no network
+            that compares pictures with texts, or one that does so in another way.
     """
 
     def __init__(
@@ -109,9 +109,7 @@ def _direction(features: Any) -> Tensor:
     return features / features.norm(dim=-1, keepdim=True)
 
 
-def _tokens(
-    model: str, revision: str | None, prompts: Sequence[str], longest: int, *, full: bool
-) -> dict[str, Tensor]:
+def _tokens(model: str, revision: str | None, prompts: Sequence[str], longest: int, *, full: bool) -> dict[str, Tensor]:
     """Prompts as the network takes them; `full` pads them to its whole length, as SigLIP was trained.
 
     Raises:
@@ -142,6 +140,6 @@ def _try(net: Any, likeness: nn.Module, tokens: dict[str, Tensor], size: tuple[i
     whole = net(pixel_values=pixels, **tokens).logits_per_image
     if whole.shape != (1, len(tokens["input_ids"])) or not torch.allclose(likeness(pixels), whole, 1e-3, 1e-3):
         raise ValueError(
-            f"{model!r} ({type(net).__name__}) compares pictures with texts in a way that fex does not know: wrap it in "
-            "a function that returns logits, CallableBlackBox."
+            f"{model!r} ({type(net).__name__}) compares pictures with texts in a way that fex does not know: wrap it "
+            "in a function that returns logits, CallableBlackBox."
         )

@@ -94,7 +94,6 @@ def test_what_is_no_such_file(suffix, tmp_path):
         load(path)
 
 
-
 def test_a_pt2_is_not_read_without_trust(tmp_path, monkeypatch):
     """Not even its first byte: what it holds may be unpickled and evaluated."""
     monkeypatch.chdir(tmp_path)

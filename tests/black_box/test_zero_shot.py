@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -17,8 +16,6 @@ from transformers import (
 
 import fex
 from fex.black_box import BlackBox, TransformersBlackBox, ZeroShotBlackBox
-from fex.cli.train.train import main as fex_train
-from tests.datamodules.pictures import encode
 
 PROMPTS = ["a photo of a cat", "a dog", "a photo of the sea"]
 WORDS = ["[PAD]", "[UNK]", "[END]", "a", "photo", "of", "cat", "dog", "the", "sea"]
@@ -112,18 +109,3 @@ def test_another_way_to_compare_is_refused(clip, monkeypatch):
     monkeypatch.setattr(CLIPModel, "forward", other)
     with pytest.raises(ValueError, match="in a way that fex does not know"):
         ZeroShotBlackBox(clip, PROMPTS)
-
-
-def test_init_writes_a_config_that_trains(clip, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for index in range(12):
-        (tmp_path / "photos" / f"{index}.png").write_bytes(encode((40, 36), colour=(20 * index, 90, 30)))
-    told = ["--black-box", clip, "--prompts", "a cat,a dog", "--classes", "cat,dog", "--data", "photos"]
-    assert fex_train(["--init", "my.yaml", *told]) == 0
-    box = yaml.safe_load((tmp_path / "my.yaml").read_text())["model"]["init_args"]["black_box"]
-    assert box["class_path"] == "fex.black_box.ZeroShotBlackBox"
-    assert (box["init_args"]["prompts"], box["init_args"]["class_names"]) == (["a cat", "a dog"], ["cat", "dog"])
-    assert fex_train(["--config", "my.yaml", "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]) == 0
-    explainer = fex.load_explainer("runs/my")
-    assert explainer.explain("photos/3.png", target="dog")[0].target_name == "dog"
