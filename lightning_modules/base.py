@@ -195,7 +195,7 @@ class AmortizedModule(pl.LightningModule):
         """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
         found = self._evaluate(batch)
         self._compared.update(batch["valid"].sum())
-        self.log("val/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
+        self.log("val/class_agreement", self.agreement, prog_bar=True, batch_size=len(batch["inputs"]))
         return found
 
     def on_validation_epoch_end(self) -> None:

@@ -70,8 +70,8 @@ def check_trust(path: str | Path, *, trust: bool) -> None:
     if not trust:
         raise ValueError(
             f"{path} is a file of torch.export, and reading one can run code that is hidden in it. If you know who "
-            "made it, set `trust: true` (fex.load_black_box(path, trust=True), fex-train --init ... --trust); otherwise "
-            "ask for an ONNX file."
+            "made it, set `trust: true` (fex.load_black_box(path, trust=True), fex-train --init ... --trust); "
+            "otherwise ask for an ONNX file."
         )
 
 
