@@ -124,6 +124,16 @@ def graph(path, side):
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
+def test_a_training_ends_with_its_checkpoint_and_the_next_command(inside, capsys):
+    written("--black-box", "tests.cli.train.boxes:shares", "--size", "48")
+    trained()
+    path = "runs/my/checkpoints/last.ckpt"
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"checkpoint: {path}",
+        f"next:       fex-explain {path} photo.jpg",
+    ]
+
+
 def test_an_onnx_file(inside, capsys):
     graph("box.onnx", 64)
     content = written("--black-box", "box.onnx")
