@@ -148,6 +148,10 @@ class BlackBox(ABC):
         """
         raise ValueError(f"Black box {self.name!r} takes images, whose features must be chosen: set `features`.")
 
+    def digest(self) -> str | None:
+        """SHA-256 of what answers, in hexadecimal: of the weights, or of the file; None where neither is at hand."""
+        return None
+
     @property
     def module(self) -> nn.Module:
         """The network, for the methods that need gradients.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox, Colour, as_colour
+from fex.black_box.digest import digest_of_files
 from fex.black_box.scores import Outputs, check_outputs, columns, to_probabilities
 from fex.errors import BlackBoxError
 from fex.images.preprocess import Preprocess
@@ -168,6 +169,10 @@ class GraphBlackBox(BlackBox):
         """(H, W) in pixels of the only inputs that the graph takes; None where it leaves a side free."""
         fixed = isinstance(self._height, int) and isinstance(self._width, int)
         return (self._height, self._width) if fixed else None
+
+    def digest(self) -> str:
+        """Of the file."""
+        return digest_of_files(self.path)
 
     def _size(self) -> Preprocess | None:
         return None if self.fixed_size is None else Preprocess(*self.fixed_size)

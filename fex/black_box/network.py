@@ -15,6 +15,7 @@ from fex.black_box.scores import (
     find_scores,
     to_probabilities,
 )
+from fex.storage.weights import digest_of
 
 __all__ = ["PRECISIONS", "Compile", "TorchBlackBox"]
 
@@ -84,6 +85,10 @@ class TorchBlackBox(BlackBox):
     def module(self) -> nn.Module:
         """The network itself."""
         return self._module
+
+    def digest(self) -> str:
+        """Of the network's weights."""
+        return digest_of({name: tensor.cpu() for name, tensor in self._module.state_dict().items()}, "")
 
     def to(self, device: torch.device | str) -> "TorchBlackBox":
         """Moves the network."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from fex.black_box.digest import digest_of_files
 from fex.black_box.graph import Graph, GraphBlackBox, Slot
 from fex.black_box.openvino import openvino_core
 
@@ -46,6 +47,10 @@ class OpenvinoBlackBox(GraphBlackBox):
         inputs, outputs = [_slot(port) for port in model.inputs], [_slot(port) for port in model.outputs]
         places = {slot.name: place for place, slot in enumerate(outputs)}
         return Graph(inputs, outputs, lambda name, array: compiled([array])[places[name]].copy())
+
+    def digest(self) -> str:
+        """Of both files in a row."""
+        return digest_of_files(self.path, self.path.with_suffix(".bin"))
 
     def to(self, device: torch.device | str) -> "OpenvinoBlackBox":
         """Stays on the CPU."""

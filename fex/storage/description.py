@@ -42,7 +42,7 @@ def check_description(meta: Any, source: str) -> dict[str, Any]:
     names = meta.get("class_names", [""])
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise _unfit(source, f"class_names are {names!r:.80}, not a list of names")
-    for key in ("kind", "method", "modality", "black_box", "removal", "model", "base"):
+    for key in ("kind", "method", "modality", "black_box", "black_box_sha256", "removal", "model", "base"):
         if not isinstance(meta.get(key, ""), str):
             raise _unfit(source, f"{key} is {meta[key]!r:.80}, not a word")
     for key in ("preprocess", "model_args", "net", "training"):
