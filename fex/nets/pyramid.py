@@ -1,5 +1,6 @@
 """Dense encoder: any timm backbone with feature maps, its levels joined at the feature grid."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -20,6 +21,14 @@ from fex.nets.encoder import (
 from fex.nets.head_layout import HeadLayout
 
 __all__ = ["PyramidEncoder"]
+
+
+def _prune(net: nn.Module, levels: Sequence[int]) -> None:
+    """Takes off what comes after the last of the levels."""
+    try:
+        net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
+    except AssertionError:  # heads that timm before 1.0.31 cannot take off
+        net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=False)
 
 
 class PyramidEncoder(Encoder):
@@ -76,7 +85,7 @@ class PyramidEncoder(Encoder):
         if class_head:
             linear_classifier(net)
         else:
-            net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
+            _prune(net, levels)
         self.net, self.size = net.to(memory_format=self.memory_format), own_size(net)
         self.eval()
         probe = torch.zeros(1, len(mean), *probe_size(net, arguments))

@@ -106,7 +106,9 @@ def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     monkeypatch.chdir(home)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--black_box", type=BlackBox)
-    box = parser.instantiate(parser.parse_object({"black_box": made(line)})).black_box
+    box = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(
+        parser.parse_object({"black_box": made(line)})
+    ).black_box
     if isinstance(box, HttpBlackBox):  # tests/black_box/test_http.py asks a server
         assert (box.num_classes, box.preprocess.size) == (10, (32, 32))
         return
