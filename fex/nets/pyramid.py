@@ -65,8 +65,8 @@ class PyramidEncoder(Encoder):
         frozen: bool = False,
         class_head: bool = False,
         channels_last: bool = True,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         levels = feature_levels(model, net, levels)
@@ -88,7 +88,7 @@ class PyramidEncoder(Encoder):
             _prune(net, levels)
         self.net, self.size = net.to(memory_format=self.memory_format), own_size(net)
         self.eval()
-        probe = torch.zeros(1, 3, *probe_size(net, arguments))
+        probe = torch.zeros(1, len(mean), *probe_size(net, arguments))
         with torch.no_grad():
             channels = [level.shape[1] for level in self._maps(probe)[0]]
             if class_head:
