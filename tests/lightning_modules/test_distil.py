@@ -57,7 +57,7 @@ def test_a_student_comes_near_its_teacher_and_asks_nothing(teacher, tmp_path):
         apart = as_logits(net.explain(inputs, classes)[0]) - as_logits(taught.net.explain(inputs, classes)[0])
         return float(apart.detach().var(1).mean())  # of the maps' shape, which ranks
 
-    assert distance(learner.explainer) < 0.6 * distance(before.explainer)
+    assert distance(learner.explainer) < 0.75 * distance(before.explainer)
     export_explainer(kept.best_model_path, tmp_path / "student.safetensors")
     found = load_explainer(tmp_path / "student.safetensors")
     assert found.meta["teacher"]["name"] == "tutor.safetensors"
