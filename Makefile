@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
+DEMO ?= .venv-demo
 
-.PHONY: install quickstart results-pages test test-lowest lint docs clean
+.PHONY: install quickstart results-pages test test-lowest test-demo lint docs clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +38,12 @@ test-lowest:
 		tests/lightning_modules/test_fastshap.py tests/lightning_modules/test_resume.py \
 		tests/lightning_modules/test_sizes.py tests/lightning_modules/test_training.py tests/cli/train/test_train.py
 
+# The page of fex-demo in a real browser, for which Chromium must be installed; Gradio has its own mind about versions.
+test-demo:
+	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet -e ".[dev,demo]" websockets
+	$(DEMO)/bin/python -m pytest -m "slow or not slow" tests/demo
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +55,4 @@ docs: install
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(LOWEST) runs build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(DEMO) runs build dist *.egg-info

@@ -87,7 +87,7 @@ class _Opened:
     def _input(self, item: Any) -> Tensor:
         if not isinstance(item, Tensor):
             return self.preprocess(as_picture(item))
-        if tuple(item.shape) != (3, *self.preprocess.size) or not item.is_floating_point():
+        if item.ndim != 3 or tuple(item.shape[1:]) != self.preprocess.size or not item.is_floating_point():
             height, width = self.preprocess.size
             raise ValueError(
                 f"Got a tensor of shape {tuple(item.shape)}, {item.dtype}, expected (3, {height}, {width}), float, RGB "

@@ -12,12 +12,12 @@ __all__ = ["as_targets", "check_choice", "check_inputs", "check_tokens", "differ
 
 
 def check_inputs(inputs: Tensor, size: tuple[int, int]) -> None:
-    """Inputs must be (B, 3, H, W), RGB in [0, 1].
+    """Inputs must be (B, 3, H, W), RGB in [0, 1], or have other channels, which the encoder counts.
 
     Raises:
         ValueError: another shape or range.
     """
-    if inputs.ndim != 4 or tuple(inputs.shape[1:]) != (3, *size):
+    if inputs.ndim != 4 or tuple(inputs.shape[2:]) != size:
         raise ValueError(
             f"Got inputs of shape {tuple(inputs.shape)}, expected (B, 3, {size[0]}, {size[1]}) in [0, 1]; "
             "`.preprocess(image)` gives one of them, stack them."

@@ -89,6 +89,7 @@ class AmortizedModule(pl.LightningModule):
         self.num_masks, self.noise, self.seed, self.updates = num_masks, noise, seed, updates
         self.optimizer, self.warmup, self.decay = optimizer, warmup, decay
         self.agreement, self._compared = MeanMetric(), SumMetric()
+        self._box_digest: str | None = None
         self._agreement: dict[str, Any] | None = None  # of the last whole validation, for the checkpoint
         self.learnt: dict[str, Any] = {}  # plain data that callbacks add to the explainer's description
         self._blank = BlankScores(black_box, self.masker)
@@ -195,7 +196,7 @@ class AmortizedModule(pl.LightningModule):
         """What the scoring callbacks read; logs how often the explainer's own class is the black box's."""
         found = self._evaluate(batch)
         self._compared.update(batch["valid"].sum())
-        self.log("val/class_agreement", self.agreement, batch_size=len(batch["inputs"]))
+        self.log("val/class_agreement", self.agreement, prog_bar=True, batch_size=len(batch["inputs"]))
         return found
 
     def on_validation_epoch_end(self) -> None:
@@ -253,8 +254,11 @@ class AmortizedModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""
         seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
-        known = {} if self._agreement is None else {"agreement": self._agreement}
+        known: dict[str, Any] = {} if self._agreement is None else {"agreement": self._agreement}
         cost = {"queries": self._queries, "seconds": seconds}
+        if self._box_digest is None:  # once a run: the box is frozen
+            self._box_digest = self.black_box.digest() or ""
+        known |= {"black_box_sha256": self._box_digest} if self._box_digest else {}
         checkpoint["fex"] = {**self._meta(), "training": cost, **known, **self.learnt}
         checkpoint["fex_queries"] = self._queries
         if self.replaying is not None and self.replaying.ready:

@@ -8,6 +8,7 @@ from torch import Tensor
 from fex.dax import DAXResult, Distiller
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instances.module import InstanceModule
+from lightning_modules.sinks import Sink
 
 __all__ = ["DAXModule"]
 
@@ -38,11 +39,11 @@ class DAXModule(InstanceModule):
             for place, result in enumerate(self.explainer.explain_instances(inputs[part], target[part]), start):
                 yield place, result.attribution, result
 
-    def log_course(self, writer: Any, name: str, course: DAXResult) -> None:
+    def log_course(self, sink: Sink, name: str, course: DAXResult) -> None:
         """Losses and mask by epoch."""
         for number, epoch in enumerate(course.epochs):
-            writer.add_scalar(f"{name}/train_loss", epoch.train_loss, number)
-            writer.add_scalar(f"{name}/val_loss", epoch.val_loss, number)
+            sink.number(f"{name}/train_loss", epoch.train_loss, number)
+            sink.number(f"{name}/val_loss", epoch.val_loss, number)
             if epoch.mask is not None:
                 picture = colorize(normalise(epoch.mask.cpu().numpy()))
-                writer.add_image(f"{name}/mask", picture, number, dataformats="HWC")
+                sink.picture(f"{name}/mask", picture, number)

@@ -8,6 +8,7 @@ from torch import Tensor
 from fex.iassa import IASSA, Iteration
 from fex.report.heatmap import colorize, normalise
 from lightning_modules.instances.module import InstanceModule
+from lightning_modules.sinks import Sink
 
 __all__ = ["IASSAModule"]
 
@@ -41,10 +42,10 @@ class IASSAModule(InstanceModule):
             steps = self.explainer.explain_instances(inputs[one], target[one])[0]
             yield place, steps[-1].attribution, steps
 
-    def log_course(self, writer: Any, name: str, course: list[Iteration]) -> None:
+    def log_course(self, sink: Sink, name: str, course: list[Iteration]) -> None:
         """Map, change and queries by iteration."""
         for step in course:
-            writer.add_scalar(f"{name}/change", step.change, step.number)
-            writer.add_scalar(f"{name}/queries", step.queries, step.number)
+            sink.number(f"{name}/change", step.change, step.number)
+            sink.number(f"{name}/queries", step.queries, step.number)
             picture = colorize(normalise(step.attribution.cpu().numpy()))
-            writer.add_image(f"{name}/map", picture, step.number, dataformats="HWC")
+            sink.picture(f"{name}/map", picture, step.number)

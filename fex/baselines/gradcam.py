@@ -66,7 +66,7 @@ class GradCAM(MapExplainer):
                 f"{', '.join(list(names)[-8:])}."
             )
         with differentiating(self.module):
-            blank = torch.zeros(2, 3, *black_box.preprocess.size, device=black_box.device)
+            blank = torch.zeros(2, len(black_box.mean), *black_box.preprocess.size, device=black_box.device)
             calls = calls_of(self.module, black_box.differentiable, blank)
         if target_layer is None:
             self.target_layer, self.call = find_layer(self.module, calls, (blank.shape[-2], blank.shape[-1]))

@@ -33,18 +33,26 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 Colour = float | Sequence[float]
 
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's grey pictures
 
-def as_colour(value: Colour, name: str = "colour") -> tuple[float, float, float]:
-    """A colour given by three numbers, or by one for all channels, as a float or a list of one.
+
+def as_colour(value: Colour, name: str = "colour", channels: int | None = None) -> tuple[float, ...]:
+    """A colour given by a value a channel, or by one for all, as a float or a list of one.
+
+    Args:
+        value: the colour.
+        name: what it is, for the error.
+        channels: how many there must be; None takes what is given, and three for a single value.
 
     Raises:
         ValueError: another number of them.
     """
-    values = [float(value)] * 3 if isinstance(value, int | float) else [float(one) for one in value]
-    values = values * 3 if len(values) == 1 else values
-    if len(values) != 3:
-        raise ValueError(f"{name} needs three values (RGB) or one for all channels; got {value}.")
-    return values[0], values[1], values[2]
+    values = [float(value)] if isinstance(value, int | float) else [float(one) for one in value]
+    values = values * (channels or 3) if len(values) == 1 else values
+    if not values or (channels or len(values)) != len(values):
+        wanted = "three values (RGB)" if channels == 3 else f"{channels or 'some'} values"
+        raise ValueError(f"{name} needs {wanted} or one for all channels; got {value}.")
+    return tuple(values)
 
 
 class BlackBox(ABC):
@@ -58,8 +66,10 @@ class BlackBox(ABC):
         class_names: one name a class, in the order of the scores; "0", "1", ... when only `num_classes` is given.
         num_classes: C, the number of scores; needed only without `class_names`.
         preprocess: geometry of its inputs.
-        mean: mean colour of its normalisation, RGB in [0, 1], or one grey; also what `removal.Mean` fills in.
-        std: standard deviation of its normalisation, of each colour or of all.
+        mean: mean colour of its normalisation, RGB in [0, 1], or one grey; also what `removal.Mean` fills in. As many
+            values as its inputs have channels: more than three for multi-channel images, given as tensors.
+        std: standard deviation of its normalisation, of each colour or of all; by default ImageNet's, and 1 where
+            inputs have other channels than RGB.
         chunk: largest number of inputs scored at once; halved by itself when the device's memory runs out.
         multi_label: classes are not exclusive, rows need not sum to 1.
         name: how errors and reports call it.
@@ -80,7 +90,7 @@ class BlackBox(ABC):
         num_classes: int | None = None,
         preprocess: Preprocess | None = None,
         mean: Colour = (0.485, 0.456, 0.406),
-        std: Colour = (0.229, 0.224, 0.225),
+        std: Colour | None = None,
         chunk: int = 256,
         multi_label: bool = False,
         name: str | None = None,
@@ -98,7 +108,9 @@ class BlackBox(ABC):
         if len(self.class_names) < 1 or chunk < 1:
             raise ValueError(f"Got {len(self.class_names)} classes and chunk={chunk}, expected at least 1 of each.")
         self.preprocess = preprocess or Preprocess()
-        self.mean, self.std = as_colour(mean, "mean"), as_colour(std, "std")
+        self.mean = as_colour(mean, "mean")
+        default = (0.229, 0.224, 0.225) if len(self.mean) == 3 else 1.0
+        self.std = as_colour(default if std is None else std, "std", len(self.mean))
         if min(self.std) <= 0:
             raise ValueError(f"std needs values, std > 0; got {std}.")
         self.chunk, self.multi_label, self.name = chunk, multi_label, name or type(self).__name__
@@ -136,6 +148,10 @@ class BlackBox(ABC):
         """
         raise ValueError(f"Black box {self.name!r} takes images, whose features must be chosen: set `features`.")
 
+    def digest(self) -> str | None:
+        """SHA-256 of what answers, in hexadecimal: of the weights, or of the file; None where neither is at hand."""
+        return None
+
     @property
     def module(self) -> nn.Module:
         """The network, for the methods that need gradients.
@@ -159,17 +175,26 @@ class BlackBox(ABC):
 
     def _normalisation(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = inputs.new_tensor(self.mean), inputs.new_tensor(self.std)
-        return mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+        return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+
+    def _for_network(self, inputs: Tensor, channels: int, *, normalise: bool = True) -> Tensor:
+        """Inputs in [0, 1] as a network of so many channels takes them; one of one channel gets the luma of RGB."""
+        if channels == 1:
+            inputs = (inputs * inputs.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        mean, std = (values[:, :channels] for values in self._normalisation(inputs))
+        return (inputs - mean) / std if normalise else inputs
 
     @abstractmethod
     def _score(self, inputs: Tensor) -> Tensor:
         """Probabilities (R, C) for one chunk of inputs (R, 3, H, W), float32, RGB in [0, 1]."""
 
     def _check_inputs(self, inputs: Tensor) -> None:
-        if inputs.ndim != 4 or inputs.shape[1] != 3 or not inputs.is_floating_point():
+        channels = len(self.mean)
+        if inputs.ndim != 4 or inputs.shape[1] != channels or not inputs.is_floating_point():
+            hint = "; `.preprocess(image)` gives one (3, H, W), stack them." if channels == 3 else "."
             raise ValueError(
                 f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected "
-                "(B, 3, H, W), float; `.preprocess(image)` gives one (3, H, W), stack them."
+                f"(B, {channels}, H, W), float{hint}"
             )
         if inputs.numel() == 0:
             return

@@ -56,6 +56,10 @@ class CachedBlackBox(BlackBox):
         # memory, which then grows by a picture an answer.
         self._answers: Tensor | None = None
 
+    def digest(self) -> str | None:
+        """That of the box that is asked."""
+        return self.black_box.digest()
+
     def to(self, device: torch.device | str) -> "CachedBlackBox":
         """Moves the box that is asked; the answers stay in the CPU's memory."""
         self.black_box.to(device)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox
+from fex.black_box.base import BlackBox, Colour
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores, to_probabilities
 from fex.errors import BlackBoxError
 from fex.images.preprocess import Preprocess
@@ -74,7 +74,7 @@ class CallableBlackBox(BlackBox):
         num_classes: C; needed only without `class_names`.
         outputs: what the function returns; logits go through softmax (sigmoid where `multi_label`).
         preprocess: geometry of the inputs.
-        mean: the colour that `removal.Mean` fills in, RGB in [0, 1].
+        mean: the colour that `removal.Mean` fills in, RGB in [0, 1]; a value a channel where inputs have others.
         chunk: most images a call.
         multi_label: classes are not exclusive.
         name: how errors and reports call it; by default the function's name.
@@ -93,7 +93,7 @@ class CallableBlackBox(BlackBox):
         num_classes: int | None = None,
         outputs: Outputs = "probabilities",
         preprocess: Preprocess | None = None,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        mean: Colour = (0.485, 0.456, 0.406),
         chunk: int = 256,
         multi_label: bool = False,  # noqa: FBT001, FBT002 a YAML key
         name: str | None = None,

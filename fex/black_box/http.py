@@ -1,28 +1,18 @@
 """A classifier behind an HTTP endpoint as a black box; `fex/black_box/wire.py` says what is sent and expected."""
 
-import re
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from random import Random
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox
-from fex.black_box.exchange import Answer, post
-from fex.black_box.retry import LONGEST_WAIT, RateLimiter, TransientError, retry_delay
+from fex.black_box.base import BlackBox, Colour
+from fex.black_box.endpoint import Endpoint
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
-from fex.black_box.secrets import check_address, check_headers, hidden, public, query_values, read_token
-from fex.black_box.wire import Encoding, decode_response, encode_request, quoted
+from fex.black_box.wire import Encoding, decode_response, encode_request
 from fex.images.preprocess import Preprocess
 
 __all__ = ["HttpBlackBox"]
-
-RETRIED = {408, 425, 429}  # besides every 5xx: the server asks for patience
-SECONDS = re.compile("[0-9]{1,9}")  # a Retry-After that is no date
-
 
 # Bytes of an answer that are read: for all numbers, indented, and for what else a server says.
 MOST_BYTES, MOST_BYTES_OF_A_NUMBER = 2**20, 64
@@ -51,7 +41,7 @@ class HttpBlackBox(BlackBox):
         concurrency: requests in flight at once.
         chunk: most images a request.
         preprocess: geometry of the inputs.
-        mean: the colour that `removal.Mean` fills in, RGB in [0, 1].
+        mean: the colour that `removal.Mean` fills in, RGB in [0, 1]; a value a channel where inputs have others.
         multi_label: classes are not exclusive.
         seed: seed of the jitter; None differs between processes, so that they do not retry in step.
         name: how errors and reports call it; by default host and path of the address.
@@ -79,23 +69,20 @@ class HttpBlackBox(BlackBox):
         concurrency: int = 1,
         chunk: int = 32,
         preprocess: Preprocess | None = None,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        mean: Colour = (0.485, 0.456, 0.406),
         multi_label: bool = False,  # noqa: FBT001, FBT002 a YAML key
         seed: int | None = None,
         name: str | None = None,
         token_header: str = "Authorization",
     ) -> None:
         check_outputs(outputs)
-        check_address(url)
-        check_headers(headers or {})
+        self.endpoint = Endpoint(
+            url, token_env=token_env, token_header=token_header, headers=headers, timeout=timeout, retries=retries,
+            backoff=backoff, rate=rate, concurrency=concurrency, seed=seed,
+        )  # fmt: skip
         parts = urlsplit(url)
         if encoding not in ("png", "float32"):
             raise ValueError(f"Got encoding={encoding!r}, expected 'png' or 'float32'.")
-        if timeout <= 0 or retries < 0 or backoff < 0 or concurrency < 1:
-            raise ValueError(
-                f"Got timeout={timeout}, retries={retries}, backoff={backoff}, concurrency={concurrency}, expected "
-                "timeout > 0, retries >= 0, backoff >= 0, concurrency >= 1."
-            )
         super().__init__(
             class_names=class_names,
             num_classes=num_classes,
@@ -105,84 +92,25 @@ class HttpBlackBox(BlackBox):
             multi_label=multi_label,
             name=name or parts.netloc + parts.path,
         )
-        self.url, self.encoding, self.outputs = url, encoding, outputs
-        self.token_env, self.token_header = token_env, token_header
-        self.headers = dict(headers or {})
-        self.timeout, self.retries, self.backoff = timeout, retries, backoff
-        self.request_size, self.concurrency = chunk, concurrency
-        self._limiter = RateLimiter(rate) if rate is not None else None
-        self._random = Random(seed)
+        if encoding == "png" and len(self.mean) != 3:
+            raise ValueError(f"A PNG has three colours, got {len(self.mean)} channels: set encoding: float32.")
+        self.url, self.encoding, self.outputs, self.request_size = url, encoding, outputs, chunk
 
     def to(self, device: torch.device | str) -> "HttpBlackBox":
         """Stays where it is: the inputs are sent from the CPU."""
         return self
 
     def _score(self, inputs: Tensor) -> Tensor:
-        parts = inputs.split(self.request_size)
-        if len(parts) == 1:
-            answers = [self._request(parts[0])]
-        else:
-            with ThreadPoolExecutor(self.concurrency) as pool:
-                answers = list(pool.map(self._request, parts))
+        answers = self.endpoint.ask_all(self._request, inputs.split(self.request_size))
         return to_probabilities(torch.cat(answers), outputs=self.outputs, multi_label=self.multi_label, name=self.name)
 
     def _request(self, images: Tensor) -> Tensor:
-        """Scores (R, C) of one request, after as many attempts as it takes and are allowed."""
-        body = encode_request(images, self.encoding)
-        attempts = 0
-        while True:
-            if self._limiter is not None:
-                self._limiter.wait()
-            try:
-                return self._attempt(body, len(images))
-            except TransientError as error:
-                attempts += 1
-                if attempts > self.retries:
-                    raise ConnectionError(
-                        f"Black box {self.name!r} gave no answer in {attempts} attempts; the last: {error}. Check that "
-                        "the server runs at `url`, or raise `timeout`, `retries` or `backoff`."
-                    ) from error
-                asked = min(error.wait, LONGEST_WAIT)
-                time.sleep(max(asked, retry_delay(attempts - 1, self.backoff, self._random)))
-
-    def _attempt(self, body: bytes, rows: int) -> Tensor:
-        """Scores (R, C) of one attempt; no message has a secret in it."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
-        secrets = query_values(self.url)
-        if self.token_env is not None:
-            token = read_token(self.token_env, self.name)
-            headers[self.token_header] = f"Bearer {token}" if self.token_header.lower() == "authorization" else token
-            secrets.append(token)
-        most = MOST_BYTES + MOST_BYTES_OF_A_NUMBER * rows * self.num_classes
-        tokened = self.token_env is not None
-        try:
-            answer = post(self.url, body, headers, seconds=self.timeout, most=most, secret=tokened)
-        except TransientError as error:
-            raise TransientError(hidden(str(error), secrets)) from None
-        except ValueError as error:
-            raise ValueError(f"Black box {self.name!r} was not asked: {hidden(str(error), secrets)}.") from None
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer, secrets)
-        if len(answer.body) > most:
-            raise ValueError(
-                f"Black box {self.name!r} answered with more than {most:,} bytes, the limit for {rows} rows of "
-                f"{self.num_classes} numbers: it should send the scores alone."
-            )
-        return decode_response(answer.body, rows, self.outputs, self.num_classes, self.name, secrets)
-
-    def _refusal(self, answer: Answer, secrets: Sequence[str]) -> Exception:
-        """The error for a status that is no success."""
-        said = quoted(answer.body, secrets)
-        if answer.status >= 500 or answer.status in RETRIED:
-            asked = answer.headers.get("Retry-After", "")
-            return TransientError(f"status {answer.status}: {said}", float(asked) if SECONDS.fullmatch(asked) else 0.0)
-        if 300 <= answer.status < 400:
-            target = hidden(unquote(public(answer.headers.get("Location", ""))), secrets)
-            return ValueError(
-                f"Black box {self.name!r} redirects to {target[:300]!r} (status {answer.status}): redirects are not "
-                "followed, set `url` to the final address."
-            )
-        return ValueError(
-            f"Black box {self.name!r} refused the request with status {answer.status}: {said}. Check `url`, "
-            "`encoding` and `token_env`."
+        """Scores (R, C) of one request."""
+        rows, classes = len(images), self.num_classes
+        return self.endpoint.ask(
+            encode_request(images, self.encoding),
+            self.name,
+            MOST_BYTES + MOST_BYTES_OF_A_NUMBER * rows * classes,
+            f"{rows} rows of {classes} numbers: it should send the scores alone",
+            lambda body, secrets: decode_response(body, rows, self.outputs, classes, self.name, secrets),
         )

@@ -12,12 +12,16 @@ from torch import nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
+from fex.black_box.exported import ExportedBlackBox
 from fex.black_box.given import box_of
 from fex.black_box.http import HttpBlackBox
 from fex.black_box.onnx import OnnxBlackBox
+from fex.black_box.openvino_file import OpenvinoBlackBox
+from fex.black_box.prompt import PromptBlackBox, is_completions
 from fex.black_box.text import TextBlackBox
 from fex.black_box.timm import TimmBlackBox
 from fex.black_box.transformers import TransformersBlackBox
+from fex.black_box.zero_shot import ZeroShotBlackBox
 from fex.keywords import beside, called, check_keywords, close_names, keywords_of, made
 from fex.storage.resources import manifest
 from fex.texts.backbone import is_text_weights
@@ -25,7 +29,8 @@ from fex.texts.backbone import is_text_weights
 __all__ = ["load_black_box"]
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
-FILES = (*WEIGHTS, ".onnx")
+GRAPHS: dict[str, type[BlackBox]] = {".onnx": OnnxBlackBox, ".xml": OpenvinoBlackBox, ".pt2": ExportedBlackBox}
+FILES = (*WEIGHTS, *GRAPHS)
 
 
 def _config_key(name: str) -> str | None:
@@ -66,7 +71,9 @@ def _load_weights(name: str, **options: Any) -> BlackBox:
 
 
 def _load_transformers(name: str, **options: Any) -> BlackBox:
-    """A classifier of images or of texts, as its config says."""
+    """A classifier of images, by prompts where there are any, or of texts, as its config says."""
+    if "prompts" in options:
+        return made(ZeroShotBlackBox, name, **options)
     from transformers import AutoConfig
 
     try:
@@ -88,8 +95,16 @@ class _Kind:
 
 KINDS = (
     _Kind("a shipped name", _is_shipped, _load_weights),
-    _Kind("an http:// or https:// address", lambda name: name.startswith(("http://", "https://")), HttpBlackBox),
-    _Kind("an .onnx file", lambda name: "://" not in name and name.endswith(".onnx"), OnnxBlackBox),
+    _Kind("an address of a language model (.../completions)", is_completions, PromptBlackBox),
+    _Kind(
+        "an http:// or https:// address",
+        lambda name: name.startswith(("http://", "https://")) and not is_completions(name),
+        HttpBlackBox,
+    ),
+    *(
+        _Kind(f"a file {suffix}", lambda name, suffix=suffix: "://" not in name and name.endswith(suffix), box)
+        for suffix, box in GRAPHS.items()
+    ),
     _Kind(
         "a weights file (.safetensors written by fex, or any of timm's with model=NAME)",
         lambda name: "://" not in name and name.endswith(WEIGHTS),
@@ -120,13 +135,16 @@ def load_black_box(name_or_path: str | Path | nn.Module | Callable[..., Any], **
     """The black box behind a name, a path or an address, or around a network or a function.
 
     Args:
-        name_or_path: a shipped name; an http(s) address (with `num_classes` or `class_names`); an .onnx file; a
-            weights file; a folder of a transformers or timm classifier; "package.module:function" (that module's code
+        name_or_path: a shipped name; an http(s) address (with `num_classes` or `class_names`); one of a language model
+            that ends in /completions (with `model`, `template` and `labels`); an .onnx, an OpenVINO .xml or a .pt2
+            (with `trust=True`) file; a weights file; a folder of a transformers or timm classifier, or of a CLIP (with
+            `prompts`); "package.module:function" (that module's code
             runs); a timm name (its pretrained weights, or `weights`); an id of a transformers classifier on the hub;
             a network from normalised pictures (B, 3, H, W) to logits (or `outputs="probabilities"`); a function of
             pictures in [0, 1], or, with `tokenizer`, of a list of texts.
         **options: settings of the class that serves it: `TimmBlackBox`, `TransformersBlackBox`, `TextBlackBox`,
-            `OnnxBlackBox`, `HttpBlackBox`, `CallableBlackBox`, `TorchBlackBox`, `TextCallableBlackBox`.
+            `ZeroShotBlackBox`, `OnnxBlackBox`, `OpenvinoBlackBox`, `ExportedBlackBox`, `HttpBlackBox`,
+            `PromptBlackBox`, `CallableBlackBox`, `TorchBlackBox`, `TextCallableBlackBox`.
 
     Returns:
         The black box, on the CPU.

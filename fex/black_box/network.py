@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import BlackBox
+from fex.black_box.base import BlackBox, as_colour
 from fex.black_box.openvino import compile_openvino
 from fex.black_box.scores import (
     both_logits,
@@ -15,14 +15,12 @@ from fex.black_box.scores import (
     find_scores,
     to_probabilities,
 )
+from fex.storage.weights import digest_of
 
 __all__ = ["PRECISIONS", "Compile", "TorchBlackBox"]
 
 
 Compile = bool | Literal["openvino"]
-
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL's grey pictures
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,8 +35,9 @@ class TorchBlackBox(BlackBox):
     Args:
         module: the network; neither its mode nor its `requires_grad` is changed beyond each call. It computes in the
             dtype that its weights have.
-        channels: 3, or 1 of a network that takes grey pictures (B, 1, H, W): it gets the luma of the RGB, normalised by
-            the mean and std of the first colour.
+        channels: 3; or 1 of a network that takes grey pictures (B, 1, H, W): it gets the luma of the RGB, normalised by
+            the mean and std of the first colour; or as many as its inputs have, of images that are no pictures: then
+            `mean` and `std` have a value for each, and inputs are tensors (B, channels, H, W) in [0, 1].
         precision: "fp32", or "bf16" / "fp16" by autocast.
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
         compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
@@ -59,13 +58,16 @@ class TorchBlackBox(BlackBox):
         compile: Compile = False,  # noqa: A002 torch's own word
         **options: object,
     ) -> None:
+        if channels < 1:
+            raise ValueError(f"Got channels={channels}, expected 3 (RGB), 1 (grey) or another number of channels.")
+        if channels not in (1, 3):
+            given = {key: options.get(key, (0.0,) * 3) for key in ("mean", "std")}  # those of ImageNet are for RGB
+            options |= {key: as_colour(value, key, channels) for key, value in given.items()}  # type: ignore[arg-type]
         super().__init__(**options)  # type: ignore[arg-type]
         if precision not in PRECISIONS:
             raise ValueError(f"Got precision {precision!r}, expected one of {sorted(PRECISIONS)}.")
         if compile not in (True, False, "openvino"):
             raise ValueError(f"Got compile={compile!r}, expected True, False or 'openvino'.")
-        if channels not in (1, 3):
-            raise ValueError(f"Got channels={channels}, expected 3 (RGB) or 1 (grey).")
         self._module, self.channels = module, channels
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
@@ -83,6 +85,10 @@ class TorchBlackBox(BlackBox):
     def module(self) -> nn.Module:
         """The network itself."""
         return self._module
+
+    def digest(self) -> str:
+        """Of the network's weights."""
+        return digest_of({name: tensor.cpu() for name, tensor in self._module.state_dict().items()}, "")
 
     def to(self, device: torch.device | str) -> "TorchBlackBox":
         """Moves the network."""
@@ -152,11 +158,8 @@ class TorchBlackBox(BlackBox):
 
     def _prepared(self, inputs: Tensor) -> Tensor:
         """Inputs (B, 3, H, W) in [0, 1] as the network takes them."""
-        if self.channels == 1:
-            inputs = (inputs * inputs.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        mean, std = (values[:, : self.channels] for values in self._normalisation(inputs))
         weights = (value.dtype for value in self._module.parameters() if value.is_floating_point())
-        return ((inputs - mean) / std).to(next(weights, inputs.dtype))
+        return self._for_network(inputs, self.channels).to(next(weights, inputs.dtype))
 
     def differentiable(self, inputs: Tensor) -> Tensor:
         """Logits (B, C), float32, with gradients to `inputs`; evaluation mode, without autocast."""

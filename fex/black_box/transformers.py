@@ -16,13 +16,14 @@ from fex.images.preprocess import Preprocess
 __all__ = ["TransformersBlackBox"]
 
 
-def _fetch(model: str, revision: str | None) -> nn.Module:
-    from transformers import AutoModelForImageClassification  # here: the import takes seconds
+def fetch_network(model: str, revision: str | None, kind: str = "ImageClassification") -> nn.Module:
+    """A network of the hub or a folder, of the kind `transformers.AutoModelFor...`; errors as of the classes below."""
+    import transformers  # here: the import takes seconds
 
     try:
         if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
             raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
-        net, report = AutoModelForImageClassification.from_pretrained(
+        net, report = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
             model,
             revision=revision or "main",
             trust_remote_code=False,
@@ -41,19 +42,22 @@ def _fetch(model: str, revision: str | None) -> nn.Module:
         ) from error
     except ValueError as error:
         raise ValueError(
-            f"{model!r} is no image classifier that transformers can build "
+            f"{model!r} is no image classifier ({kind}) that transformers can build "
             f"({str(error).splitlines()[0]}). Wrap other models in a function: CallableBlackBox."
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would fill them with random numbers, and only warn
+        hint = "Give one that is fine-tuned for classification."
+        if hasattr(net.config, "text_config"):
+            hint = "It compares pictures with texts: give it `prompts`, one a class (ZeroShotBlackBox)."
         raise ValueError(
             f"The weights of {model!r} lack {len(missing)} tensors of {type(net).__name__} (first: {missing[0]}): it "
-            "is no trained image classifier. Give one that is fine-tuned for classification."
+            f"is no trained image classifier. {hint}"
         )
     return net
 
 
-def _processor(model: str, revision: str | None) -> Any | None:
+def image_processor(model: str, revision: str | None) -> Any | None:
     """The model's image processor; None where it has none."""
     from transformers import AutoImageProcessor
 
@@ -63,7 +67,7 @@ def _processor(model: str, revision: str | None) -> Any | None:
         return None
 
 
-def _prepared_by(
+def prepared_by(
     processor: Any, config: Any, preprocess: Preprocess | None, mean: Colour | None, std: Colour | None, model: str
 ) -> tuple[Preprocess, Colour, Colour]:
     """Geometry and colours as given, or as the processor has them, which is then tried.
@@ -135,7 +139,7 @@ class TransformersBlackBox(TorchBlackBox):
         multi_label: bool | None = None,  # noqa: FBT001 a YAML key
         name: str | None = None,
     ) -> None:
-        net = _fetch(model, revision)
+        net = fetch_network(model, revision)
         config: Any = net.config
         config.return_dict = True  # some networks read their own parts' answers by name
         if config.problem_type == "regression":
@@ -143,8 +147,8 @@ class TransformersBlackBox(TorchBlackBox):
                 f"{model!r} is a regression model (its config's problem_type): its number is no probability of a "
                 "class, and only classifiers can be explained. If it is a classifier, change problem_type there."
             )
-        processor = None if None not in (preprocess, mean, std) else _processor(model, revision)
-        preprocess, mean, std = _prepared_by(processor, config, preprocess, mean, std, model)
+        processor = None if None not in (preprocess, mean, std) else image_processor(model, revision)
+        preprocess, mean, std = prepared_by(processor, config, preprocess, mean, std, model)
         if multi_label is None:
             multi_label = config.problem_type == "multi_label_classification"
         self._flips = bool(getattr(processor, "do_flip_channel_order", False))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from fex import __version__
-from fex.cli.memory import keep_memory
+from fex.storage.memory import keep_memory
 from fex.storage.old_layout import old_layout
 
 __all__ = ["bench", "demo", "explain", "export", "quickstart", "serve", "train"]

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", choices=("127.0.0.1", "0.0.0.0", "::"), help="(default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="(default: 8000)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
-    add("--workers", type=int, default=1, help="processes a device that explain (default: 1)")
+    add("--workers", type=int, help="processes a device that explain (default: of a CPU 2, else 1)")
     add("--batch-size", type=int, default=32, help="requests a pass at most (default: 32)")
     add("--token-env", metavar="NAME", help="variable with the token that clients must show as a bearer token")
     add("--max-body", type=float, default=32, metavar="MB", help="of a request (default: 32)")
@@ -58,7 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> Any:
     """The server of a command line, not started, and how to start it."""
     arguments = build_parser().parse_args(argv)
-    if not 1024 <= arguments.port <= 65535 or min(arguments.workers, arguments.batch_size) < 1:
+    if (
+        not 1024 <= arguments.port <= 65535
+        or min(each for each in (arguments.workers, arguments.batch_size) if each is not None) < 1
+    ):
         raise ValueError("--port must lie in 1024 ... 65535, --workers and --batch-size be at least 1.")
     try:
         import litserve  # noqa: F401
@@ -114,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)  # or workers would outlive this process
     # LitServe ends its web server as a process, and tells that a thread cannot be ended so; this process ends with it.
     logging.getLogger("litserve.server").addFilter(lambda record: "'terminate'" not in record.getMessage())
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # or every malformed form is a line of the log
     print(f"fex-serve: {server.app.title}; /docs shows how to ask", flush=True)
     try:
         start()

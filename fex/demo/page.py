@@ -11,10 +11,19 @@ from fex.errors import BlackBoxError
 __all__ = ["LAUNCH", "make_page"]
 
 MOST = 5  # classes at once
+# As wide as the screen and no wider: the two columns, of `NARROWEST` pixels, then stand below each other.
+CSS = """
+.gradio-container, .gradio-container > .main {width: 100%; max-width: min(60rem, 100vw); box-sizing: border-box}
+.gradio-container {margin: auto}
+.gradio-container > .main {padding: 12px}
+.gradio-container :is(.wrap, .contain, .row) {min-width: 0; max-width: 100%}
+#table {overflow-x: auto}
+"""
+NARROWEST = 280
 # Nothing is loaded from elsewhere: no fonts, no counters; files of others are small.
 LAUNCH = {
     "theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-    "css": ".gradio-container {max-width: 60rem; margin: auto; overflow-x: hidden}",
+    "css": CSS,
     "max_file_size": "32mb",
     "show_error": True,
     "quiet": True,
@@ -36,7 +45,7 @@ def make_page(trial: Trial) -> gr.Blocks:
     with gr.Blocks(title="fex", analytics_enabled=False) as page:
         gr.Markdown(f"## {first.method} explains {first.black_box}\nWhich parts of an input count for a class.")
         with gr.Row():
-            with gr.Column(min_width=280):
+            with gr.Column(min_width=NARROWEST):
                 given = (
                     gr.Textbox(label="text", lines=4, max_length=20_000)
                     if trial.text
@@ -52,7 +61,7 @@ def make_page(trial: Trial) -> gr.Blocks:
                     0, 128, value=16, step=16, label="queries for the fidelity", visible=trial.black_box is not None
                 )
                 button = gr.Button("Explain", variant="primary", elem_id="explain")
-            with gr.Column(min_width=280):
+            with gr.Column(min_width=NARROWEST):
                 maps = (
                     gr.HTML(label="maps", elem_id="maps")
                     if trial.text

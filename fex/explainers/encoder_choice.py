@@ -124,11 +124,19 @@ def _kinds(net: Any) -> list[Any]:
 def _small(box: BlackBox, net: Any) -> EncoderChoice:
     height, width = box.preprocess.size
     colours = {"mean": list(box.mean), "std": list(box.std)}
+    more = {} if len(box.mean) == 3 else {"in_chans": len(box.mean)}
     why = "a small network from scratch: the box's own " + ("does not fit" if net is not None else "cannot be had")
     if height == width <= 64 and height % 8 == 0:  # patches of 4 or 8 pixels
-        given = {"model": "conv_vit_tiny", "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4}}
+        given = {
+            "model": "conv_vit_tiny",
+            "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4, **more},
+        }
         return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
-    given = {"model": "convnext_atto", **colours}  # norms of layers: those of batches would need statistics
+    given = {
+        "model": "convnext_atto",
+        **({"model_args": more} if more else {}),
+        **colours,
+    }  # norms of layers: those of batches would need statistics
     return EncoderChoice(_path(PyramidEncoder), given, PyramidEncoder(**given), why, 1e-3)
 
 

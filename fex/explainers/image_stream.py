@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from fex.black_box.base import BlackBox
 from fex.explainers.images import AmortizedExplainer
 from fex.explanations.image import Explanation
 from fex.images.files import UnreadableImageError, read_pixels
-from fex.images.preprocess import as_unit
+from fex.images.preprocess import Preprocess, as_unit
 from fex.storage.names import printable
 
 __all__ = ["ImageFile", "explain_files", "ordered_map"]
@@ -26,7 +26,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture on disk, and the relative name that its results carry."""
+    """A picture on disk, and the relative name that its results carry.
+
+    Where `explain_files` is told how to read, `path` may be anything that can be read so.
+    """
 
     path: Path
     name: PurePath
@@ -59,6 +62,7 @@ def explain_files(
     batch_size: int = 32,
     num_workers: int = 4,
     black_box: BlackBox | None = None,
+    reader: Callable[[Any, Preprocess], Tensor] = read_pixels,
 ) -> Iterator[tuple[ImageFile, list[Explanation] | str]]:
     """Explanations of each file, in order, one forward pass an image; a batch at a time.
 
@@ -70,6 +74,7 @@ def explain_files(
         batch_size: pictures a pass.
         num_workers: threads that decode.
         black_box: see there.
+        reader: of a file's `path`, as `fex.images.files.read_pixels`.
 
     Yields:
         The file, and its explanations or the reason why it could not be read.
@@ -79,7 +84,7 @@ def explain_files(
 
     def read(file: ImageFile) -> tuple[ImageFile, Tensor | str]:
         try:
-            return file, as_unit(read_pixels(file.path, explainer.preprocess))
+            return file, as_unit(reader(file.path, explainer.preprocess))
         except UnreadableImageError as error:
             return file, str(error)
 

@@ -84,7 +84,9 @@ def _example(explainer: Any, rows: int) -> Tensor:
     if explainer.modality.name == "text":
         return explainer.tokenize(["some words" + " and more" * row for row in range(rows)])
     if explainer.modality.name == "image":
-        return torch.rand(rows, 3, *explainer.preprocess.size, generator=torch.Generator().manual_seed(rows))
+        return torch.rand(
+            rows, len(explainer.meta["mean"]), *explainer.preprocess.size, generator=torch.Generator().manual_seed(rows)
+        )
     raise ValueError(f"Explainers of the modality {explainer.modality.name!r} cannot be exported, only image and text.")
 
 

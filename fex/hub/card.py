@@ -49,7 +49,7 @@ def model_card(
     method, names = meta["method"], meta["class_names"]
     facts = {
         "Explains": meta["black_box"],
-        "SHA-256 of the black box": known.get("sha256", "not known"),
+        "SHA-256 of the black box": _box_digest(meta, known.get("sha256")),
         "Licence of the black box": box_license or "not said",
         "Method": method,
         "Features": f"{grid[0]} x {grid[1]} patches" if grid else "tokens",
@@ -94,6 +94,14 @@ explainer.explain({'"a text"' if grid is None else '"photo.jpg"'}, top_k=2).save
 
 A map says what the black box reacts to, not what is true of the world. Its own choice of class need not be the black box's: see *Agreement*.
 """  # noqa: E501 paragraphs of a page
+
+
+def _box_digest(meta: Mapping[str, Any], shipped: str | None) -> str:
+    """By which the box is known again; `fex.load_black_box(...).digest()` says it of any."""
+    own = meta.get("black_box_sha256")
+    if own is not None:
+        return f"{own} (`digest()` of the box that was asked)"
+    return f"{shipped} (the shipped file)" if shipped else "not known"
 
 
 def _cell(value: Any) -> str:

@@ -104,24 +104,29 @@ def decode(source: bytes | str | os.PathLike[str], *, most: int | None = None) -
     return _decoded(source, to_rgb, most)
 
 
-def read_pixels(source: bytes | str | os.PathLike[str], preprocess: Preprocess) -> Tensor:
+def read_pixels(source: bytes | str | os.PathLike[str], preprocess: Preprocess, *, most: int | None = None) -> Tensor:
     """An encoded picture as a network takes it, uint8 (3, H, W): `preprocess.pixels(decode(source))`.
 
     Plain JPEGs (8-bit RGB or grey, upright) are decoded and resized by torchvision and torch, in half the time. The
     decoded pixels are the same; resized ones differ by 1 of 255 here and there, where both round (in one of 10^5 values
     by 2). Every other picture, and one that they cannot decode, goes the usual way.
 
+    Args:
+        source: encoded bytes, or a path.
+        preprocess: geometry of the network's inputs.
+        most: see `decode`.
+
     Raises:
         UnreadableImageError: with the reason.
     """
-    found = _plain_jpeg(source, preprocess)
-    return preprocess.pixels(decode(source)) if found is None else found
+    found = _plain_jpeg(source, preprocess, most or MAX_PIXELS)
+    return preprocess.pixels(decode(source, most=most)) if found is None else found
 
 
-def _plain_jpeg(source: bytes | str | os.PathLike[str], preprocess: Preprocess) -> Tensor | None:
+def _plain_jpeg(source: bytes | str | os.PathLike[str], preprocess: Preprocess, most: int) -> Tensor | None:
     try:
         with _opened(source) as image:
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.width * image.height <= MAX_PIXELS
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.width * image.height <= most
             if not plain or _orientation(image) != 1:
                 return None
         from torchvision.io import ImageReadMode, decode_jpeg  # here: the import takes a second

@@ -122,7 +122,7 @@ class CaptumMethod:
         options = dict(self.options)
         if self.masked is not None:
             numbers = torch.arange(self.masked.count(inputs), device=device)
-            options["feature_mask"] = self.masked.expand(numbers, size).expand(1, 3, *size).contiguous()
+            options["feature_mask"] = self.masked.expand(numbers, size).expand(1, leaf.shape[1], *size).contiguous()
         if self._module is not None:
             leaf.requires_grad_()
         found = self._method.attribute(leaf, target=target.clone().to(device), **options)

@@ -201,7 +201,7 @@ class Encoder(BaseEncoder):
 
     Args:
         dim: D.
-        mean: normalisation of its inputs, RGB in [0, 1].
+        mean: normalisation of its inputs, RGB in [0, 1]; a value a channel.
         std: the same.
         init_args: see `BaseEncoder`.
         frozen: see there.
@@ -217,15 +217,31 @@ class Encoder(BaseEncoder):
         self, dim: int, mean: tuple[float, ...], std: tuple[float, ...], init_args: dict[str, Any], *, frozen: bool
     ) -> None:
         super().__init__(dim, init_args, frozen=frozen)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        channels = (init_args.get("model_args") or {}).get("in_chans", 3)
+        if not len(mean) == len(std) == channels:
+            raise ValueError(
+                f"The encoder's network takes {channels} channels, got mean {list(mean)} and std {list(std)}: set "
+                "`mean` and `std` to a value for each, and in_chans in `model_args` to their number."
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     @abstractmethod
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput | tuple[Tensor, Tensor]:
         """Normalised inputs (B, 3, H, W) -> tokens (B, N, D) on `grid`, pooled (B, D); classes and local if known."""
 
     def forward(self, inputs: Tensor, grid: tuple[int, int] | None) -> EncoderOutput:
-        """Inputs (B, 3, H, W) in [0, 1] -> float32 `EncoderOutput` on `grid`."""
+        """Inputs (B, 3, H, W) in [0, 1] -> float32 `EncoderOutput` on `grid`; other channels where `mean` has others.
+
+        Raises:
+            ValueError: inputs of another number of channels, which would be spread over those of `mean` in silence.
+        """
+        if inputs.shape[1] != (channels := self.mean.shape[1]):
+            raise ValueError(
+                f"Got inputs of shape {tuple(inputs.shape)}, expected (B, {channels}, H, W): the explainer's encoder "
+                f"takes {channels} channels. For others give it `mean` and `std` with a value for each, and a network "
+                "of so many (model_args: {in_chans: 4})."
+            )
         context: AbstractContextManager[Any] = torch.no_grad() if self.frozen else nullcontext()
         with context:
             found = EncoderOutput(*self.encode((inputs - self.mean) / self.std, grid))

@@ -1,5 +1,6 @@
 """Dense encoder: any timm backbone with feature maps, its levels joined at the feature grid."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -20,6 +21,14 @@ from fex.nets.encoder import (
 from fex.nets.head_layout import HeadLayout
 
 __all__ = ["PyramidEncoder"]
+
+
+def _prune(net: nn.Module, levels: Sequence[int]) -> None:
+    """Takes off what comes after the last of the levels."""
+    try:
+        net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
+    except AssertionError:  # heads that timm before 1.0.31 cannot take off
+        net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=False)
 
 
 class PyramidEncoder(Encoder):
@@ -56,8 +65,8 @@ class PyramidEncoder(Encoder):
         frozen: bool = False,
         class_head: bool = False,
         channels_last: bool = True,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> None:
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         levels = feature_levels(model, net, levels)
@@ -76,10 +85,10 @@ class PyramidEncoder(Encoder):
         if class_head:
             linear_classifier(net)
         else:
-            net.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)
+            _prune(net, levels)
         self.net, self.size = net.to(memory_format=self.memory_format), own_size(net)
         self.eval()
-        probe = torch.zeros(1, 3, *probe_size(net, arguments))
+        probe = torch.zeros(1, len(mean), *probe_size(net, arguments))
         with torch.no_grad():
             channels = [level.shape[1] for level in self._maps(probe)[0]]
             if class_head:

@@ -60,8 +60,8 @@ class ViTEncoder(Encoder):
         lora_rank: int = 0,
         lora_alpha: float | None = None,
         lora_dropout: float = 0.0,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> None:
         lora = check_lora(lora_rank, lora_alpha, lora_dropout)
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
@@ -102,7 +102,7 @@ class ViTEncoder(Encoder):
         self.net = net
         self.eval()
         if not (frozen or lora_rank or type(net) is VisionTransformer):
-            probe = torch.zeros(1, 3, *probe_size(net, arguments))
+            probe = torch.zeros(1, len(mean), *probe_size(net, arguments))
             freeze_unused(net, lambda: sum(part.sum() for part in self.encode(probe, (2, 2)) if part is not None))
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:

@@ -54,10 +54,14 @@ def typeface(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def to_picture(image: ArrayLike) -> Image.Image:
-    """(3, H, W), float, RGB in [0, 1] -> PIL image; values outside are clipped."""
+    """(3, H, W), float, RGB in [0, 1] -> PIL image; values outside are clipped.
+
+    Of more channels the first three are shown, of fewer their mean.
+    """
     array = np.asarray(image, dtype=np.float32)
-    if array.ndim != 3 or array.shape[0] != 3:
+    if array.ndim != 3 or (array.shape[0] != 3 and array.shape[2] == 3):  # channels last is a mistake, not a strip
         raise ValueError(f"Got a picture of shape {array.shape}, expected (3, H, W), RGB in [0, 1].")
+    array = array[:3] if len(array) >= 3 else array.mean(0, keepdims=True).repeat(3, 0)
     return Image.fromarray((array.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
 

@@ -1,4 +1,4 @@
-"""Explanations of very many pictures in few tables: parquet files, one row an input and class."""
+"""Explanations of very many inputs in few tables: parquet files, one row an input and class."""
 
 import json
 import re
@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
+from fex.explanations.text import TextExplanation
 from fex.report.fidelity import fidelity_cells
 from fex.storage.atomic import replacing
 
-__all__ = ["SCORES", "read_head", "shard_name", "shards_of", "write_shard"]
+__all__ = ["SCORES", "explanation_table", "read_head", "shard_name", "shards_of", "write_shard"]
 
 SCORES = ("float16", "uint8")
 _NAME = re.compile(r"explanations-(\d{5,})\.parquet")
@@ -47,49 +49,62 @@ def read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def _scores(found: Sequence[Explanation | None], kind: str) -> dict[str, pa.Array]:
-    """Columns of the scores; null where there is no explanation."""
-    width = next((each.features.num_features for each in found if each is not None), 1)
-    values = np.zeros((len(found), width), np.float32)
+def _scores(found: Sequence[BaseExplanation | None], kind: str, width: int | None) -> dict[str, pa.Array]:
+    """Columns of the scores, `width` of each or any number; null where there is no explanation."""
+    rows = [np.zeros(width or 0, np.float32) if each is None else each.shown.astype(np.float32) for each in found]
+    values, lengths = np.concatenate([np.zeros(0, np.float32), *rows]), [len(row) for row in rows]
     missing = np.array([each is None for each in found], dtype=bool)
-    for row, each in enumerate(found):
-        if each is not None:
-            values[row] = each.attribution.numpy()
     columns = {}
     if kind == "uint8":
-        low, high = values.min(1), values.max(1)
-        span = np.where(high > low, high - low, 1)[:, None]
-        stored = np.rint((values - low[:, None]) / span * 255).astype(np.uint8)
+        low, high = (np.array([edge(row) if len(row) else 0 for row in rows], np.float32) for edge in (np.min, np.max))
+        span = np.where(high > low, high - low, 1)
+        stored = np.rint((values - np.repeat(low, lengths)) / np.repeat(span, lengths) * 255).astype(np.uint8)
         columns = {"low": pa.array(low, mask=missing), "high": pa.array(high, mask=missing)}
     else:
         if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-            raise ValueError("Scores beyond 65504 do not fit into float16: give --scores uint8.")
+            raise ValueError("Scores beyond 65504 do not fit into float16: take scores of uint8 (--scores uint8).")
         stored = values.astype(np.float16)
-    flat = pa.array(stored.reshape(-1))
-    return {**columns, "scores": pa.FixedSizeListArray.from_arrays(flat, width, mask=pa.array(missing))}
+    flat, mask = pa.array(stored), pa.array(missing)
+    if width is not None:
+        return {**columns, "scores": pa.FixedSizeListArray.from_arrays(flat, width, mask=mask)}
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return {**columns, "scores": pa.ListArray.from_arrays(offsets, flat, mask=mask)}
 
 
-def write_shard(
-    path: Path, found: Sequence[tuple[str, Sequence[Explanation] | str]], head: Mapping[str, Any], scores: str
-) -> None:
-    """Writes one table: whole or not at all.
+def _words(found: Sequence[BaseExplanation | None]) -> dict[str, pa.Array]:
+    """What the scores of texts belong to."""
+    texts = [each if isinstance(each, TextExplanation) else None for each in found]
+    words = [None if each is None else each.word_scores() for each in texts]
+
+    def column(name: str, kind: pa.DataType) -> pa.Array:
+        return pa.array([row and [getattr(word, name) for word in row] for row in words], pa.list_(kind))
+
+    return {
+        "words": column("word", pa.string()), "start": column("start", pa.int32()), "end": column("end", pa.int32()),
+        "tokens_cut": pa.array([None if each is None else each.cut for each in texts], pa.int32()),
+    }  # fmt: skip
+
+
+def explanation_table(
+    found: Sequence[tuple[str | None, Sequence[BaseExplanation] | str]], scores: str, width: int | None
+) -> pa.Table:
+    """One row an input and class.
 
     Columns: file, rank (1 the likeliest class), class_index, class, probability, flat, fidelity with low and high where
-    it was asked, queries, scores (feature by feature, row by row of the grid), low and high of each map where scores
-    are uint8 (score = low + (high - low) * value / 255), and error: why an input, which then has one row of nulls,
-    could not be explained.
+    it was asked, queries, scores (of pictures feature by feature, row by row of the grid; of texts word by word), low
+    and high of each map where scores are uint8 (score = low + (high - low) * value / 255), of texts words, start and
+    end (characters) and tokens_cut (tokens that did not fit and were not looked at), and error: why an input, which
+    then has one row of nulls, could not be explained.
 
     Args:
-        path: the file.
         found: name of each input, and its explanations or the reason why there are none.
-        head: plain data kept in the file; `read_head` gives it back.
         scores: of `SCORES`.
+        width: features of each picture; None of texts.
 
     Raises:
         ValueError: scores that the type cannot hold.
-        OSError: it cannot be written.
     """
-    rows: list[tuple[str, int, Explanation | None, str | None]] = []
+    rows: list[tuple[str | None, int, BaseExplanation | None, str | None]] = []
     for name, explained in found:
         if isinstance(explained, str):
             rows.append((name, 1, None, explained))
@@ -100,7 +115,7 @@ def write_shard(
     def column(read: Any, kind: pa.DataType) -> pa.Array:
         return pa.array([None if each is None else read(each) for each in maps], kind)
 
-    table = {
+    return pa.table({
         "file": pa.array([row[0] for row in rows], pa.string()),
         "rank": pa.array([row[1] for row in rows], pa.int16()),
         "class_index": column(lambda each: each.target, pa.int32()),
@@ -113,9 +128,28 @@ def write_shard(
             if any(each is not None and each.fidelity is not None for each in maps)
         },
         "queries": column(lambda each: each.queries, pa.int32()),
-        **_scores(maps, scores),
+        **_scores(maps, scores, width),
+        **({} if width is not None else _words(maps)),
         "error": pa.array([row[3] for row in rows], pa.string()),
-    }
-    whole = pa.table(table).replace_schema_metadata({_KEY: json.dumps(dict(head)).encode()})
+    })  # fmt: skip
+
+
+def write_shard(
+    path: Path, found: Sequence[tuple[str, Sequence[Explanation] | str]], head: Mapping[str, Any], scores: str
+) -> None:
+    """Writes one table of pictures, see `explanation_table`: whole or not at all.
+
+    Args:
+        path: the file.
+        found: name of each picture, and its explanations or the reason why there are none.
+        head: plain data kept in the file; `read_head` gives it back.
+        scores: of `SCORES`.
+
+    Raises:
+        ValueError: scores that the type cannot hold.
+        OSError: it cannot be written.
+    """
+    width = next((each.features.num_features for _, row in found if not isinstance(row, str) for each in row), 1)
+    table = explanation_table(found, scores, width).replace_schema_metadata({_KEY: json.dumps(dict(head)).encode()})
     with replacing(path) as part:
-        pq.write_table(whole, part, compression="zstd", use_dictionary=["class"])
+        pq.write_table(table, part, compression="zstd", use_dictionary=["class"])

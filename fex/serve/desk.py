@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fex.class_names import class_index
-from fex.images.files import UnreadableImageError, decode
+from fex.images.files import UnreadableImageError, read_pixels
 from fex.serve.limits import Limits
 from fex.storage.names import on_one_line
 from fex.texts.files import LONGEST_TEXT, unfit
@@ -106,10 +106,9 @@ class Desk:
 
     def _picture(self, data: bytes, number: int) -> np.ndarray:
         try:
-            cut = self.preprocess.crop(decode(data, most=self.limits.pixels))
+            return read_pixels(data, self.preprocess, most=self.limits.pixels).contiguous().numpy()
         except UnreadableImageError as error:
             raise _refused(f"image {number} cannot be read: {error}") from None
-        return np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1))
 
     def _text(self, text: Text, number: int) -> Text:
         reasons = [unfit(part) for part in ([text] if isinstance(text, str) else text)]

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from fex.errors import BlackBoxError
 from fex.explainers import Refined, load_explainer
 from fex.serve.desk import Job, read_job
+from fex.storage.memory import keep_memory
 
 __all__ = ["ExplainAPI"]
 
@@ -32,7 +33,7 @@ class _Patient(BatchedLoop):
     """Waits for a first request, and takes along what else has come by then; LitServe's own asks without a pause."""
 
     def get_batch_requests(self, lit_api: Any, request_queue: Any, transport: Any) -> tuple[list[Any], list[Any]]:
-        first = self.get_request(request_queue, timeout=1.0)
+        first = self.get_request(request_queue, timeout=0.05)  # what comes in so long after its death goes with it
         return (
             ([], []) if first is None else super().get_batch_requests(lit_api, _Ahead(first, request_queue), transport)
         )
@@ -54,6 +55,7 @@ class ExplainAPI(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """In a worker, once."""
+        keep_memory()  # its memory is its own: nothing is inherited from the server's process
         torch.set_num_threads(self.threads)
         self.explainer = load_explainer(self.checkpoint).to(device)
         self.black_box = None if self.box is None else self.box().to(device)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["building", "check_description"]
 
+MOST_CHANNELS = 1024  # of an image
 DEEPEST, LARGEST = 32, 2**31  # levels of nested data; integers
 SIDE, AREA = 2**16, 2**26  # pixels
 SPARE_TENSORS, SPARE_NUMBERS = 2048, 2**26  # of layers that are built with a network and then dropped
@@ -41,7 +42,7 @@ def check_description(meta: Any, source: str) -> dict[str, Any]:
     names = meta.get("class_names", [""])
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise _unfit(source, f"class_names are {names!r:.80}, not a list of names")
-    for key in ("kind", "method", "modality", "black_box", "removal", "model", "base"):
+    for key in ("kind", "method", "modality", "black_box", "black_box_sha256", "removal", "model", "base"):
         if not isinstance(meta.get(key, ""), str):
             raise _unfit(source, f"{key} is {meta[key]!r:.80}, not a word")
     for key in ("preprocess", "model_args", "net", "training"):
@@ -93,7 +94,7 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
     if isinstance(value, str) and key not in ("base", "class_path") and re.search(r"[/\\:]", value):
         return f"{key} is {value!r:.80}, which asks for files or downloads, expected a plain name"
     if key in ("mean", "std") and not _is_colour(value, positive=key == "std"):
-        return f"{key} is {value!r:.80}, expected one or three numbers{', above 0' * (key == 'std')}"
+        return f"{key} is {value!r:.80}, expected a number for each channel{', above 0' * (key == 'std')}"
     if type(value) is int and abs(value) > LARGEST:
         return f"{key} is larger than {LARGEST:,}"
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
@@ -104,7 +105,7 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
 def _is_colour(value: Any, *, positive: bool) -> bool:
     if value is None:
         return True
-    fits = isinstance(value, (list, tuple)) and len(value) in (1, 3)
+    fits = isinstance(value, (list, tuple)) and 1 <= len(value) <= MOST_CHANNELS
     numbers = fits and all(type(each) in (int, float) and math.isfinite(each) for each in value)
     return numbers and (not positive or min(value) > 0)
 

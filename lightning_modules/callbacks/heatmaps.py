@@ -1,13 +1,13 @@
-"""Heat maps and perturbation curves in TensorBoard."""
+"""Heat maps in the loggers of a run."""
 
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from fex.report.heatmap import grid_picture
+from lightning_modules.sinks import sinks, tell_without_pictures
 
 __all__ = ["HeatMaps"]
 
@@ -41,6 +41,10 @@ class HeatMaps(pl.Callback):
         self._first: dict[int, _Shown] = {}  # by class
         self._others: list[_Shown] = []
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Says it where a logger takes no pictures."""
+        tell_without_pictures(trainer)
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts over."""
         self._first, self._others = {}, []
@@ -53,7 +57,7 @@ class HeatMaps(pl.Callback):
         Raises:
             ValueError: texts, which are not drawn.
         """
-        if not _loggers(trainer) or not trainer.is_global_zero or len(self._first) >= self.count:
+        if len(self._first) >= self.count or not sinks(trainer):
             return
         features = pl_module.features
         if features.grid is None:
@@ -82,10 +86,5 @@ class HeatMaps(pl.Callback):
             [s.image for s in few], [[s.grid for s in few]],
             row_titles=["lambda"], column_titles=titles, span=pl_module.explainer.span,
         )  # fmt: skip
-        pixels = torch.from_numpy(np.asarray(drawn).copy()).permute(2, 0, 1)
-        for logger in _loggers(trainer):
-            logger.experiment.add_image("val/heat_maps", pixels, trainer.global_step)
-
-
-def _loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        for sink in sinks(trainer):
+            sink.picture("val/heat_maps", np.asarray(drawn).copy(), trainer.global_step)

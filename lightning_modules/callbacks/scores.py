@@ -3,7 +3,6 @@
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from fex.metrics.protocol_scores import ProtocolScores
 from fex.metrics.protocols import Attributed, get_protocol
 from fex.report.curves import curve_picture
 from fex.types import Batch
+from lightning_modules.sinks import sinks, tell_without_pictures
 
 __all__ = ["ExplanationScores"]
 
@@ -41,6 +41,7 @@ class ExplanationScores(pl.Callback):
         Raises:
             ValueError: they are not the same.
         """
+        tell_without_pictures(trainer)
         for warning in check_labels(pl_module.black_box, getattr(trainer, "datamodule", None), self.names):
             rank_zero_warn(warning)
 
@@ -88,18 +89,15 @@ class ExplanationScores(pl.Callback):
                 )
 
     def _log_curves(self, trainer: pl.Trainer, name: str, scores: ProtocolScores) -> None:
-        """The protocol's curves as TensorBoard pictures, each of one tag by step."""
+        """The protocol's curves as pictures, each of one tag by step."""
         with scores.sync_context():
             curves = scores.curves()
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
-            return
-        for component, curve in curves.items():
+        found = [] if trainer.sanity_checking else sinks(trainer)
+        for component, curve in curves.items() if found else ():
             method = getattr(trainer.lightning_module, "method", type(trainer.lightning_module).__name__)
-            picture = curve_picture({method: curve}, f"{name}: {component.replace('_', ' ')}") if loggers else None
-            for logger in loggers:
-                tag = f"curves/{name}/{component}"
-                logger.experiment.add_image(tag, picture, trainer.global_step, dataformats="HWC")
+            picture = curve_picture({method: curve}, f"{name}: {component.replace('_', ' ')}")
+            for sink in found:
+                sink.picture(f"curves/{name}/{component}", picture, trainer.global_step)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the metrics."""
@@ -112,10 +110,14 @@ class ExplanationScores(pl.Callback):
         self._add(pl_module, outputs, batch, None)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs means and 95 % intervals."""
+        """Logs means and 95 % intervals, and a table of them."""
+        rows = []
         for name, scores in self.scores.items():
             with scores.sync_context():
                 for metric, (interval, count) in scores.intervals().items():
+                    rows.append([name, metric, *(round(float(x), 4) for x in interval), int(count)])
                     for suffix, value in (("", interval.value), ("/low", interval.low), ("/high", interval.high)):
                         pl_module.log(f"test/{name}/{metric}{suffix}", value, rank_zero_only=True)
                     pl_module.log(f"test/{name}/{metric}/n", float(count), rank_zero_only=True)
+        for sink in sinks(trainer):
+            sink.table("test/scores", ["protocol", "metric", "mean", "low", "high", "n"], rows, trainer.global_step)

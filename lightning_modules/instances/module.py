@@ -29,6 +29,7 @@ from lightning_modules.instances.settings import instance_keys, run_settings
 from lightning_modules.instances.sound import keep_sound
 from lightning_modules.instances.store import InstanceStore
 from lightning_modules.processes import patient_group, union_over_processes
+from lightning_modules.sinks import Sink, TensorBoardSink, sinks, tell_without_pictures
 
 __all__ = ["InstanceModule"]
 
@@ -47,7 +48,7 @@ class InstanceModule(pl.LightningModule):
         only: "all" instances, those the box gets right ("correct"), or wrong ("wrong", negative samples); by labels.
         protocols: names of protocols that score each instance, where the data has what they need. What is removed are
             single pixels; `dax` puts the explainer's own fill in their place, as its perturbations do.
-        pictures: number of instances whose course is logged to TensorBoard.
+        pictures: number of instances whose course is logged.
         sound: how spectrograms were made, where the inputs are some, as the data says it too: then each instance also
             has a picture of spectrogram, map and time curve, and, if batches carry waveforms, its masked sound as a wav
             file.
@@ -103,8 +104,8 @@ class InstanceModule(pl.LightningModule):
         """Row, map (H, W) and its course, as each instance is finished; every row once, in any order."""
 
     @abstractmethod
-    def log_course(self, writer: Any, name: str, course: Any) -> None:
-        """Writes what happened by epoch or iteration to a TensorBoard writer."""
+    def log_course(self, sink: Sink, name: str, course: Any) -> None:
+        """Writes what happened by epoch or iteration to a logger."""
 
     def course_maps(self, course: Any) -> list[Tensor]:  # noqa: ARG002
         """Maps (H, W) along the course that are to be scored each, the last one last; by default none."""
@@ -198,12 +199,15 @@ class InstanceModule(pl.LightningModule):
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:
             return
-        for writer in self._writers():
-            self.log_course(writer, name, course)
+        own = self._own_writer
+        for sink in sinks(self.trainer) if own is None else [TensorBoardSink(own)]:
+            self.log_course(sink, name, course)
 
     def on_predict_start(self) -> None:
         """Lightning's logger writes in the first process alone; the others write what they explain beside it."""
         self._seen = set()
+        if self.pictures:
+            tell_without_pictures(self.trainer)
         if self.trainer.world_size == 1:
             return
         self._group = patient_group()
@@ -212,11 +216,6 @@ class InstanceModule(pl.LightningModule):
             from torch.utils.tensorboard import SummaryWriter  # takes a second
 
             self._own_writer = SummaryWriter(folder, filename_suffix=f".rank{self.global_rank}")
-
-    def _writers(self) -> list[Any]:
-        if self._own_writer is not None:
-            return [self._own_writer]
-        return [logger.experiment for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
     def on_predict_end(self) -> None:
         """The first process writes table, gallery and scores of the instances of this data that are finished."""

@@ -78,6 +78,65 @@ def test_a_ridge_helps_where_there_are_as_many_pairs_as_features():
     assert error(1e-9) == pytest.approx(error(0.0), rel=1e-3)  # plain least squares is the limit
 
 
+class Given:
+    """An explainer that knows the answer, or thinks that it does."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def attribute_features(self, inputs, target=None):
+        return self.values.expand(len(inputs), -1)
+
+
+def test_a_prior_halves_the_variance_and_a_wrong_one_costs_little():
+    grid, inputs, generator = PatchGrid(2, 5), white(1, 20), torch.Generator().manual_seed(2)
+    kept = (torch.arange(2**10).unsqueeze(1) >> torch.arange(10)) & 1
+    linear, rest = kept.float() @ torch.rand(10, generator=generator), torch.rand(2**10, generator=generator)
+    box = TableBox(grid, 0.1 * linear + 0.2 * rest, size=12)
+    truth = exact_shapley(values_of_all_masks(box, Masker(grid, Black()), inputs))[0, 1]
+    noise = torch.randn(10, generator=torch.Generator().manual_seed(3)) * truth.std()
+    priors = {
+        "none": None,
+        "close": Given(7 * truth + 2 * noise + 5),
+        "random": Given(noise),
+        "level": Given(noise * 0),
+    }
+    error = {}
+    for name, prior in priors.items():
+        found = torch.cat(
+            [
+                KernelSHAP(box, grid, Black(), num_masks=40, ridge=3.0, prior=prior, seed=s).attribute_features(
+                    inputs, 1
+                )
+                for s in range(12)
+            ]
+        )
+        error[name] = float((found - truth).square().mean())
+        torch.testing.assert_close(found.sum(1), truth.sum().expand(12), atol=1e-4, rtol=1e-4)
+    assert error["close"] < 0.5 * error["none"]  # whatever its scale and level
+    assert error["random"] < 1.3 * error["none"]
+    assert error["level"] == error["none"]
+
+
+def test_a_prior_is_what_the_ridge_draws_to():
+    box, inputs, prior = interactions(GRID), white(2, 12), torch.tensor([0.1, 0.4, -0.2, 0.0, 0.3, 0.2])
+    kept = KernelSHAP(box, GRID, Black(), num_masks=20, ridge=1.0, prior=Given(prior))
+    masks = kept.masks[2:].double()
+    scores = box(Masker(GRID, Black())(inputs[:1], kept.masks[None]).reshape(-1, 3, 12, 12))[:, 1].double()
+    share, total = masks.mean(1), scores[1] - scores[0]
+    coefficients, answers = masks - share[:, None], scores[2:] - scores[0] - share * total
+    psi = (prior - prior.mean()).double()
+    scale = (answers @ (coefficients @ psi)) / (coefficients @ psi).square().sum()
+    penalty = coefficients.square().sum(0).mean()  # |y - C x|^2 + p |x - a psi|^2, as one least-squares problem
+    design = torch.cat([coefficients, penalty.sqrt() * torch.eye(6)])
+    expected = torch.linalg.lstsq(design, torch.cat([answers, penalty.sqrt() * scale * psi])).solution + total / 6
+    torch.testing.assert_close(kept.attribute_features(inputs, 1)[0].double(), expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="A prior needs a ridge"):
+        KernelSHAP(box, GRID, prior=Given(prior))
+    with pytest.raises(TypeError, match="scores features"):
+        KernelSHAP(box, GRID, ridge=1.0, prior=lambda inputs, target: inputs)
+
+
 def test_a_large_ridge_leaves_the_mean_alone_and_exact_values_exact():
     box, inputs = linear(), torch.rand(2, 3, 12, 12)
     found = KernelSHAP(box, GRID, Black(), num_masks=30, ridge=1e9).attribute_features(inputs, 1)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+import transformers
+from packaging.version import Version
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -92,6 +94,8 @@ def test_a_geometry_of_timm_that_is_not_known():
 
 @pytest.mark.parametrize("family", families(TRANSFORMERS))
 def test_transformers(family, tmp_path):
+    if family == "pvt" and Version(transformers.__version__) < Version("5"):
+        pytest.skip("transformers 4 reads its own files of Pvt as if they had 1,000 classes")
     folder = save_transformers(TRANSFORMERS[family], tmp_path)
     box = TransformersBlackBox(folder)
     processor = AutoImageProcessor.from_pretrained(folder)

@@ -235,7 +235,7 @@ def test_no_other_host_gets_the_token(monkeypatch):
         box = HttpBlackBox("http://host.invalid/x", num_classes=3, preprocess=Preprocess(4, 5), retries=0)
         assert box(INPUT).shape == (1, 3)  # without a token a proxy is used
         assert other.requests.pop().startswith(b"POST http://host.invalid/x ")
-        box.token_env = "CLASSIFIER_TOKEN"
+        box.endpoint.token_env = "CLASSIFIER_TOKEN"
         with pytest.raises(ValueError, match="proxy for http:// addresses, which would read the token"):
             box(INPUT)
         assert other.requests == []

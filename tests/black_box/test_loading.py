@@ -107,7 +107,7 @@ def test_timm_folder(tmp_path):
 def test_address():
     box = fex.load_black_box("https://example.org/classify.onnx", num_classes=3, timeout=1.0)
     assert isinstance(box, HttpBlackBox)
-    assert (box.url, box.timeout) == ("https://example.org/classify.onnx", 1.0)
+    assert (box.url, box.endpoint.timeout) == ("https://example.org/classify.onnx", 1.0)
 
 
 def test_function():

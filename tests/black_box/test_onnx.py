@@ -3,6 +3,7 @@ import pickle
 import sys
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -180,7 +181,7 @@ def test_free_number_of_classes(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "element"),
-    [(["b", 4], TensorProto.FLOAT), (["b", 1, 4, 4], TensorProto.FLOAT), (["b", 3, 4, 4], TensorProto.INT32)],
+    [(["b", 4], TensorProto.FLOAT), (["b", 5, 4, 4], TensorProto.FLOAT), (["b", 3, 4, 4], TensorProto.INT32)],
 )
 def test_graph_that_takes_no_images(tmp_path, shape, element):
     path = graph(tmp_path / "odd.onnx", shape, None, element=element, axes=(1,))
@@ -207,9 +208,12 @@ def test_missing_extra(dynamic, monkeypatch):
         OnnxBlackBox(dynamic)
 
 
-def test_threads(dynamic):
-    box = OnnxBlackBox(dynamic, threads=1)
-    assert box._session.get_session_options().intra_op_num_threads == 1
+def test_threads(dynamic, monkeypatch):
+    opened = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: opened.append(a[1]) or session(*a, **k))
+    OnnxBlackBox(dynamic, threads=1)
+    assert opened[0].intra_op_num_threads == 1
     with pytest.raises(ValueError, match="threads=0"):
         OnnxBlackBox(dynamic, threads=0)
 

@@ -125,5 +125,6 @@ def test_a_picture_a_class_and_its_map(tab, address, tmp_path):
         assert shot.width == WIDTH
         assert len(shot.convert("RGB").getcolors(2**24)) > 20
     assert tab.errors() == []
-    if tab.run("document.documentElement.scrollWidth") > WIDTH:
-        pytest.xfail("the page is wider than a telephone")
+    assert tab.run("document.documentElement.scrollWidth") == WIDTH
+    widths = "['maps', 'table', 'explain'].map(id => document.getElementById(id).getBoundingClientRect().width)"
+    assert min(tab.run(widths)) > 0.9 * WIDTH  # below each other, not squeezed beside each other

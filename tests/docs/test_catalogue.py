@@ -21,6 +21,8 @@ from fex.cli.train.train import run
 from fex.images import PatchGrid
 from fex.nets import ExplainerNet, ViTEncoder
 from lightning_modules import FEXModule
+from tests.black_box.test_graph_files import Net, write
+from tests.black_box.test_zero_shot import folder as clip_folder
 from tests.datamodules.pictures import encode
 from tests.lightning_modules.small import trainer
 from tests.shrink import load, shrink, written
@@ -51,6 +53,7 @@ def ten(inputs):
 
 
 def made(line):
+    line = line.replace("path/or/hub-id", "clip") if "ZeroShot" in line else line
     for theirs, ours in MADE.items():
         line = line.replace(theirs, ours)
     return yaml.safe_load(line)
@@ -58,7 +61,8 @@ def made(line):
 
 def test_the_catalogue_has_an_example_of_each_kind():
     assert {box.split(",")[0].split(".")[-1] for box in BOXES} == {
-        "TimmBlackBox", "TransformersBlackBox", "OnnxBlackBox", "HttpBlackBox", "CallableBlackBox"}  # fmt: skip
+        "TimmBlackBox", "TransformersBlackBox", "ZeroShotBlackBox", "OnnxBlackBox", "OpenvinoBlackBox",
+        "ExportedBlackBox", "HttpBlackBox", "CallableBlackBox"}  # fmt: skip
     assert {data.split(",")[0].split(".")[-1] for data in DATA} == {"Folder", "Hub", "Parquet"}
 
 
@@ -80,6 +84,9 @@ def home(tmp_path_factory):
     ViTForImageClassification(ViTConfig(**small, image_size=32, patch_size=8)).save_pretrained(root / "vit")
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(root / "vit")
     onnx.save(_pooled(), root / "model.onnx")
+    for suffix in (".xml", ".pt2"):
+        write(Net(), root / f"model{suffix}", (2, 3, 32, 32))
+    clip_folder(root / "clip")
     for folder in ("photos", "pictures"):
         (root / folder).mkdir()
         for index in range(20):
@@ -99,7 +106,9 @@ def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     monkeypatch.chdir(home)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--black_box", type=BlackBox)
-    box = parser.instantiate(parser.parse_object({"black_box": made(line)})).black_box
+    box = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(
+        parser.parse_object({"black_box": made(line)})
+    ).black_box
     if isinstance(box, HttpBlackBox):  # tests/black_box/test_http.py asks a server
         assert (box.num_classes, box.preprocess.size) == (10, (32, 32))
         return

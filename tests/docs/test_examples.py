@@ -11,18 +11,26 @@ DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = sorted(path.stem for path in (DOCS / "examples").glob("*_*.py") if path.stem != "own_server")
 NEEDS = {
     "own_onnx": ["onnxruntime"],
+    "own_graph": ["openvino"],
     "use_export": ["onnxruntime", "onnxscript"],
     "use_server": ["litserve", "python_multipart"],
     "use_interop": ["shap", "quantus"],
+    "use_ray": ["ray"],
+    "use_spark": ["pyspark"],
 }
-SLOW = ("use_export", "use_server", "use_interop")
+SLOW = ("use_export", "use_server", "use_interop", "use_ray", "use_spark")
 FILES = {
     "own_text": {"explained/0.html", "explained/1.html", "explainer.ckpt"},
+    "own_bands": {"explained/0.png", "explained/1.png", "runs/explainer/checkpoints/last.ckpt"},
+    "own_graph": {"mine.xml", "mine.pt2", "explained.png"},
+    "own_llm": {"explained.html"},
     "own_sound": {"explained.png", "classifier.safetensors"},
     "use_export": {"explainer.onnx", "explained.png"},
     "use_server": {"explained.png"},
     "use_demo": {"cat.png", "dog.png", "curve.png"},
     "use_interop": {"captum.png", "deeplift/0.png", "shap/1.png"},
+    "use_ray": set(),
+    "use_spark": {"explained/_SUCCESS"},
 }
 
 

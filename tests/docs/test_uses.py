@@ -1,4 +1,4 @@
-"""The commands and snippets of the pages on export, serving, sharing and other libraries do what they say."""
+"""The commands and snippets of the pages on export, serving, sharing, clusters and other libraries do what they say."""
 
 import json
 import re
@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import constants
 from PIL import Image
 
+import fex
 from fex.benchmark.build import build_method
 from fex.cli.explain import main as explain
 from fex.cli.export import main as export
@@ -99,3 +100,12 @@ def test_the_methods_of_the_page_on_other_libraries():
     for name, spec in yaml.safe_load(found)["methods"].items():
         method = build_method(spec["class_path"], spec["init_args"], injected)
         assert method.masked is None or method.masked == PatchGrid(4, 4), name
+
+
+def test_the_snippet_of_the_page_on_clusters(home, capsys):
+    Path("broken.jpg").write_bytes(b"broken")
+    [code] = [each for each in blocks("cluster.md", "python") if "import datasets" in each]
+    exec(code, {})
+    found, error = capsys.readouterr().out.splitlines()[-1].split(" | ")
+    assert found in fex.load_explainer("fex_vit_cifar10").class_names
+    assert "none of JPEG" in error

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 import fex
 from fex.hub import fetch, model_card, push
 from fex.hub.repository import FILE
-from tests.explainers.tiny import tiny_explainer, write_checkpoint
+from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 from tests.hub.fake import COMMIT, hub
 
 REPORT = {
@@ -109,6 +109,9 @@ def test_a_card_of_little_says_so(tmp_path):
     card = model_card({**tiny_explainer().meta, "removal": "a|b\n<c>"}, "me/mine", digest="0")
     for fact in ("Not scored yet", "was not measured", "not said", "not known", "a\\|b\ufffd&lt;c>"):
         assert fact in card
+    digest = tiny_box().digest()
+    card = model_card({**tiny_explainer().meta, "black_box_sha256": digest}, "me/mine", digest="0")
+    assert f"| SHA-256 of the black box | {digest} " in card
     (tmp_path / "report.json").write_text(json.dumps({"rows": REPORT["rows"][1:2]}))
     with pytest.raises(ValueError, match=r"no scores of a method named 'FEX', only of: RISE"):
         model_card(tiny_explainer().meta, "me/mine", digest="0", report=tmp_path / "report.json")

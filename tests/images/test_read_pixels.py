@@ -87,6 +87,14 @@ def test_other_interpolations_take_the_long_way():
     assert torch.equal(read_pixels(source, preprocess), preprocess.pixels(decode(source)))
 
 
+def test_what_is_allowed_holds_for_plain_jpegs_too():
+    source, preprocess = encoded(picture((90, 70))), Preprocess(32, 32)
+    assert torch.equal(read_pixels(source, preprocess, most=90 * 70), read_pixels(source, preprocess))
+    found = read_pixels(source, preprocess, most=90 * 70 - 1)
+    assert torch.equal(found, preprocess.pixels(decode(source, most=90 * 70 - 1)))
+    assert not torch.equal(found, read_pixels(source, preprocess))
+
+
 @pytest.mark.parametrize("cut", [0, 3, 100, 1500, -200])
 def test_damaged_pictures_are_refused_as_ever(cut):
     source = encoded(picture((90, 70)), quality=95)[:cut]

@@ -31,9 +31,9 @@ def module():
     return make_module(table, num_masks=3)
 
 
-def trainer(folder, callbacks, **options):
+def trainer(folder, callbacks, fresh=None, **options):
     return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", logger=TensorBoardLogger(folder, name="run", version=""),
+        default_root_dir=folder, accelerator="cpu", logger=fresh or TensorBoardLogger(folder, name="run", version=""),
         callbacks=callbacks, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
     )  # fmt: skip
 

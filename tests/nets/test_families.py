@@ -8,6 +8,7 @@ flip leaves in its place, must change the tokens there most. That can be asked o
 import pytest
 import timm
 import torch
+from packaging.version import Version
 from torch import nn
 
 from fex.baselines import AttLRP, GradCAM, IntegratedGradients
@@ -74,11 +75,15 @@ READABLE = {
     "deit_tiny_patch16_224",
     "deit3_small_patch16_224",
 }
+# What these keep of their places, timm tells since 1.0.31; before, they are refused in a sentence.
+SINCE = {"cait_xxs24_224", "xcit_nano_12_p16_224", "coat_lite_tiny", "densenet121"}
+OLD = Version(timm.__version__) < Version("1.0.31")
 ALL = VITS | OTHERS | SLOW
 
 
 def families(names):
-    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+    old = pytest.mark.xfail(OLD, reason="timm < 1.0.31", raises=(ValueError, AssertionError), strict=False)
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW) + [old] * (name in SINCE)) for name in names]
 
 
 def pictures(name):

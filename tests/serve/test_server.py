@@ -1,5 +1,6 @@
 """The server in this process: LitServe's own web application and worker loop, in threads."""
 
+import asyncio
 import base64
 import io
 import json
@@ -19,14 +20,17 @@ pytest.importorskip("litserve")
 pytest.importorskip("python_multipart")
 
 from fastapi.testclient import TestClient
+from litserve import LitServer
 from litserve.callbacks import CallbackRunner
 from litserve.loops import inference_worker
 from litserve.transport import MPQueueTransport
-from litserve.utils import WorkerSetupStatus
+from litserve.utils import ResponseBufferItem, WorkerSetupStatus
 
 import fex
 from fex.cli.serve import main
+from fex.images import read_pixels
 from fex.serve import Limits
+from fex.serve.desk import Question
 from fex.serve.server import make_server
 from fex.serve.worker import ExplainAPI
 from tests.explainers.tiny import CLASSES, tiny_box, write_checkpoint
@@ -191,7 +195,6 @@ def test_one_that_fails_does_not_cost_the_others(checkpoint, monkeypatch):
     api.setup("cpu")
     server = make_server(str(checkpoint), device="cpu")
     desk, pages = server.app.state.desk, []
-    from fex.serve.desk import Question
 
     for seed in range(3):
         pages.append(desk.job(Question(), [png(picture(seed))], alone=False))
@@ -222,3 +225,44 @@ def test_mistakes_end_the_command_line_before_anything_starts(checkpoint, capsys
     ):
         assert main(words) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_pictures_are_read_as_by_the_command(checkpoint):
+    """Plain JPEGs the short way, and none of more pixels than the limits allow."""
+    server = make_server(str(checkpoint), device="cpu", limits=Limits(pixels=30_000))
+    for size in ((90, 70), (300, 200)):
+        file = io.BytesIO()
+        Image.effect_noise(size, 80).convert("RGB").save(file, "JPEG")
+        [found] = server.app.state.desk.job(Question(), [file.getvalue()], alone=False).inputs
+        preprocess = fex.load_explainer(checkpoint).preprocess
+        np.testing.assert_array_equal(found, read_pixels(file.getvalue(), preprocess, most=30_000))
+        small = np.array_equal(found, read_pixels(file.getvalue(), preprocess))
+        assert small == (size == (90, 70))
+
+
+def test_two_workers_share_the_cores_of_a_cpu_and_keep_their_memory(checkpoint, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    threads = {workers: make_server(str(checkpoint), device="cpu", workers=workers) for workers in (None, 1, 4)}
+    found = {workers: (server.workers_per_device, server.lit_api.threads) for workers, server in threads.items()}
+    assert found == {None: (2, 4), 1: (1, 8), 4: (4, 2)}
+    calls = []
+    monkeypatch.setattr("fex.serve.worker.keep_memory", lambda: calls.append("kept"))
+    before = torch.get_num_threads()
+    ExplainAPI(str(checkpoint), threads=1).setup("cpu")
+    torch.set_num_threads(before)
+    assert calls == ["kept"]
+
+
+def test_what_a_lost_worker_took_without_a_word_is_told(checkpoint, monkeypatch):
+    started = []
+    monkeypatch.setattr(LitServer, "launch_single_inference_worker", lambda _, __, number: started.append(number))
+    server, jobs = make_server(str(checkpoint), device="cpu"), queue.Queue()
+    server.litapi_request_queues = {"/explain": jobs}
+    names = ("answered", "with another worker", "lost", "in the queue")
+    server.response_buffer = {name: ResponseBufferItem(asyncio.Event()) for name in names}
+    server.response_buffer["answered"].event.set()
+    server.response_buffer["with another worker"].worker_id = 1
+    jobs.put("in the queue")
+    server.launch_single_inference_worker(server.lit_api, 0)
+    assert [name for name, each in server.response_buffer.items() if each.event.is_set()] == ["answered", "lost"]
+    assert started == [0]

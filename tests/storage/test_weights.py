@@ -107,7 +107,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         ({"class_names": "abc"}, "not a list of names"),
         ({"class_names": [1, 2, 3]}, "not a list of names"),
         ({"std": [0.0, 1.0, 1.0]}, "above 0"),
-        ({"mean": [float("nan")] * 3}, "three numbers"),
+        ({"mean": [float("nan")] * 3}, "a number for each channel"),
     ],
 )
 def test_a_description_that_cannot_be_is_told_at_once(tmp_path, changes, reason):

@@ -1,20 +1,24 @@
 """Load test of `fex-serve` on this machine: is any request lost or mixed up, and what does the way there cost?
 
 Each request has a picture and a class of its own, and its answer is compared with the explainer's own. The plain rate
-is that of the same files, decoded and explained in full batches by this process.
+is that of the same files, decoded and explained in full batches by this process. Both are measured in turn, some
+requests each, so that other work on the machine slows both.
 """
 
 import argparse
 import base64
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path, PurePath
+from itertools import islice
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -23,7 +27,9 @@ import torch
 from PIL import Image
 
 from fex.explainers import load_explainer
-from fex.explainers.image_stream import ImageFile, explain_files
+from fex.explainers.image_stream import ordered_map
+from fex.images import as_unit, read_pixels
+from fex.storage.memory import keep_memory
 
 __all__ = ["main"]
 
@@ -93,44 +99,55 @@ def _malformed(client: _Client, count: int) -> dict[str, int]:
     return found
 
 
+def _plain(explainer: Any, paths: Sequence[Path], targets: Sequence[int]) -> tuple[float, list[torch.Tensor]]:
+    """Seconds for all, in full batches, and their maps."""
+    maps: list[torch.Tensor] = []
+    start = time.perf_counter()
+    with ThreadPoolExecutor(4, "read") as pool:
+        read = ordered_map(pool, lambda path: as_unit(read_pixels(path, explainer.preprocess)), paths, 36)
+        for first in range(0, len(paths), 32):
+            inputs = torch.stack(list(islice(read, 32)))
+            maps += [each.attribution for each in explainer.explain(inputs, list(targets[first : first + 32]))]
+    return time.perf_counter() - start, maps
+
+
+def _body(path: Path, target: int) -> bytes:
+    return json.dumps({"images": [base64.b64encode(path.read_bytes()).decode()], "target": target}).encode()
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures; returns plain data."""
-    with tempfile.TemporaryDirectory() as name:
+    load, wrong, seconds = os.getloadavg()[0], list[str](), list[tuple[float, float]]()
+    command = [sys.executable, "-m", "fex.cli.serve", arguments.checkpoint, "--port", str(arguments.port)]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(arguments.parallel) as pool:
         paths = _pictures(Path(name), arguments.requests)
         explainer = load_explainer(arguments.checkpoint)
-        classes = len(explainer.class_names)
-        files = [ImageFile(path, PurePath(path.name)) for path in paths]
-        for _ in explain_files(explainer, files[:64]):  # warm
-            pass
-        start = time.perf_counter()
-        plain = sum(1 for _ in explain_files(explainer, files, batch_size=32)) / (time.perf_counter() - start)
-        targets = [number % classes for number in range(len(paths))]
-        expected = []
-        for first in range(0, len(paths), 32):
-            inputs = torch.stack([explainer.preprocess(Image.open(path)) for path in paths[first : first + 32]])
-            expected += list(explainer.explain_classes(inputs, targets[first : first + 32])[0][:, 0])
-        bodies = [
-            json.dumps({"images": [base64.b64encode(path.read_bytes()).decode()], "target": target}).encode()
-            for path, target in zip(paths, targets, strict=True)
-        ]
-    command = [sys.executable, "-m", "fex.cli.serve", arguments.checkpoint, "--port", str(arguments.port)]
-    server, client = subprocess.Popen([*command, "--device", "cpu"]), _Client(arguments.port)
-    try:
-        client.ready(server)
-        with ThreadPoolExecutor(arguments.parallel) as pool:
+        targets = [number % len(explainer.class_names) for number in range(len(paths))]
+        bodies = list(map(_body, paths, targets))
+        server, client = subprocess.Popen([*command, "--device", "cpu"]), _Client(arguments.port)
+        try:
+            client.ready(server)
             list(pool.map(client.ask, bodies[:64]))  # warm
-            start = time.perf_counter()
-            answers = list(pool.map(client.ask, bodies))
-            served = len(bodies) / (time.perf_counter() - start)
-        rows = zip(answers, expected, targets, strict=True)
-        wrong = [reason for (status, body), values, target in rows if (reason := _wrong(status, body, values, target))]
-        malformed = _malformed(client, arguments.malformed)
-    finally:
-        server.terminate()
-        server.wait()
-    return {"requests": len(bodies), "parallel": arguments.parallel, "wrong": len(wrong), "first_wrong": wrong[:3],
+            _plain(explainer, paths[:64], targets)
+            for part in np.array_split(np.arange(len(paths)), arguments.rounds):
+                here = slice(int(part[0]), int(part[-1]) + 1)
+                plain, maps = _plain(explainer, paths[here], targets[here])
+                client = _Client(arguments.port)  # the server has closed connections that were idle meanwhile
+                start = time.perf_counter()
+                answers = list(pool.map(client.ask, bodies[here]))
+                seconds.append((plain, time.perf_counter() - start))
+                rows = zip(answers, maps, targets[here], strict=True)
+                found = (_wrong(status, body, values, target) for (status, body), values, target in rows)
+                wrong += filter(None, found)
+            malformed = _malformed(_Client(arguments.port), arguments.malformed)
+        finally:
+            server.terminate()
+            server.wait()
+    plain, served = (len(paths) / sum(each) for each in zip(*seconds, strict=True))
+    return {"requests": len(paths), "parallel": arguments.parallel, "wrong": len(wrong), "first_wrong": wrong[:3],
             "plain_per_second": round(plain, 1), "served_per_second": round(served, 1),
-            "share": round(served / plain, 3), "malformed": malformed}  # fmt: skip
+            "share": round(served / plain, 3), "share_of_rounds": [round(one / other, 3) for one, other in seconds],
+            "load_before": round(load, 1), "malformed": malformed}  # fmt: skip
 
 
 def main() -> int:
@@ -139,8 +156,10 @@ def main() -> int:
     parser.add_argument("--checkpoint", default="fex_efficientnet_lite0", help="an explainer of pictures")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--parallel", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5, help="of plain passes and requests in turn")
     parser.add_argument("--malformed", type=int, default=1000)
     parser.add_argument("--port", type=int, default=8765)
+    keep_memory()  # as the commands do
     found = run(parser.parse_args())
     print(json.dumps(found, indent=1))
     return int(bool(found["wrong"]) or set(found["malformed"]) > {"4xx"})

@@ -3,7 +3,7 @@
 import sys
 
 from fex.cli.bench import main
-from fex.cli.memory import keep_memory
+from fex.storage.memory import keep_memory
 
 if __name__ == "__main__":
     keep_memory()

@@ -14,7 +14,6 @@ from PIL import Image
 
 from fex.benchmark.speed.images import Figure, make_explainer, spread
 from fex.black_box import TimmBlackBox
-from fex.cli.memory import VARIABLE
 from fex.explainers.image_stream import ImageFile, explain_files
 from fex.images import PatchGrid, Preprocess, as_unit, decode, read_pixels
 from fex.nets import PyramidEncoder
@@ -22,6 +21,7 @@ from fex.policy import Antithetic
 from fex.report.folder import ResultFolder
 from fex.report.shards import write_shard
 from fex.seeding import RowDraws
+from fex.storage.memory import VARIABLE
 
 __all__ = ["allocation", "decoding", "mask_noise", "result_files"]
 
@@ -29,7 +29,7 @@ WORLDS = (8, 512, 2048)
 FORMATS = ("npz", "png", "jpg", "webp")
 _PASSES = """
 import time, torch
-from fex.cli.memory import keep_memory
+from fex.storage.memory import keep_memory
 from fex.nets import ExplainerNet, PyramidEncoder
 from fex.images import PatchGrid
 torch.set_num_threads(1)

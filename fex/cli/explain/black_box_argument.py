@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, load_black_box
+from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, PromptBlackBox, load_black_box
 from fex.black_box.loading import loader_of
 from fex.black_box.secrets import public
 from fex.cli.config import instantiated
@@ -60,6 +60,13 @@ def chosen_black_box(name: str) -> BlackBox:
             )
         if kind is None and (near := close_names(name, beside(name, (".yaml", ".yml")), all_else=False)):
             raise ValueError(f"Found no black box {name!r}{near}")
+        if kind is PromptBlackBox:
+            raise ValueError(
+                f"What the language model at {public(name)!r} is asked must be said in a file, such as mine.yaml with "
+                f'`{{class_path: fex.black_box.PromptBlackBox, init_args: {{url: "{public(name)}", model: NAME, '
+                "template: \"Review: {text} Is it good? Answer yes or no:\", labels: ['no', 'yes']}}`: "
+                "--black-box mine.yaml."
+            )
         return load_black_box(name)
     from jsonargparse import ArgumentError, ArgumentParser
 

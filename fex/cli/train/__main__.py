@@ -2,8 +2,8 @@
 
 import sys
 
-from fex.cli.memory import keep_memory
 from fex.cli.train import main
+from fex.storage.memory import keep_memory
 
 if __name__ == "__main__":
     keep_memory()

@@ -10,13 +10,17 @@ from torch import Tensor
 from fex.black_box import (
     BlackBox,
     CallableBlackBox,
+    ExportedBlackBox,
     HttpBlackBox,
     OnnxBlackBox,
+    OpenvinoBlackBox,
+    PromptBlackBox,
     TextBlackBox,
     TextCallableBlackBox,
     TimmBlackBox,
     load_black_box,
 )
+from fex.black_box.exported import check_trust
 from fex.black_box.given import raw_scores
 from fex.black_box.loading import loader_of
 from fex.black_box.timm import timm_folder
@@ -24,7 +28,18 @@ from fex.cli.train.recipe import built
 from fex.images import Preprocess
 from fex.storage.resources import manifest
 
-__all__ = ["asked_box", "named_box", "start_of"]
+__all__ = ["ASKED", "asked_box", "is_graph", "named_box", "start_of"]
+
+# Boxes that say nothing of their answers, and the argument that names them.
+ASKED: dict[Any, str] = {
+    HttpBlackBox: "url", CallableBlackBox: "function",
+    OnnxBlackBox: "path", OpenvinoBlackBox: "path", ExportedBlackBox: "path",
+}  # fmt: skip
+
+
+def is_graph(spec: dict[str, Any]) -> bool:
+    """Whether it is the box of a file of a graph, by its class and arguments."""
+    return "path" in spec["init_args"]
 
 
 def _options(asked: Namespace) -> dict[str, Any]:
@@ -36,6 +51,8 @@ def _options(asked: Namespace) -> dict[str, Any]:
         options["class_names"] = asked.classes
     if asked.size is not None:
         options["preprocess"] = {"height": asked.size[0], "width": asked.size[1]}
+    if asked.prompts is not None:
+        options["prompts"] = asked.prompts
     return {**options, **({"multi_label": True} if asked.multi_label else {})}
 
 
@@ -48,18 +65,18 @@ def named_box(asked: Namespace, *, texts: bool) -> dict[str, Any] | BlackBox:
     if texts and asked.size is not None:
         raise ValueError("--size is for pictures, the data holds texts: leave it out.")
     name, options, kind = asked.black_box, _options(asked), loader_of(asked.black_box)
-    key = {HttpBlackBox: "url", OnnxBlackBox: "path", CallableBlackBox: "function"}.get(kind)  # type: ignore[call-overload]
+    if kind is PromptBlackBox:
+        raise ValueError(
+            f"{name!r} is a language model, whose prompt and label words no flag can say: write its config by hand, "
+            "docs/models/llm.md has one."
+        )
+    key = ASKED.get(kind)  # type: ignore[arg-type]
     if key is not None:
-        if asked.weights is not None:
-            raise ValueError(f"{name!r} has its weights with it: leave --weights out.")
-        if texts and kind is not CallableBlackBox:
-            raise ValueError(f"{name!r} takes pictures, the data holds texts: give a folder of pictures.")
-        given: Any = TextCallableBlackBox if texts else kind
-        options |= {"tokenizer": asked.tokenizer} if texts else {}
-        options |= {} if asked.outputs is None else {"outputs": asked.outputs}
-        return {"class_path": f"fex.black_box.{given.__name__}", "init_args": {key: name, **options}}
+        return _unasked_box(asked, kind, key, options, texts=texts)
     if asked.outputs is not None:
-        raise ValueError("--outputs is for ONNX files, addresses and functions: a network's own answers are known.")
+        raise ValueError(
+            "--outputs is for files of a graph, addresses and functions: a network's own answers are known."
+        )
     if isinstance(options.get("preprocess"), dict):
         options["preprocess"] = Preprocess(**options["preprocess"])
     classes = options.pop("num_classes", None)
@@ -72,6 +89,28 @@ def named_box(asked: Namespace, *, texts: bool) -> dict[str, Any] | BlackBox:
     if classes not in (None, box.num_classes):
         raise ValueError(f"{name!r} has {box.num_classes} classes, got --classes {classes}.")
     return box
+
+
+def _unasked_box(asked: Namespace, kind: Any, key: str, options: dict[str, Any], *, texts: bool) -> dict[str, Any]:
+    """Class and arguments of a box that says nothing of its answers.
+
+    Raises:
+        ValueError: flags that it does not take; a file that is to be trusted first.
+    """
+    name = asked.black_box
+    if asked.prompts is not None:
+        raise ValueError(f"--prompts is for a folder or hub id of a CLIP or SigLIP, not for {name!r}: leave it out.")
+    if asked.weights is not None:
+        raise ValueError(f"{name!r} has its weights with it: leave --weights out.")
+    if texts and kind is not CallableBlackBox:
+        raise ValueError(f"{name!r} takes pictures, the data holds texts: give a folder of pictures.")
+    if kind is ExportedBlackBox:
+        check_trust(name, trust=asked.trust)
+        options["trust"] = True
+    given: Any = TextCallableBlackBox if texts else kind
+    options |= {"tokenizer": asked.tokenizer} if texts else {}
+    options |= {} if asked.outputs is None else {"outputs": asked.outputs}
+    return {"class_path": f"fex.black_box.{given.__name__}", "init_args": {key: name, **options}}
 
 
 def spec_of(box: BlackBox, asked: Namespace) -> dict[str, Any]:
@@ -126,7 +165,7 @@ def asked_box(spec: dict[str, Any], inputs: Tensor) -> tuple[BlackBox, dict[str,
     """
     given, said = dict(spec["init_args"]), []
     classes = {} if "class_names" in given or "num_classes" in given else {"num_classes": 2}
-    if "Onnx" in spec["class_path"] and classes:  # a graph may say it itself
+    if is_graph(spec) and classes:  # a graph may say it itself
         try:
             _built(spec, given)
             classes = {}

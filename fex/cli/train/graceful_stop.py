@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-__all__ = ["GracefulStop"]
+__all__ = ["GracefulStop", "last_path"]
 
 PATIENCE = 5.0  # seconds that other processes have to leave; one that waits inside a collective hears no signal
 
@@ -95,7 +95,7 @@ class GracefulStop(pl.Callback):
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if not asked:
             return
-        path = _last_path(trainer)
+        path = last_path(trainer)
         if path is not None:
             trainer.save_checkpoint(path)
         if trainer.is_global_zero:
@@ -111,7 +111,7 @@ class GracefulStop(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the finished run; gives the signals back."""
-        path = _last_path(trainer)
+        path = last_path(trainer)
         if path is not None and getattr(trainer.checkpoint_callback, "save_last", False) and not trainer.fast_dev_run:
             trainer.save_checkpoint(path)
         self._restore()
@@ -165,7 +165,8 @@ def _resuming(command: Sequence[str], path: Path) -> str:
     return shlex.join([*kept, "--ckpt_path", str(path)])
 
 
-def _last_path(trainer: pl.Trainer) -> Path | None:
+def last_path(trainer: pl.Trainer) -> Path | None:
+    """Where the last checkpoint of a run is, or will be; None where it saves none."""
     found: Any = trainer.checkpoint_callback
     if found is None:
         return None

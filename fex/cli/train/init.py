@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fex.black_box import BlackBox, HttpBlackBox, OnnxBlackBox
+from fex.black_box import BlackBox, HttpBlackBox
 from fex.black_box.classes import are_named
+from fex.black_box.graph import GraphBlackBox
 from fex.black_box.text import TextInputs
-from fex.cli.train.box_spec import asked_box, named_box, spec_of, start_of
+from fex.cli.train.box_spec import asked_box, is_graph, named_box, spec_of, start_of
 from fex.cli.train.data_spec import data_spec_of, holds_texts
 from fex.cli.train.recipe import MASKS, TIMED, Plan, built, content_of, cost_of, dumped, plan_of, workers
 from fex.explainers.encoder_choice import EncoderChoice, choose_encoder
@@ -45,8 +46,11 @@ def _sides(word: str) -> tuple[int, int]:
 
 def _classes(word: str) -> int | list[str]:
     """A number, names with commas between them, or a file with one name a line."""
-    if word.isdecimal():
-        return int(word)
+    return int(word) if word.isdecimal() else _names(word)
+
+
+def _names(word: str) -> list[str]:
+    """Names with commas between them, or a file with one a line."""
     if Path(word).is_file():
         return [line.strip() for line in Path(word).read_text(encoding="utf-8").splitlines() if line.strip()]
     return [name.strip() for name in word.split(",")]
@@ -62,12 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--init", required=True, metavar="FILE.yaml", help="config to write; an existing one is kept")
-    add("--black-box", required=True, help="shipped or timm name, weights, folder, .onnx, URL, package.module:function")
+    add("--black-box", required=True, help="shipped or timm name, weights, folder, .onnx, .xml, URL, module:function")
     add("--data", required=True, help="folder of pictures, or file or folder of texts")
     add("--weights", help="of a timm name: a local file (.pth, .safetensors)")
     add("--classes", type=_classes, help="names (cat,dog), a file with one a line, or their number")
+    add("--prompts", type=_names, help="of a CLIP or SigLIP: one a class, with commas or in a file with one a line")
+    add("--trust", action="store_true", help="a .pt2 file is read, which may run code that is in it")
     add("--size", type=_sides, help="pixels of the box's inputs, 224 or 192x256, where the box does not say it")
-    add("--outputs", choices=("probabilities", "logits"), help="what an ONNX file, a URL or a function returns")
+    add("--outputs", choices=("probabilities", "logits"), help="what a file of a graph, a URL or a function returns")
     add("--multi-label", action="store_true", help="classes are not exclusive")
     add("--tokenizer", default="minilm", help="of a function of texts: name or folder; default %(default)s")
     add("--grid", type=_sides, help="places of the map, 7 or 7x10")
@@ -89,7 +95,7 @@ def _loaded(asked: argparse.Namespace) -> tuple[BlackBox, dict[str, Any], dict[s
     else:
         own = _graph_size(found)
         given = found["init_args"].get("preprocess") or own or {"height": 224, "width": 224}
-        if "Onnx" not in found["class_path"] or own is None:
+        if own is None:
             found["init_args"]["preprocess"] = given
         preprocess = Preprocess(**given)
     data = built({**data_spec, "init_args": {**data_spec["init_args"], "preprocess": preprocess}})
@@ -105,16 +111,17 @@ def _loaded(asked: argparse.Namespace) -> tuple[BlackBox, dict[str, Any], dict[s
 
 
 def _graph_size(spec: dict[str, Any]) -> dict[str, int] | None:
-    """The size that an ONNX graph fixes; None where it fixes none, or there is no graph."""
-    if "Onnx" not in spec["class_path"]:
+    """The size that a graph fixes; None where it fixes none, or there is no graph."""
+    if not is_graph(spec):
         return None
-    path = spec["init_args"]["path"]
+    given = {key: spec["init_args"][key] for key in ("path", "trust") if key in spec["init_args"]}
     try:
-        size = OnnxBlackBox(path).fixed_size
+        box = built({**spec, "init_args": given})
     except ValueError as error:
         if "set num_classes" not in str(error):
             raise
-        size = OnnxBlackBox(path, num_classes=2).fixed_size
+        box = built({**spec, "init_args": {**given, "num_classes": 2}})
+    size = box.fixed_size
     return None if size is None else {"height": size[0], "width": size[1]}
 
 
@@ -139,7 +146,7 @@ def _remarks(box: BlackBox, choice: EncoderChoice, plan: Plan, spec: dict[str, A
     }
     if not plan.validates:
         remarks["trainer.limit_val_batches"] = "too few instances to hold some back"
-    if isinstance(box, OnnxBlackBox):
+    if isinstance(box, GraphBlackBox):
         remarks[f"{own}.black_box.init_args.normalise"] = "CHECK: false if the graph takes pixels in [0, 1]"
     if "preprocess" in spec["init_args"]:
         remarks[f"{own}.black_box.init_args.preprocess"] = "CHECK: pixels that the box takes (--size)"
@@ -178,7 +185,7 @@ def run(argv: list[str]) -> Path | None:
     )
     sample = data.sample(TIMED, ("train",))
     seconds = cost_of(box, choice, plan, sample[1]["inputs"])  # type: ignore[index]
-    if isinstance(box, OnnxBlackBox):
+    if isinstance(box, GraphBlackBox):
         spec["init_args"].setdefault("normalise", True)
     data_spec["init_args"] |= {"batch_size": plan.batch_size, "num_workers": workers()}
     if isinstance(box, TextInputs):
@@ -218,6 +225,6 @@ def _doubts(box: BlackBox, spec: dict[str, Any]) -> list[str]:
     if "preprocess" in spec["init_args"] or isinstance(box, HttpBlackBox):
         height, width = box.preprocess.size
         doubts.append(f"pictures go in at {height} x {width} pixels: --size where the box takes others")
-    if isinstance(box, OnnxBlackBox):
+    if isinstance(box, GraphBlackBox):
         doubts.append("pictures are normalised as ImageNet's; if the graph does so itself, set normalise: false")
     return doubts

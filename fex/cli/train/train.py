@@ -22,7 +22,7 @@ from fex.cli.label_agreement import LabelAgreement
 from fex.cli.train import init
 from fex.cli.train.checkpoint_check import check_checkpoint
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
-from fex.cli.train.graceful_stop import GracefulStop
+from fex.cli.train.graceful_stop import GracefulStop, last_path
 from fex.cli.train.model_lines import ModelLines
 from fex.cli.train.own_network import name_own_network
 from fex.cli.train.progress_bar import OneLineBar
@@ -183,6 +183,21 @@ class FexCLI(LightningCLI):
                 "everything else from the config and the flags.",
                 file=sys.stderr,
             )
+
+    def after_fit(self) -> None:
+        """Says where the explainer is, and how it is used."""
+        path = last_path(self.trainer)
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run or path is None or not path.is_file():
+            return
+        print(f"checkpoint: {path}")
+        if not hasattr(self.model, "explainer"):  # a classifier
+            return
+        what = {"image": "photo.jpg", "text": '"a text"'}.get(self.model.black_box.modality)
+        if what is None or hasattr(self.datamodule, "log_mel"):  # fex-explain reads pictures and texts
+            config = Path(self.trainer.log_dir or ".") / "config.yaml"
+            print(f"next:       fex-train predict --config {config} --ckpt_path {path}")
+        else:
+            print(f"next:       fex-explain {path} {what}")
 
 
 def _checkpoint_folder(trainer: Trainer, callback: Any) -> Path | None:

@@ -15,7 +15,9 @@ from fex.cli.quick_check import first_mistake
 from fex.cli.train import init, train
 from fex.cli.train.recipe import MOST_TIMED, PATIENCE, _middle_half
 from fex.explainers import load_explainer
+from tests.black_box.test_graph_files import Net, write
 from tests.black_box.test_http import Server
+from tests.black_box.test_zero_shot import folder as clip_folder
 from tests.families import TRANSFORMERS, blobs, save_transformers
 from tests.texts.tiny import sentences, text_folder
 
@@ -122,6 +124,16 @@ def graph(path, side):
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
+def test_a_training_ends_with_its_checkpoint_and_the_next_command(inside, capsys):
+    written("--black-box", "tests.cli.train.boxes:shares", "--size", "48")
+    trained()
+    path = "runs/my/checkpoints/last.ckpt"
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"checkpoint: {path}",
+        f"next:       fex-explain {path} photo.jpg",
+    ]
+
+
 def test_an_onnx_file(inside, capsys):
     graph("box.onnx", 64)
     content = written("--black-box", "box.onnx")
@@ -133,6 +145,32 @@ def test_an_onnx_file(inside, capsys):
     assert "set normalise: false" in said
     assert "the classes have no names" in said
     assert trained().preprocess.size == (64, 64)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".pt2"])
+def test_other_files_of_a_graph(suffix, inside):
+    flags = ["--black-box", str(write(Net(), inside / f"box{suffix}", (2, 3, 64, 64)))]
+    if suffix == ".pt2":
+        with pytest.raises(ValueError, match="can run code that is hidden in it"):
+            written(*flags)
+        flags.append("--trust")
+    box = written(*flags)["model"]["init_args"]["black_box"]["init_args"]
+    assert (box["outputs"], "preprocess" in box, box.get("trust", False)) == ("logits", False, suffix == ".pt2")
+    assert trained().preprocess.size == (64, 64)
+
+
+def test_prompts_of_a_clip(inside):
+    clip = clip_folder(inside / "clip")
+    box = written("--black-box", clip, "--prompts", "a cat,a dog", "--classes", "cat,dog")["model"]["init_args"][
+        "black_box"
+    ]
+    assert box["class_path"] == "fex.black_box.ZeroShotBlackBox"
+    assert (box["init_args"]["prompts"], box["init_args"]["class_names"]) == (["a cat", "a dog"], ["cat", "dog"])
+    assert trained().class_names == ["cat", "dog"]
+    with pytest.raises(ValueError, match="--prompts is for a folder or hub id of a CLIP"):
+        written("--black-box", "tests.cli.train.boxes:shares", "--prompts", "a cat,a dog", name="other.yaml")
+    with pytest.raises(ValueError, match="no flag can say"):
+        written("--black-box", "http://127.0.0.1/v1/completions", name="other.yaml", data="reviews.txt")
 
 
 def test_an_address(inside):

@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import resource
-from fex.cli.memory import keep_memory
+from fex.storage.memory import keep_memory
 done = keep_memory()
 for _ in range(100):
     bytearray(8_000_000)
