@@ -41,8 +41,9 @@ def fetch_network(model: str, revision: str | None, kind: str = "ImageClassifica
             "config.json, preprocessor_config.json and the weights."
         ) from error
     except ValueError as error:
+        wanted = "image classifier" if kind == "ImageClassification" else f"network of the kind {kind}"
         raise ValueError(
-            f"{model!r} is no image classifier ({kind}) that transformers can build "
+            f"{model!r} is no {wanted} that transformers can build "
             f"({str(error).splitlines()[0]}). Wrap other models in a function: CallableBlackBox."
         ) from error
     missing = sorted(report["missing_keys"])
