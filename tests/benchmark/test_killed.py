@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+import pytest
+
 from tests.lightning_modules.processes import finish, start, wait_for
 
 CONFIG = """
@@ -35,6 +37,7 @@ def rows(folder):
     return [(row["method"], row["metric"], row["value"], row["ci95"], row["queries"]) for row in found]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     (tmp_path / "bench.yaml").write_text(CONFIG)
     arguments = ["run", "--config", str(tmp_path / "bench.yaml"), "--output"]

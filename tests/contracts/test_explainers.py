@@ -86,7 +86,12 @@ NETS = {"cnn": cnn, "vit": vit}
 CASES = [(method, net) for method in MAKE for net in NETS if net == "vit" or method not in INSIDE]
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+def case_of(method, net):
+    trains = net == "vit" and method.startswith(("dax", "student"))  # a network an instance; slower than any other
+    return pytest.param((method, net), id=f"{method}-{net}", marks=pytest.mark.slow if trains else ())
+
+
+@pytest.fixture(params=[case_of(*case) for case in CASES])
 def case(request):
     return request.param
 

@@ -95,7 +95,7 @@ VALIDATION_END = {"save_on_train_epoch_end": False}
         (0, [1, 3, 5, 6, 10], EVERY_STEP, {}),
         (2, [3, 5], EVERY_STEP, {}),
         (0, [6, 12], EPOCH_END, {}),
-        (1, [6], EPOCH_END, {}),
+        pytest.param(1, [6], EPOCH_END, {}, marks=pytest.mark.slow),
         (0, [6], VALIDATION_END, {}),
         (0, [3, 5, 11], VALIDATION_END, {"val_check_interval": 2}),
         (0, [4, 5, 10], EVERY_STEP, {"max_steps": 13, "max_epochs": -1}),

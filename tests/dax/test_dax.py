@@ -80,7 +80,7 @@ def test_recovers_the_segment(regulariser):
     assert torch.isfinite(torch.tensor([epoch.val_loss for epoch in result.epochs])).all()
 
 
-@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
+@pytest.mark.parametrize("regulariser", [pytest.param(Sparsity(), marks=pytest.mark.slow), Counterfactual()])
 def test_recovers_the_segment_of_an_improbable_class(regulariser):
     """A class of probability 1e-5, as most of a thousand have, is explained like any other."""
 
@@ -177,7 +177,9 @@ def test_the_mask_waits_for_the_student():
     assert not torch.equal(first.mask, epochs[0].mask)
 
 
-@pytest.mark.parametrize("architecture", ["fc2", "cnn2_fc1", "cnn2_fc2"])
+@pytest.mark.parametrize(
+    "architecture", ["fc2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn2_fc1", "cnn2_fc2"))]
+)
 def test_no_student_is_stuck_at_the_ends_of_its_sigmoid(architecture):
     """All inputs positive and all scores near 1: one step of a rate for single weights would saturate it."""
     generator = torch.Generator().manual_seed(0)
@@ -322,7 +324,7 @@ def test_a_picture_that_is_its_fill_has_nothing_to_explain_however_the_box_round
         assert not dax(rounding, num_samples=40).attribute(torch.zeros(1, 3, SIZE, SIZE), 0).any()
 
 
-@pytest.mark.parametrize("regulariser", [Sparsity(), Counterfactual()])
+@pytest.mark.parametrize("regulariser", [pytest.param(Sparsity(), marks=pytest.mark.slow), Counterfactual()])
 def test_recovers_the_segment_that_counts_of_two_alike(regulariser):
     """Two squares of one colour; each class looks at one of them, so the pixels alone say nothing.
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import lightning.pytorch as pl
+import pytest
 
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.trainer import FexTrainer
@@ -117,6 +118,7 @@ def check(case, folder, process, log):
     assert said.count("Traceback") == said.count("ValueError: no numbers") == failed, said
 
 
+@pytest.mark.slow
 def test_it_takes_along_what_it_has_launched(tmp_path):
     running = []
     for case in CODES:  # side by side: most of the time they start

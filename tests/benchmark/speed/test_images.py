@@ -130,6 +130,7 @@ def test_pictures_differ(tmp_path):
     assert len({path.read_bytes() for path in tmp_path.rglob("*.png")}) == 3
 
 
+@pytest.mark.slow
 def test_memory_of_a_folder(explainer_and_box):
     figure = folder_memory(explainer_and_box[0], 300)
     assert positive(figure)

