@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from fex.cli.explain.journal import Journal
 from fex.cli.explain.measured import Measured
 from fex.cli.explain.notes import own_class_note, resume_settings, text_key
 from fex.storage.atomic import claimed
-from fex.texts.files import TEXT_SUFFIXES, TextRecord, read_records
+from fex.storage.tables import DatasetRows, Row, Unread, is_dataset, open_dataset, parquet_rows
+from fex.texts.columns import text_column
+from fex.texts.files import TEXT_SUFFIXES, TextRecord, read_records, unfit
 
 if TYPE_CHECKING:
     from fex.explainers.texts import AmortizedTextExplainer
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TextSummary", "check_texts", "run_texts"]
 
 SHOWN = 20  # texts in the terminal
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 
 
 @dataclass
@@ -42,6 +46,7 @@ class TextSummary:
         note: what to know of the classes.
         done: texts that an earlier run had finished.
         measured: what was asked about the maps, and how faithful they are.
+        kept_in: where skipped and measured ones are listed, instead of skipped.csv and explanations.csv.
     """
 
     explained: int = 0
@@ -55,6 +60,7 @@ class TextSummary:
     note: str = ""
     done: int = 0
     measured: Measured = field(default_factory=Measured)
+    kept_in: str = ""
 
     def __str__(self) -> str:
         new = self.explained + self.skipped - self.done
@@ -73,10 +79,10 @@ class TextSummary:
                 "cut off (--window explains them whole)"
             )
         if self.skipped:
-            where = "" if self.output is None else f" (all in {self.output / 'skipped.csv'})"
+            where = "" if self.output is None else f" (all in {self.kept_in or self.output / 'skipped.csv'})"
             text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
             text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
-        text += str(self.measured)
+        text += str(self.measured).replace("explanations.csv", self.kept_in or "explanations.csv")
         if self.note:
             text += f"\n{self.note}"
         return text if self.output is None else f"{text}\nresults: {self.output}"
@@ -94,28 +100,70 @@ class TextSummary:
         self.flat += flat
 
 
-def _records(inputs: list[str], arguments: argparse.Namespace) -> Iterator[TextRecord]:
-    """Rows of the files and the strings, in the order given."""
-    number = 0
-    for given in inputs:
-        if _is_file(given):
-            yield from read_records(given, column=arguments.column, pair_column=arguments.pair_column)
-        else:
+def _found(arguments: argparse.Namespace) -> Iterator[TextRecord | Row]:
+    """Rows of the files and tables and the strings, in the order given; those of tables are not read yet.
+
+    Raises:
+        ValueError: no such column, or it is not told.
+    """
+    number, columns = 0, (arguments.column, arguments.pair_column)
+    for given in arguments.inputs:
+        if not _is_file(given):
             number += 1
             yield TextRecord(f"text {number}", given)
+        elif (dataset := open_dataset(given)) is not None:
+            yield from DatasetRows(dataset, Path(given).name, partial(_text_columns, columns))
+        elif given.lower().endswith(".parquet"):
+            rows = parquet_rows(Path(given), Path(given).name, partial(_text_columns, columns))
+            yield from [TextRecord(Path(given).name, None, error=rows.reason)] if isinstance(rows, Unread) else rows
+        else:
+            yield from read_records(given, column=arguments.column, pair_column=arguments.pair_column)
+
+
+def _records(arguments: argparse.Namespace) -> Iterator[TextRecord]:
+    return map(_record, _found(arguments))
+
+
+def _text_columns(wanted: tuple[str | None, str | None], schema: Any, source: str) -> list[str]:
+    kinds = {field.name: str(field.type) for field in schema}
+    able = {name for name, kind in kinds.items() if kind in ("string", "large_string", "string_view")}
+    column, pair = wanted
+    found = [text_column(schema.names, column, source, able)]
+    found += [] if pair is None else [text_column(schema.names, pair, source)]
+    for name in found:
+        if name not in able:
+            raise ValueError(f"Column {name!r} of {source} holds {kinds[name]}, expected texts. Name another.")
+    return found
+
+
+def _record(found: TextRecord | Row) -> TextRecord:
+    """What `explain_records` takes; a row is read."""
+    if isinstance(found, TextRecord):
+        return found
+    cells = found.read()
+    if isinstance(cells, Unread):
+        return TextRecord(found.name, None, error=cells.reason)
+    error = next(filter(None, map(unfit, cells)), "")
+    return TextRecord(found.name, None if error else cells[0] if len(cells) == 1 else cells, error=error)
+
+
+def _key(found: TextRecord | Row) -> list[Any]:
+    return found.key if isinstance(found, Row) else text_key(found)
 
 
 def _is_file(given: str) -> bool:
-    """Whether an argument is a file of texts; a name with such a suffix that is not there is a mistake, not a text.
+    """Whether an argument is a file or data set of texts; a name with such a suffix that is not there is a mistake, not a text.
 
     Raises:
         FileNotFoundError: a file that is not there.
         ValueError: a folder, or a file of another kind.
     """
-    if not given.lower().endswith(TEXT_SUFFIXES):
+    if is_dataset(given):
+        return True
+    if not given.lower().endswith(SUFFIXES):
         if _exists(given):
             kind = "a folder" if Path(given).is_dir() else "a file"
-            raise ValueError(f"{given} is {kind}; this explainer takes texts, and files {', '.join(TEXT_SUFFIXES)}.")
+            raise ValueError(f"{given} is {kind}; this explainer takes texts, and files {', '.join(SUFFIXES)}.")
         return False
     if any(character.isspace() for character in given) and not Path(given).is_file():
         return False  # "see notes.txt" is a sentence
@@ -142,7 +190,9 @@ def check_texts(arguments: argparse.Namespace) -> None:
     tables = [given for given in files if not given.lower().endswith(".txt")]
     for flag, name in (("--column", arguments.column), ("--pair-column", arguments.pair_column)):
         if name is not None and not tables:
-            raise ValueError(f"{flag} {name}: none of the inputs has columns; give a .csv, .tsv or .jsonl file.")
+            raise ValueError(
+                f"{flag} {name}: none of the inputs has columns; give a .csv, .tsv, .jsonl or .parquet file."
+            )
     if arguments.window is not None and arguments.pair_column is not None:
         raise ValueError("--window with --pair-column: pairs of texts are explained whole or cut off; leave one out.")
     if arguments.window is not None and arguments.window < 0:
@@ -212,10 +262,16 @@ def run_texts(
         ValueError: no such column or format; nothing that can be explained.
         OSError: results that cannot be written.
     """
+    from fex.cli.explain.shares import check_processes
     from fex.report.text_folder import TEXT_FORMATS, check_formats
 
+    check_processes(arguments)
     files = any(map(_is_file, arguments.inputs))
-    output = arguments.output or (Path("explanations") if files else None)  # strings alone are shown, not stored
+    tables = arguments.formats == ["parquet"]
+    # Strings alone are shown, not stored.
+    output = arguments.output or (Path("explanations") if files or tables else None)
+    if tables:
+        return _run_tables(explainer, box, arguments, checkpoint, output)
     formats = arguments.formats or list(TEXT_FORMATS)
     if arguments.no_gallery:
         formats = [name for name in formats if name != "html"]
@@ -224,6 +280,34 @@ def run_texts(
         raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
     with nullcontext() if output is None else claimed(output):
         return _run_texts(explainer, box, arguments, checkpoint, output, formats)
+
+
+def _check_columns(arguments: argparse.Namespace) -> None:
+    """A wrong column of the last file stops the run before the first."""
+    for given in filter(_is_file, arguments.inputs):
+        next(_found(argparse.Namespace(**{**vars(arguments), "inputs": [given]})), None)
+
+
+def _run_tables(
+    explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any, output: Path
+) -> TextSummary:
+    """`--formats parquet`."""
+    from fex.cli.explain.shares import Inputs, run_shards
+    from fex.explainers.text_stream import explain_records
+
+    def explain(found: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+        stream = explain_records(
+            explainer, map(_record, found), target=arguments.target, top_k=arguments.top_k,
+            batch_size=arguments.batch_size, window=arguments.window, black_box=box,
+        )  # fmt: skip
+        return ((record.name, explained) for record, explained in stream)
+
+    arguments.output = output
+    _check_columns(arguments)
+    summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
+    settings = resume_settings(arguments, checkpoint, box)
+    run_shards(explainer, Inputs("texts", partial(_found, arguments), _key, explain), summary, arguments, settings)
+    return summary
 
 
 def _run_texts(
@@ -244,15 +328,14 @@ def _run_texts(
     journal = None
     if output is not None:
         journal = Journal(output, resume_settings(arguments, checkpoint, box), resume=arguments.resume)
-        summary.done = journal.check(map(text_key, _records(arguments.inputs, arguments)))
+        summary.done = journal.check(map(text_key, _records(arguments)))
         if journal.counts is not None:
             return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
-    for given in filter(_is_file, arguments.inputs):  # a wrong column of the last file stops the run before the first
-        next(read_records(given, column=arguments.column, pair_column=arguments.pair_column), None)
+    _check_columns(arguments)
     start = time.perf_counter()
     stream = explain_records(
         explainer,
-        islice(_records(arguments.inputs, arguments), summary.done, None),
+        islice(_records(arguments), summary.done, None),
         target=arguments.target,
         top_k=arguments.top_k,
         batch_size=arguments.batch_size,
