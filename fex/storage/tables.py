@@ -179,12 +179,19 @@ class DatasetRows(Rows):
 
 
 def _place(given: str) -> tuple[str, str] | None:
-    """Folder or id, and split or ""; None where something else is given."""
+    """Folder or id, and split or ""; None where something else is given, a text of any length too."""
+    try:
+        return _checked_place(given)
+    except (OSError, ValueError):  # no name of a file
+        return None
+
+
+def _checked_place(given: str) -> tuple[str, str] | None:
     if given.startswith(HUB):
         place, _, split = given.removeprefix(HUB).partition(":")
         return place, split
     place, split = (given, "") if Path(given).is_dir() else given.rpartition(":")[::2]
-    saved = place and ((Path(place) / "state.json").is_file() or (Path(place) / "dataset_dict.json").is_file())
+    saved = place and any((Path(place) / name).is_file() for name in ("state.json", "dataset_dict.json"))
     return (place, split) if saved else None
 
 

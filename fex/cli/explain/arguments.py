@@ -199,8 +199,8 @@ def build_parser() -> argparse.ArgumentParser:
     texts.add_argument(
         "--column",
         metavar="NAME",
-        help="column of the texts (default: text, sentence ... or the only), or of the pictures of a table (default: the "
-        "only one that has such); quotes in a .tsv are part of the text",
+        help="column of the texts (default: text, sentence ... or the only), or of the pictures of a table (default: "
+        "the only one that has such); quotes in a .tsv are part of the text",
     )
     texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
     texts.add_argument(

@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fex.cli.explain.arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
+from fex.cli.explain.arguments import build_parser, parse_arguments, tell_earlier_results
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.measured import Measured
 from fex.cli.explain.summary import Summary
 from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
-    from fex.cli.explain.texts import TextSummary
+    from fex.cli.explain.summary import TextSummary
     from fex.explainers.image_stream import ImageFile
     from fex.explainers.images import AmortizedExplainer
     from fex.explanations.image import Explanation
@@ -79,13 +79,16 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
                 "texts: use fex.load_explainer in Python."
             )
         if modality == "text":
-            from fex.cli.explain.texts import check_texts, run_texts
+            from fex.cli.explain.checks import check_texts
+            from fex.cli.explain.texts import run_texts
 
             check_texts(arguments)
             explainer, box = _load(checkpoint, arguments)
             return run_texts(explainer, box, arguments, checkpoint)  # type: ignore[arg-type]
     arguments.output = arguments.output or Path("explanations")
-    total = _check_pictures(arguments)
+    from fex.cli.explain.checks import check_pictures
+
+    total = check_pictures(arguments)
     if checkpoint is None:
         from fex.cli.explain.instances import load_method
 
@@ -98,43 +101,6 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
 
     with claimed(arguments.output):
         return _run(explainer, box, arguments, checkpoint, total)
-
-
-def _check_pictures(arguments: argparse.Namespace) -> int:
-    """What can be told before anything is loaded; returns the number of pictures.
-
-    Raises:
-        FileNotFoundError: no such picture or folder.
-        ValueError: flags that do not fit the inputs, or no pictures.
-    """
-    from fex.cli.explain.shares import check_processes
-    from fex.cli.found_pictures import find_pictures
-    from fex.storage.tables import Row, is_dataset
-
-    missing = [given for given in arguments.inputs if not is_dataset(given) and not Path(given).exists()]
-    if missing:
-        raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
-    if any(Path(given).is_dir() and Path(given).resolve() == arguments.output.resolve() for given in arguments.inputs):
-        raise ValueError(f"{arguments.output} is both input and output: give another --output.")
-    total, rows, packed = 0, False, False
-    for found in find_pictures(arguments.inputs, arguments.output, arguments.column):
-        total += 1
-        rows = rows or isinstance(found, Row)
-        packed = packed or rows or not isinstance(found.path, Path)
-    if total == 0:
-        raise ValueError(
-            f"Found no images in {', '.join(arguments.inputs)}: give a folder of pictures, or of parquet files or tars."
-        )
-    refuse_text_flags(arguments, tables=rows)
-    if packed:
-        arguments.formats = arguments.formats or ["parquet"]
-        if arguments.formats != ["parquet"]:
-            raise ValueError(
-                f"--formats {','.join(arguments.formats)}: pictures of tables and tars have no files beside which to "
-                "write; give --formats parquet alone."
-            )
-    check_processes(arguments)
-    return total
 
 
 def _run_tables(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> Summary:

@@ -5,198 +5,28 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fex.cli.explain.arguments import tell_earlier_results
+from fex.cli.explain.found_texts import as_record, find_texts, found_key, is_text_file, read_texts
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.measured import Measured
 from fex.cli.explain.notes import own_class_note, resume_settings, text_key
+from fex.cli.explain.summary import TextSummary
 from fex.storage.atomic import claimed
-from fex.storage.tables import DatasetRows, Row, Unread, is_dataset, open_dataset, parquet_rows
-from fex.texts.columns import text_column
-from fex.texts.files import TEXT_SUFFIXES, TextRecord, read_records, unfit
+from fex.storage.names import printable
 
 if TYPE_CHECKING:
     from fex.explainers.texts import AmortizedTextExplainer
     from fex.report.text_folder import TextResultFolder
 
-__all__ = ["TextSummary", "check_texts", "run_texts"]
+__all__ = ["run_texts"]
 
 SHOWN = 20  # texts in the terminal
-SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
-
-
-@dataclass
-class TextSummary:
-    """What a run did.
-
-    Attributes:
-        explained: texts with results.
-        skipped: texts without.
-        truncated: texts that were cut off.
-        tokens_cut: tokens that were left out in them.
-        named: the first few of the skipped, with reasons.
-        seconds: wall time after loading.
-        output: folder of the results; None where there is none.
-        flat: maps whose scores hardly differ.
-        note: what to know of the classes.
-        done: texts that an earlier run had finished.
-        measured: what was asked about the maps, and how faithful they are.
-        kept_in: where skipped and measured ones are listed, instead of skipped.csv and explanations.csv.
-    """
-
-    explained: int = 0
-    skipped: int = 0
-    truncated: int = 0
-    tokens_cut: int = 0
-    named: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    output: Path | None = None
-    flat: int = 0
-    note: str = ""
-    done: int = 0
-    measured: Measured = field(default_factory=Measured)
-    kept_in: str = ""
-
-    def __str__(self) -> str:
-        new = self.explained + self.skipped - self.done
-        rate = new / self.seconds if self.seconds else 0.0
-        unit = "text" if self.explained == 1 else "texts"
-        text = f"explained {self.explained:,} {unit}"
-        if self.done:
-            text += f" ({self.done:,} of all were finished before)"
-        if new:
-            text += f" in {self.seconds:.1f} s ({rate:.1f} texts/s)"
-        if self.flat:
-            text += f"\nmaps that are nearly flat and say little: {self.flat:,}"
-        if self.truncated:
-            text += (
-                f"\nlonger than the explainer reads: {self.truncated:,}, whose last {self.tokens_cut:,} tokens were "
-                "cut off (--window explains them whole)"
-            )
-        if self.skipped:
-            where = "" if self.output is None else f" (all in {self.kept_in or self.output / 'skipped.csv'})"
-            text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
-            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
-        text += str(self.measured).replace("explanations.csv", self.kept_in or "explanations.csv")
-        if self.note:
-            text += f"\n{self.note}"
-        return text if self.output is None else f"{text}\nresults: {self.output}"
-
-    def count(self, name: str, skipped: str | None, cut: int = 0, flat: int = 0) -> None:
-        """Counts one text, explained or skipped for a reason."""
-        if skipped is not None:
-            self.skipped += 1
-            if len(self.named) < 3:
-                self.named.append((name, skipped))
-            return
-        self.explained += 1
-        self.truncated += cut > 0
-        self.tokens_cut += cut
-        self.flat += flat
-
-
-def _found(arguments: argparse.Namespace) -> Iterator[TextRecord | Row]:
-    """Rows of the files and tables and the strings, in the order given; those of tables are not read yet.
-
-    Raises:
-        ValueError: no such column, or it is not told.
-    """
-    number, columns = 0, (arguments.column, arguments.pair_column)
-    for given in arguments.inputs:
-        if not _is_file(given):
-            number += 1
-            yield TextRecord(f"text {number}", given)
-        elif (dataset := open_dataset(given)) is not None:
-            yield from DatasetRows(dataset, Path(given).name, partial(_text_columns, columns))
-        elif given.lower().endswith(".parquet"):
-            rows = parquet_rows(Path(given), Path(given).name, partial(_text_columns, columns))
-            yield from [TextRecord(Path(given).name, None, error=rows.reason)] if isinstance(rows, Unread) else rows
-        else:
-            yield from read_records(given, column=arguments.column, pair_column=arguments.pair_column)
-
-
-def _records(arguments: argparse.Namespace) -> Iterator[TextRecord]:
-    return map(_record, _found(arguments))
-
-
-def _text_columns(wanted: tuple[str | None, str | None], schema: Any, source: str) -> list[str]:
-    kinds = {field.name: str(field.type) for field in schema}
-    able = {name for name, kind in kinds.items() if kind in ("string", "large_string", "string_view")}
-    column, pair = wanted
-    found = [text_column(schema.names, column, source, able)]
-    found += [] if pair is None else [text_column(schema.names, pair, source)]
-    for name in found:
-        if name not in able:
-            raise ValueError(f"Column {name!r} of {source} holds {kinds[name]}, expected texts. Name another.")
-    return found
-
-
-def _record(found: TextRecord | Row) -> TextRecord:
-    """What `explain_records` takes; a row is read."""
-    if isinstance(found, TextRecord):
-        return found
-    cells = found.read()
-    if isinstance(cells, Unread):
-        return TextRecord(found.name, None, error=cells.reason)
-    error = next(filter(None, map(unfit, cells)), "")
-    return TextRecord(found.name, None if error else cells[0] if len(cells) == 1 else cells, error=error)
-
-
-def _key(found: TextRecord | Row) -> list[Any]:
-    return found.key if isinstance(found, Row) else text_key(found)
-
-
-def _is_file(given: str) -> bool:
-    """Whether an argument is a file or data set of texts; a name with such a suffix that is not there is a mistake, not a text.
-
-    Raises:
-        FileNotFoundError: a file that is not there.
-        ValueError: a folder, or a file of another kind.
-    """
-    if is_dataset(given):
-        return True
-    if not given.lower().endswith(SUFFIXES):
-        if _exists(given):
-            kind = "a folder" if Path(given).is_dir() else "a file"
-            raise ValueError(f"{given} is {kind}; this explainer takes texts, and files {', '.join(SUFFIXES)}.")
-        return False
-    if any(character.isspace() for character in given) and not Path(given).is_file():
-        return False  # "see notes.txt" is a sentence
-    if not Path(given).is_file():
-        raise FileNotFoundError(f"Found no file at {given}.")
-    return True
-
-
-def _exists(given: str) -> bool:
-    try:
-        return bool(given.strip()) and Path(given).exists()
-    except (OSError, ValueError):  # too long for a name, or with characters that no name has
-        return False
-
-
-def check_texts(arguments: argparse.Namespace) -> None:
-    """What can be told before anything is loaded.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: flags that do not fit the inputs.
-    """
-    files = [given for given in arguments.inputs if _is_file(given)]
-    tables = [given for given in files if not given.lower().endswith(".txt")]
-    for flag, name in (("--column", arguments.column), ("--pair-column", arguments.pair_column)):
-        if name is not None and not tables:
-            raise ValueError(
-                f"{flag} {name}: none of the inputs has columns; give a .csv, .tsv, .jsonl or .parquet file."
-            )
-    if arguments.window is not None and arguments.pair_column is not None:
-        raise ValueError("--window with --pair-column: pairs of texts are explained whole or cut off; leave one out.")
-    if arguments.window is not None and arguments.window < 0:
-        raise ValueError(f"--window is {arguments.window}: windows overlap by 0 tokens or more.")
 
 
 def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder") -> None:
@@ -266,7 +96,7 @@ def run_texts(
     from fex.report.text_folder import TEXT_FORMATS, check_formats
 
     check_processes(arguments)
-    files = any(map(_is_file, arguments.inputs))
+    files = any(map(is_text_file, arguments.inputs))
     tables = arguments.formats == ["parquet"]
     # Strings alone are shown, not stored.
     output = arguments.output or (Path("explanations") if files or tables else None)
@@ -284,8 +114,8 @@ def run_texts(
 
 def _check_columns(arguments: argparse.Namespace) -> None:
     """A wrong column of the last file stops the run before the first."""
-    for given in filter(_is_file, arguments.inputs):
-        next(_found(argparse.Namespace(**{**vars(arguments), "inputs": [given]})), None)
+    for given in filter(is_text_file, arguments.inputs):
+        next(find_texts(argparse.Namespace(**{**vars(arguments), "inputs": [given]})), None)
 
 
 def _run_tables(
@@ -297,16 +127,18 @@ def _run_tables(
 
     def explain(found: Iterable[Any]) -> Iterator[tuple[str, Any]]:
         stream = explain_records(
-            explainer, map(_record, found), target=arguments.target, top_k=arguments.top_k,
+            explainer, map(as_record, found), target=arguments.target, top_k=arguments.top_k,
             batch_size=arguments.batch_size, window=arguments.window, black_box=box,
         )  # fmt: skip
-        return ((record.name, explained) for record, explained in stream)
+        return ((printable(record.name), explained) for record, explained in stream)
 
     arguments.output = output
     _check_columns(arguments)
     summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
     settings = resume_settings(arguments, checkpoint, box)
-    run_shards(explainer, Inputs("texts", partial(_found, arguments), _key, explain), summary, arguments, settings)
+    run_shards(
+        explainer, Inputs("texts", partial(find_texts, arguments), found_key, explain), summary, arguments, settings
+    )
     return summary
 
 
@@ -328,14 +160,14 @@ def _run_texts(
     journal = None
     if output is not None:
         journal = Journal(output, resume_settings(arguments, checkpoint, box), resume=arguments.resume)
-        summary.done = journal.check(map(text_key, _records(arguments)))
+        summary.done = journal.check(map(text_key, read_texts(arguments)))
         if journal.counts is not None:
             return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
     _check_columns(arguments)
     start = time.perf_counter()
     stream = explain_records(
         explainer,
-        islice(_records(arguments), summary.done, None),
+        islice(read_texts(arguments), summary.done, None),
         target=arguments.target,
         top_k=arguments.top_k,
         batch_size=arguments.batch_size,
