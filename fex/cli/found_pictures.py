@@ -61,7 +61,9 @@ def _pictures(path: Path, name: PurePath, column: str | None) -> Iterator[ImageF
         yield from [ImageFile(rows, name)] if isinstance(rows, Unread) else rows
     elif suffix == ".tar":
         for member, place in tar_members(path, MAX_BYTES):
-            parts = PurePath(member).parts
+            parts = [
+                part for part in PurePath(member).parts if part != ".."
+            ]  # a name, no place: nothing is written there
             if not member:  # the archive is damaged
                 yield ImageFile(place, name)
             elif PurePath(member).suffix.lower() in IMAGE_SUFFIXES and not any(map(passed_over, parts)):

@@ -191,8 +191,10 @@ def _checked_place(given: str) -> tuple[str, str] | None:
         place, _, split = given.removeprefix(HUB).partition(":")
         return place, split
     place, split = (given, "") if Path(given).is_dir() else given.rpartition(":")[::2]
-    saved = place and any((Path(place) / name).is_file() for name in ("state.json", "dataset_dict.json"))
-    return (place, split) if saved else None
+    saved = (("state.json", "dataset_info.json"), ("dataset_dict.json",))  # one, and several splits
+    if place and any(all((Path(place) / name).is_file() for name in names) for names in saved):
+        return place, split
+    return None
 
 
 def is_dataset(given: str) -> bool:
