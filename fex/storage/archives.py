@@ -67,8 +67,8 @@ def tar_members(path: Path, most: int) -> Iterator[tuple[str, TarMember | Unread
             end = -1
             while (member := tar.next()) is not None:
                 tar.members.clear()  # they would all be kept
-                if tar.offset <= end:
-                    raise tarfile.ReadError("its headers lead in a circle")
+                if member.size < 0 or tar.offset <= end:
+                    raise tarfile.ReadError("a header says a size that leads back: the archive is damaged")
                 end = tar.offset
                 if member.isreg():
                     yield member.name, _place(path, member, stamp, most)
@@ -82,6 +82,6 @@ def tar_members(path: Path, most: int) -> Iterator[tuple[str, TarMember | Unread
 def _place(path: Path, member: tarfile.TarInfo, stamp: Any, most: int) -> TarMember | Unread:
     if member.sparse is not None:
         return Unread("a sparse file")
-    if not 0 <= member.size <= most:
+    if member.size > most:
         return Unread(f"{member.size:,} bytes, the limit is {most:,}")
     return TarMember(path, member.offset_data, member.size, stamp)

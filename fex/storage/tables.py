@@ -1,5 +1,6 @@
 """Rows of parquet files and of `datasets`, by their number, a few in memory at a time."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -166,9 +167,9 @@ class DatasetRows(Rows):
 
     def __init__(self, dataset: Any, name: str, choose: Choose) -> None:
         columns = choose(dataset.features.arrow_schema, name)
-        files = [Path(file["filename"]) for file in dataset.cache_files]
-        stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        super().__init__(name, len(dataset), columns, stamp)
+        files = [Path(file["filename"]) for file in dataset.cache_files]  # there may be thousands
+        stamp = repr([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+        super().__init__(name, len(dataset), columns, hashlib.sha256(stamp.encode()).hexdigest())
         self._data = dataset.select_columns(columns).with_format("arrow")
 
     def _from(self, number: int) -> Iterator[Any]:
