@@ -31,7 +31,8 @@ gallery.html the coloured texts. Texts that are too long are cut off, and counte
 On Linux memory is kept for the next pass instead of given back after each; FEX_MALLOC=system leaves it to the system.
 
 exit codes: 0 all inputs explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted.
+no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted. Under torchrun, which
+stops all processes when one does not end with 0, skipped inputs are told by the tables and the summary alone.
 
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg

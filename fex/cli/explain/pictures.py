@@ -251,6 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     print(summary)
+    from fex.cli.explain.shares import processes
+
+    if processes()[1] > 1:  # torchrun ends all processes when one ends with another code, or has nothing to do
+        return 0
     if not summary.explained:
         print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
         return 2

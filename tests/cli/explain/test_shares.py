@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.pictures import main, run
 from fex.report.shards import read_head
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 
@@ -100,6 +100,16 @@ def test_processes_write_the_tables_of_one_alone(given, tmp_path, monkeypatch):
     assert all(two[name].equals(table) for name, table in one.items())
     with pytest.raises(ValueError, match="2 processes would write the same gallery"):
         run([*given[:6], "--output", "three"])
+
+
+def test_a_process_that_skips_or_has_nothing_to_do_does_not_stop_the_others(given, monkeypatch):
+    assert main([*given, "--output", "one"]) == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank in ("1", "3"):  # one of 3.jpg, and one of no table
+        monkeypatch.setenv("RANK", rank)
+        assert main([*given, "--output", "four"]) == 0
+    assert main([*given, "--output", "four", "--target", "nope"]) == 2
 
 
 def test_it_stands_alone(given, capsys):
