@@ -253,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary)
     from fex.cli.explain.shares import processes
 
-    if processes()[1] > 1:  # torchrun ends all processes when one ends with another code, or has nothing to do
+    if processes()[1] > 1:  # torchrun stops all when one ends with another code; some have no table
         return 0
     if not summary.explained:
         print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
