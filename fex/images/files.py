@@ -228,7 +228,9 @@ def as_inputs(image: Picture | Sequence[Picture] | Tensor, preprocess: Preproces
     return torch.stack([preprocess(as_picture(each)) for each in pictures]), names
 
 
-def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
+def walk_images(
+    folder: Path, *, without: Path | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> Iterator[Path]:
     """Pictures under `folder` by suffix, relative to it, in the order of their names, folder by folder.
 
     Only the names of the folder at hand and of those above it are held. Hidden entries are left out; links to
@@ -237,6 +239,7 @@ def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
     Args:
         folder: where to look.
         without: a folder that is not looked into, such as that of the results.
+        suffixes: in small letters, where other files are looked for.
 
     Raises:
         OSError: `folder` or one below it cannot be read.
@@ -250,5 +253,5 @@ def walk_images(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
         here = Path(root)
         folders[:] = sorted(name for name in folders if not passed_over(name) and (here / name).resolve() != skipped)
         for name in sorted(names):
-            if not passed_over(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            if not passed_over(name) and os.path.splitext(name)[1].lower() in suffixes:
                 yield (here / name).relative_to(folder)

@@ -135,21 +135,30 @@ def explanation_table(
 
 
 def write_shard(
-    path: Path, found: Sequence[tuple[str, Sequence[Explanation] | str]], head: Mapping[str, Any], scores: str
+    path: Path,
+    found: Sequence[tuple[str, Sequence[BaseExplanation] | str]],
+    head: Mapping[str, Any],
+    scores: str,
+    *,
+    texts: bool = False,
+    width: int | None = None,
 ) -> None:
-    """Writes one table of pictures, see `explanation_table`: whole or not at all.
+    """Writes one table, see `explanation_table`: whole or not at all.
 
     Args:
         path: the file.
-        found: name of each picture, and its explanations or the reason why there are none.
+        found: name of each input, and its explanations or the reason why there are none.
         head: plain data kept in the file; `read_head` gives it back.
         scores: of `SCORES`.
+        texts: whether the inputs are texts.
+        width: features of each picture, where that is known; otherwise what the first explanation has.
 
     Raises:
         ValueError: scores that the type cannot hold.
         OSError: it cannot be written.
     """
-    width = next((each.features.num_features for _, row in found if not isinstance(row, str) for each in row), 1)
+    maps = (each for _, row in found if not isinstance(row, str) for each in row if isinstance(each, Explanation))
+    width = None if texts else width or next((each.features.num_features for each in maps), 1)
     table = explanation_table(found, scores, width).replace_schema_metadata({_KEY: json.dumps(dict(head)).encode()})
     with replacing(path) as part:
         pq.write_table(table, part, compression="zstd", use_dictionary=["class"])

@@ -18,23 +18,28 @@ sub-folders of the input; with --top-k 2, NAME.jpg.top1.png and so on. explanati
 all (in pages of 500); skipped.csv lists pictures without results, and why. No black box is asked, but by --method
 and --black-box: without them the class is the explainer's own guess, and the summary says how often that is the box's.
 --formats parquet writes tables instead, explanations-00000.parquet and so on, one row an input and class, and no file
-for each picture; --resume goes on after the last whole one, and torchrun shares them among several GPUs.
+for each input; --resume goes on after the last whole one, and torchrun shares them among several GPUs.
+Pictures in parquet files (--column), WebDataset tars, folders of these, and data sets (a folder of save_to_disk, or
+hf://datasets/ID:SPLIT) are explained into such tables; they are named FILE#ROW, counted from 0, and FILE.tar#MEMBER.
 "seconds" is the time of a batch divided by its images; the first batches include the library's warm-up.
 
-Explainers of texts take strings, and files of any size: .csv and .tsv (--column), .jsonl, .txt (a text a line). Words
+Explainers of texts take strings, and files of any size: .csv, .tsv, .parquet and data sets (--column), .jsonl, .txt (a
+text a line). Words
 are coloured in the terminal; explanations.jsonl has words, scores and character spans, explanations.csv a line a text,
 gallery.html the coloured texts. Texts that are too long are cut off, and counted, or explained in windows (--window).
 
 On Linux memory is kept for the next pass instead of given back after each; FEX_MALLOC=system leaves it to the system.
 
 exit codes: 0 all inputs explained; 1 some were skipped; 2 nothing was done, or the run was broken off (unknown class,
-no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted.
+no such checkpoint, no input that can be read, output that cannot be written); 130 interrupted. Under torchrun, which
+stops all processes when one does not end with 0, skipped inputs are told by the tables and the summary alone.
 
 examples:
   fex-explain fex_efficientnet_lite0 dog.jpg
   fex-explain runs/quickstart/checkpoints/last.ckpt photos/ --output explained --top-k 2
   fex-explain fex_efficientnet_lite0 photos/ --target tabby --formats npz --device cuda --batch-size 256
   fex-explain fex_efficientnet_lite0 photos/ --formats parquet --scores uint8 --output maps
+  fex-explain fex_efficientnet_lite0 pictures.parquet train-000.tar hf://datasets/uoft-cs/cifar10:test --output maps
   fex-explain fex_minilm_sst2 "a gripping, funny film" reviews.csv --column text --output explained
   fex-explain fex_vit_cifar10 photos/ --black-box vit_cifar10 --refine 64
   fex-explain --method dax --black-box efficientnet_lite0 dog.jpg --budget 6000
@@ -109,7 +114,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="shipped name, .ckpt, .safetensors, or a run's folder; with --method the first picture or folder",
     )
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="*", help="pictures, and folders of them; or texts, and files of them"
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        help="pictures, folders, tables, tars and data sets of them; or texts, files and tables of them",
     )
     parser.add_argument(
         "--method", choices=("dax", "iassa"), help="explain each picture by queries, without a checkpoint"
@@ -158,12 +166,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=_formats,
         metavar="LIST",
         help="of png, jpg, webp, npz, json, html (default: png,npz,json); texts: html, jsonl, csv (default: all); or "
-        "parquet alone: all pictures in tables, no file each",
+        "parquet alone: all inputs in tables, no file each",
     )
     parser.add_argument("--no-gallery", action="store_true", help="write no gallery")
     shards = parser.add_argument_group("parquet")
     shards.add_argument(
-        "--shard-size", type=_positive, default=10_000, metavar="N", help="pictures a table (default: 10000)"
+        "--shard-size", type=_positive, default=10_000, metavar="N", help="inputs a table (default: 10000)"
     )
     shards.add_argument(
         "--scores", choices=("float16", "uint8"), default="float16",
@@ -192,7 +200,8 @@ def build_parser() -> argparse.ArgumentParser:
     texts.add_argument(
         "--column",
         metavar="NAME",
-        help="column of the texts (default: text, sentence ... or the only); quotes in a .tsv are part of the text",
+        help="column of the texts (default: text, sentence ... or the only), or of the pictures of a table (default: "
+        "the only one that has such); quotes in a .tsv are part of the text",
     )
     texts.add_argument("--pair-column", metavar="NAME", help="column of the second texts of pairs")
     texts.add_argument(
@@ -207,15 +216,16 @@ def _text_flags(arguments: argparse.Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in TEXT_FLAGS if getattr(arguments, name) is not None]
 
 
-def refuse_text_flags(arguments: argparse.Namespace) -> None:
-    """For explainers of pictures.
+def refuse_text_flags(arguments: argparse.Namespace, *, tables: bool) -> None:
+    """For explainers of pictures, which may lie in `tables`.
 
     Raises:
         ValueError: a flag that says how texts are read; names it.
     """
-    if given := _text_flags(arguments):
+    if given := [flag for flag in _text_flags(arguments) if not (tables and flag == "--column")]:
+        but = " in files, not in tables" if "--column" in given else ""
         raise ValueError(
-            f"{', '.join(given)}: only for texts, and {arguments.checkpoint} explains pictures. Leave it out."
+            f"{', '.join(given)}: only for texts, and {arguments.checkpoint} explains pictures{but}. Leave it out."
         )
 
 
@@ -250,7 +260,7 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     for flag in ("refine", "check", "until_fidelity"):
         if getattr(arguments, flag) is not None:
             parser.error(f"--{flag.replace('_', '-')}: only with a trained explainer, whose map it starts from")
-    if given := _text_flags(arguments):
+    if (given := _text_flags(arguments)) not in ([], ["--column"]):  # tables of pictures have columns too
         parser.error(f"{', '.join(given)}: only for explainers of texts; --method {arguments.method} explains pictures")
     if arguments.backbone is not None and arguments.method != "iassa":
         parser.error(f"--backbone: only for --method iassa, whose attention it is; got --method {arguments.method}")

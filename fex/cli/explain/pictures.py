@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fex.cli.explain.arguments import build_parser, parse_arguments, refuse_text_flags, tell_earlier_results
+from fex.cli.explain.arguments import build_parser, parse_arguments, tell_earlier_results
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.measured import Measured
 from fex.cli.explain.summary import Summary
 from fex.errors import BlackBoxError
 
 if TYPE_CHECKING:  # torch and timm take seconds to import: `--help` and a mistyped flag do not wait for them
-    from fex.cli.explain.texts import TextSummary
+    from fex.cli.explain.summary import TextSummary
     from fex.explainers.image_stream import ImageFile
     from fex.explainers.images import AmortizedExplainer
     from fex.explanations.image import Explanation
@@ -79,40 +79,51 @@ def run(argv: Sequence[str]) -> "Summary | TextSummary":
                 "texts: use fex.load_explainer in Python."
             )
         if modality == "text":
-            from fex.cli.explain.texts import check_texts, run_texts
+            from fex.cli.explain.checks import check_texts
+            from fex.cli.explain.texts import run_texts
 
             check_texts(arguments)
             explainer, box = _load(checkpoint, arguments)
             return run_texts(explainer, box, arguments, checkpoint)  # type: ignore[arg-type]
-        refuse_text_flags(arguments)
-    arguments.inputs = [Path(given) for given in arguments.inputs]
     arguments.output = arguments.output or Path("explanations")
-    missing = [str(path) for path in arguments.inputs if not path.exists()]
-    if missing:
-        raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")
-    if any(path.is_dir() and path.resolve() == arguments.output.resolve() for path in arguments.inputs):
-        raise ValueError(f"{arguments.output} is both input and output: give another --output.")
-    from fex.cli.found_pictures import find_pictures
+    from fex.cli.explain.checks import check_pictures
 
-    total = sum(1 for _ in find_pictures(arguments.inputs, arguments.output))
-    if total == 0:
-        raise ValueError(f"Found no images in {', '.join(map(str, arguments.inputs))}: give a folder of pictures.")
+    total = check_pictures(arguments)
     if checkpoint is None:
         from fex.cli.explain.instances import load_method
 
         explainer, box = load_method(arguments), None  # type: ignore[assignment]  # it has what is asked of one
     else:
         explainer, box = _load(checkpoint, arguments)
-
-    from fex.cli.explain.shares import check_processes, run_shards
-
-    check_processes(arguments)
     if arguments.formats == ["parquet"]:
-        return run_shards(explainer, box, arguments, checkpoint, total)
+        return _run_tables(explainer, box, arguments, checkpoint, total)
     from fex.storage.atomic import claimed
 
     with claimed(arguments.output):
         return _run(explainer, box, arguments, checkpoint, total)
+
+
+def _run_tables(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> Summary:
+    """`--formats parquet`."""
+    from fex.cli.explain.notes import own_class_note, resume_settings
+    from fex.cli.explain.shares import Inputs, run_shards
+    from fex.cli.found_pictures import as_file, find_pictures, picture_key, picture_pixels
+    from fex.explainers.image_stream import explain_files
+    from fex.storage.names import printable
+
+    def explain(found: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+        stream = explain_files(
+            explainer, map(as_file, found), target=arguments.target, top_k=arguments.top_k, black_box=box,
+            batch_size=arguments.batch_size, num_workers=arguments.num_workers or min(8, os.cpu_count() or 1),
+            reader=picture_pixels,
+        )  # fmt: skip
+        return ((printable(file.name), explained) for file, explained in stream)
+
+    pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
+    summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
+    settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
+    run_shards(explainer, Inputs("images", pictures, picture_key, explain, total), summary, arguments, settings)
+    return summary
 
 
 def _run(
@@ -240,6 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     print(summary)
+    from fex.cli.explain.shares import processes
+
+    if processes()[1] > 1:  # torchrun stops all when one ends with another code; some have no table
+        return 0
     if not summary.explained:
         print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
         return 2

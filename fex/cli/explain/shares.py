@@ -1,23 +1,21 @@
-"""`fex-explain --formats parquet`: tables of a fixed number of pictures, shared among processes, resumed one by one."""
+"""`fex-explain --formats parquet`: tables of a fixed number of inputs, shared among processes, resumed one by one."""
 
 import argparse
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from fex.cli.explain.measured import Measured
-from fex.cli.explain.summary import Summary
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from fex.explainers.image_stream import ImageFile
+    from fex.cli.explain.summary import Summary
+    from fex.cli.explain.texts import TextSummary
 
-__all__ = ["check_processes", "default_device", "processes", "run_shards"]
+__all__ = ["Inputs", "check_processes", "default_device", "processes", "run_shards"]
 
 
 def processes() -> tuple[int, int]:
@@ -47,29 +45,55 @@ def check_processes(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{count} processes would write the same gallery and tables: share --formats parquet alone.")
 
 
-def _shards(arguments: argparse.Namespace) -> Iterator[tuple[int, list["ImageFile"]]]:
-    """This process's shards: their numbers and pictures."""
-    from fex.cli.found_pictures import find_pictures
+class Inputs(NamedTuple):
+    """What a run explains.
 
+    Attributes:
+        unit: their name, in the plural.
+        found: gives all of them, in order, each time it is called. Those in tables are not read yet.
+        key: plain data that tells one from others.
+        explain: name of each, and its explanations or the reason why there are none.
+        total: their number, where it is known.
+    """
+
+    unit: str
+    found: Callable[[], Iterator[Any]]
+    key: Callable[[Any], Any]
+    explain: Callable[[Iterable[Any]], Iterator[tuple[str, Any]]]
+    total: int | None = None
+
+
+class _Hashed:
+    """Hands inputs on, counts them, and hashes what tells them from others."""
+
+    def __init__(self, found: Iterable[Any], key: Callable[[Any], Any]) -> None:
+        self.found, self.key, self.count, self._digest = found, key, 0, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in self.found:
+            self.count += 1
+            self._digest.update(json.dumps(self.key(each)).encode() + b"\n")
+            yield each
+
+    @property
+    def digest(self) -> str:
+        """Of those that were handed on."""
+        return self._digest.hexdigest()
+
+
+def _shards(inputs: Inputs, size: int) -> Iterator[tuple[int, _Hashed]]:
+    """This process's shards: their numbers and inputs."""
     rank, count = processes()
-    files = enumerate(find_pictures(arguments.inputs, arguments.output))
-    for number, group in groupby(files, key=lambda item: item[0] // arguments.shard_size):
+    for number, group in groupby(enumerate(inputs.found()), key=lambda item: item[0] // size):
         if number % count == rank:
-            yield number, [file for _, file in group]
+            yield number, _Hashed((each for _, each in group), inputs.key)
 
 
-def _inputs(files: list["ImageFile"]) -> str:
-    """A hash of what tells these pictures from others."""
-    from fex.cli.found_pictures import picture_key
-
-    return hashlib.sha256(json.dumps([picture_key(file) for file in files]).encode()).hexdigest()
-
-
-def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], shards: int) -> dict[int, Path]:
+def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], total: int | None) -> dict[int, Path]:
     """The tables that are finished; without --resume none, and those of an earlier run are removed.
 
     Raises:
-        ValueError: tables of other settings, or of more pictures than there are now.
+        ValueError: tables of other settings, or of more inputs than there are now.
     """
     from fex.checks import differences
     from fex.report.shards import read_head, shards_of
@@ -88,101 +112,116 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], shards: in
                 f"{path} is of another run ({'; '.join(unlike)}): give the settings of that run, or leave out --resume "
                 "to explain all inputs anew, or give another --output."
             )
-    if max(found, default=-1) >= shards:
+    if total is not None and max(found, default=-1) * arguments.shard_size >= total:
         raise ValueError(
-            f"{arguments.output} has tables of more pictures than there are now: resume with the same inputs, or leave "
+            f"{arguments.output} has tables of more inputs than there are now: resume with the same inputs, or leave "
             "out --resume."
         )
     return own
 
 
-def run_shards(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> Summary:
-    """Explains the pictures of this process, and writes a table of every `--shard-size` of them.
+def run_shards(
+    explainer: Any,
+    inputs: Inputs,
+    summary: "Summary | TextSummary",
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+) -> None:
+    """Explains the inputs of this process, and writes a table of every `--shard-size` of them.
 
-    Which picture belongs to which table depends on the inputs alone, so that a stopped run goes on after the last whole
+    Which input belongs to which table depends on the inputs alone, so that a stopped run goes on after the last whole
     table, and any number of processes writes the same ones.
+
+    Args:
+        explainer: or a method of queries.
+        inputs: to explain.
+        summary: counts them.
+        arguments: of the command line.
+        settings: plain data on which the results depend, see `resume_settings`.
 
     Raises:
         ValueError: --resume with other settings or inputs than those of the tables that are there.
         OSError: results that cannot be written.
     """
     from fex.cli.explain.arguments import tell_earlier_results
-    from fex.cli.explain.notes import own_class_note, resume_settings
     from fex.cli.progress import progress
     from fex.storage.atomic import claimed
 
     rank, count = processes()
-    settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
-    settings |= {"shard_size": arguments.shard_size, "scores": arguments.scores}
-    summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
-    alone = claimed(arguments.output) if count == 1 else nullcontext()
-    shards = -(-total // arguments.shard_size)
-    with alone, progress(total if count == 1 else None, "images") as advance:
+    settings = settings | {"shard_size": arguments.shard_size, "scores": arguments.scores}
+    total = inputs.total
+    if total is None and arguments.resume:
+        total = sum(1 for _ in inputs.found())
+    # The first table is the first process's: of several, it holds the folder for all.
+    alone = claimed(arguments.output) if rank == 0 else nullcontext()
+    with alone, progress(total if count == 1 else None, inputs.unit) as advance:
         if not arguments.resume and rank == 0:
             tell_earlier_results(arguments.output)
-        done, start = _prepare(arguments, settings, shards), time.perf_counter()
-        for number, files in _shards(arguments):
+        done, start = _prepare(arguments, settings, total), time.perf_counter()
+        for number, given in _shards(inputs, arguments.shard_size):
             if number in done:
-                counts = _finished(done[number], files)
-                summary.done += len(files)
-                advance(len(files), free=True)
+                counts = _finished(done[number], given)
+                summary.done += given.count
+                advance(given.count, free=True)
             else:
-                counts = _write(explainer, box, arguments, settings, number, files, advance, summary.measured)
-            summary.explained += counts["explained"]
-            summary.skipped += counts["skipped"]
-            summary.flat += counts["flat"]
-            summary.named += [tuple(pair) for pair in counts["named"]][: 3 - len(summary.named)]
+                counts = _write(explainer, inputs, summary, arguments, settings, (number, given), advance)
+            summary.named += [tuple(pair) for pair in counts.pop("named")][: 3 - len(summary.named)]
+            for name, value in counts.items():
+                setattr(summary, name, getattr(summary, name) + value)
         summary.seconds = time.perf_counter() - start
-    return summary
 
 
-def _finished(path: Path, files: list["ImageFile"]) -> dict[str, Any]:
-    """The counts of a table that is there, if it is of these pictures."""
+def _finished(path: Path, given: _Hashed) -> dict[str, Any]:
+    """The counts of a table that is there, if it is of these inputs."""
     from fex.report.shards import read_head
 
     head = read_head(path)
-    if head.get("inputs") != _inputs(files):
+    for _ in given:
+        pass
+    if head.get("inputs") != given.digest:
         raise ValueError(
-            f"{path} is of other pictures, or they have changed: resume with the same inputs, or leave out --resume."
+            f"{path} is of other inputs, or they have changed: resume with the same inputs, or leave out --resume."
         )
     return head["counts"]
 
 
 def _write(
     explainer: Any,
-    box: Any,
+    inputs: Inputs,
+    summary: "Summary | TextSummary",
     arguments: argparse.Namespace,
     settings: dict[str, Any],
-    number: int,
-    files: list["ImageFile"],
+    shard: tuple[int, _Hashed],
     advance: Any,
-    measured: Measured,
 ) -> dict[str, Any]:
-    """Explains the pictures of one table and writes it; returns its counts."""
-    from fex.explainers.image_stream import explain_files
+    """Explains the inputs of one table and writes it; returns its counts."""
     from fex.report.fidelity import least_fidelity
     from fex.report.shards import shard_name, write_shard
-    from fex.storage.names import printable
 
-    stream = explain_files(
-        explainer, files, target=arguments.target, top_k=arguments.top_k, batch_size=arguments.batch_size,
-        num_workers=arguments.num_workers or min(8, os.cpu_count() or 1), black_box=box,
-    )  # fmt: skip
-    found = []
-    for file, explained in stream:
-        name = printable(file.name)
+    (number, given), found = shard, []
+    for name, explained in inputs.explain(given):
         found.append((name, explained))
-        measured.add(name, None if isinstance(explained, str) else least_fidelity(explained))
+        summary.measured.add(name, None if isinstance(explained, str) else least_fidelity(explained))
         advance()
-    good = [each for _, explained in found if not isinstance(explained, str) for each in explained]
+    good = [explained for _, explained in found if not isinstance(explained, str)]
     skipped = [(name, reason) for name, reason in found if isinstance(reason, str)]
     counts = {
-        "explained": len(found) - len(skipped), "skipped": len(skipped), "named": skipped[:3],
-        "flat": sum(each.flat for each in good),
+        "explained": len(good), "skipped": len(skipped), "named": skipped[:3],
+        "flat": sum(each.flat for explained in good for each in explained),
     }  # fmt: skip
-    about = {name: getattr(good[0], name) for name in ("method", "black_box", "removal", "probability_of") if good} | (
-        {"grid": list(good[0].features.grid), "size": list(good[0].size)} if good else {}
-    )
-    head = {"settings": settings, "inputs": _inputs(files), "counts": counts, **about}
-    write_shard(arguments.output / shard_name(number), found, head, arguments.scores)
+    texts = inputs.unit == "texts"
+    if texts:
+        cut = [explained[0].cut for explained in good]
+        counts |= {"truncated": sum(each > 0 for each in cut), "tokens_cut": sum(cut)}
+    about = {
+        name: getattr(good[0][0], name) for name in ("method", "black_box", "removal", "probability_of") if good
+    }  # fmt: skip
+    if good and not texts:
+        about |= {"grid": list(good[0][0].features.grid), "size": list(good[0][0].size)}
+    head = {"settings": settings, "inputs": given.digest, "counts": counts, **about}
+    features = getattr(getattr(explainer, "refined", explainer), "features", None)
+    write_shard(
+        arguments.output / shard_name(number), found, head, arguments.scores,
+        texts=texts, width=getattr(features, "num_features", None),
+    )  # fmt: skip
     return counts

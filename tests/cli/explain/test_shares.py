@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.pictures import main, run
 from fex.report.shards import read_head
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 
@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_after_its_last_whole_table(given, tmp_path):
     with pytest.raises(ValueError, match="of another run.*shard_size is 3 there and 4 here"):
         run([*given[:-1], "4", "--output", "t", "--resume"])
     (tmp_path / "photos" / "0.jpg").unlink()
-    with pytest.raises(ValueError, match="is of other pictures, or they have changed|more pictures"):
+    with pytest.raises(ValueError, match="has tables of more inputs|is of other inputs"):
         run([*given, "--output", "t", "--resume"])
     (tmp_path / "t" / "explanations-00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="explanations-00000.parquet is no table of fex-explain, or damaged"):
@@ -100,6 +100,16 @@ def test_processes_write_the_tables_of_one_alone(given, tmp_path, monkeypatch):
     assert all(two[name].equals(table) for name, table in one.items())
     with pytest.raises(ValueError, match="2 processes would write the same gallery"):
         run([*given[:6], "--output", "three"])
+
+
+def test_a_process_that_skips_or_has_nothing_to_do_does_not_stop_the_others(given, monkeypatch):
+    assert main([*given, "--output", "one"]) == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank in ("1", "3"):  # one of 3.jpg, and one of no table
+        monkeypatch.setenv("RANK", rank)
+        assert main([*given, "--output", "four"]) == 0
+    assert main([*given, "--output", "four", "--target", "nope"]) == 2
 
 
 def test_it_stands_alone(given, capsys):
