@@ -9,6 +9,7 @@ from typing import Any
 
 from datamodules.base import ImageDataModule
 from datamodules.order import held_back
+from datamodules.packed_names import FolderTable, Listing, class_of
 from datamodules.rows import Row, Rows
 from datamodules.skips import check_readable
 from fex.images import IMAGE_SUFFIXES, decode, passed_over
@@ -53,26 +54,6 @@ def iter_images(root: str | os.PathLike[str]) -> Iterator[str]:
     return walk(str(top), "", frozenset())
 
 
-class FolderTable:
-    """Images by path.
-
-    Args:
-        root: the folder.
-        names: paths relative to it.
-        labels: of each image, or None.
-    """
-
-    def __init__(self, root: str | os.PathLike[str], names: list[str], labels: list[int] | None = None) -> None:
-        self.root, self.names, self.labels = str(root), names, labels
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Row:
-        name = self.names[index]
-        return Row(os.path.join(self.root, name), None if self.labels is None else self.labels[index], name)
-
-
 class FolderStream:
     """All images below a folder, found while they are read: any number of them in constant memory, for prediction.
 
@@ -92,7 +73,7 @@ class FolderStream:
         self.root, self.labels = str(root), labels
 
     def _label(self, name: str) -> int | None:
-        return None if self.labels is None else self.labels[_class_of(name)]
+        return None if self.labels is None else self.labels[class_of(name)]
 
     def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
         """See `StreamSource`; the number is unique among the shards, but does not count the files."""
@@ -115,8 +96,11 @@ def _no_images(root: str | os.PathLike[str]) -> FileNotFoundError:
     return FileNotFoundError(f"Found no images in {str(root)!r}: it should hold files ending in {kinds}.")
 
 
-def _class_of(name: str) -> str:
-    return name.split("/", 1)[0] if "/" in name else ""
+def _listed(root: Path) -> Listing:
+    names = sorted(iter_images(root))
+    if not names:
+        raise _no_images(root)
+    return Listing(root, names)
 
 
 class Folder(ImageDataModule):
@@ -159,7 +143,7 @@ class Folder(ImageDataModule):
 
     def label_names(self, names: list[str]) -> list[str] | None:
         """Class names in label order from the images' paths, or None if they have no classes."""
-        found = sorted({_class_of(name) for name in names})
+        found = sorted({class_of(name) for name in names})
         if self.labels is False or (self.labels is None and ("" in found or len(found) < 2)):
             return None
         if "" in found:
@@ -178,41 +162,34 @@ class Folder(ImageDataModule):
             )
         return class_names.index(folder)
 
-    def _named_classes(self, part: str, names: list[str]) -> list[str] | None:
+    def _named_classes(self, listing: Listing) -> list[str] | None:
         """Class names; tells folders that look like a class and have no image, without which the others are counted."""
-        found = self.label_names(names)
+        found = self.label_names(list(listing.folders.values()))
         if found is not None:
-            full = {_class_of(name) for name in names}
-            with os.scandir(Path(self.root) / part) as entries:
+            with os.scandir(listing.root) as entries:
                 rest = (
                     e.name for e in entries if e.is_dir() and not passed_over(e.name) and not is_instance_store(e.path)
                 )
-                empty = sorted(set(rest) - full)
+                empty = sorted(set(rest) - listing.folders.keys())
             if empty:
                 log.warning(
                     "%s in %s hold no images and are no classes: labels count the other folders only. If the black box "
                     "knows such a class, its numbers differ from those of the labels.",
-                    ", ".join(map(repr, empty[:5])), Path(self.root) / part,
+                    ", ".join(map(repr, empty[:5])), listing.root,
                 )  # fmt: skip
         return found
 
-    def _names(self, part: str) -> list[str]:
-        names = sorted(iter_images(Path(self.root) / part))
-        if not names:
-            raise _no_images(Path(self.root) / part)
-        return names
-
-    def _rows(self, part: str, names: list[str]) -> Rows:
+    def _table(self, listing: Listing) -> FolderTable:
         labels = None
         if self.class_names is not None:
-            known = {folder: self.folder_label(folder, self.class_names) for folder in {_class_of(n) for n in names}}
-            labels = [known[_class_of(name)] for name in names]
-        return Rows(FolderTable(Path(self.root) / part, names, labels), self.preprocess)
+            labels = listing.each([self.folder_label(folder, self.class_names) for folder in listing.folders])
+        return FolderTable(listing.root, listing.names, labels)
 
-    def _set_split(self, part: str, names: list[str], stages: dict[str, float]) -> None:
-        for stage, rows in held_back(len(names), stages, self.split_seed).items():
+    def _set_split(self, listing: Listing, stages: dict[str, float]) -> None:
+        table = self._table(listing)
+        for stage, rows in held_back(len(table), stages, self.split_seed).items():
             if rows:
-                self.datasets[stage] = self._rows(part, [names[row] for row in rows])
+                self.datasets[stage] = Rows(table, self.preprocess, rows)
 
     def _stream_labels(self) -> dict[str, int] | None:
         """Labels by class folder, without listing the images; None where the root is not all class folders."""
@@ -239,25 +216,22 @@ class Folder(ImageDataModule):
         if "train" in self.datasets:
             return
         root = Path(self.root)
-        if not (root / "train").is_dir():
-            names = self._names("")
-            check_readable(root, names, decode, "images")
-            self.class_names = self._named_classes("", names)
-            self._set_split("", names, self.fractions)
-            if stage == "test" and "test" in self.datasets and len(self.datasets["test"]) < len(names):
+        listing = _listed(root / "train" if (root / "train").is_dir() else root)
+        check_readable(listing.root, listing.names, decode, "images")
+        self.class_names = self._named_classes(listing)
+        if listing.root == root:
+            self._set_split(listing, self.fractions)
+            if stage == "test" and "test" in self.datasets and len(self.datasets["test"]) < len(listing.names):
                 # Whoever scores an explainer on photographs of their own trains nothing on the others.
                 log.warning(
                     "%s of the %s images in %s are the test data (test_fraction: %g); for all of them set "
                     "test_fraction to 1 and val_fraction to 0.",
-                    f"{len(self.datasets['test']):,}", f"{len(names):,}", root, self.fractions["test"],
+                    f"{len(self.datasets['test']):,}", f"{len(listing.names):,}", root, self.fractions["test"],
                 )  # fmt: skip
             return
-        names = self._names("train")
-        check_readable(root / "train", names, decode, "images")
-        self.class_names = self._named_classes("train", names)
         val = next((name for name in _VAL_NAMES if (root / name).is_dir()), None)
-        self._set_split("train", names, {} if val else {"val": self.fractions["val"]})
+        self._set_split(listing, {} if val else {"val": self.fractions["val"]})
         test = "test" if (root / "test").is_dir() else val
         for part, folder in (("val", val), ("test", test)):
             if folder is not None:
-                self.datasets[part] = self._rows(folder, self._names(folder))
+                self.datasets[part] = Rows(self._table(_listed(root / folder)), self.preprocess)

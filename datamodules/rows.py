@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -82,14 +83,14 @@ class Rows:
 
     def __init__(self, source: TableSource, preprocess: Preprocess, select: list[int] | None = None) -> None:
         self.source, self.preprocess = source, preprocess
-        self.select = select
+        self.select = None if select is None else np.array(select, np.int64)  # no object a row
         self.skips = Skips(len(self))
 
     def __len__(self) -> int:
         return len(self.source) if self.select is None else len(self.select)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.source[index if self.select is None else self.select[index]]
+        row = self.source[index if self.select is None else int(self.select[index])]
         try:
             inputs = read_pixels(row.image, self.preprocess)
         except UnreadableImageError as error:

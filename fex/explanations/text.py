@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -102,6 +103,11 @@ class TextExplanation(BaseExplanation):
 
         Characters between them (spaces, what the tokenizer ignores) belong to no word.
         """
+        return list(self._words)
+
+    @cached_property
+    def _words(self) -> list[Word]:
+        """Put together once; a result, its table, its page and its flatness all ask."""
         found: dict[tuple[int, int], list[float]] = {}
         starts: list[int] = []
         if isinstance(self.text, list):

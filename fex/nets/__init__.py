@@ -1,7 +1,7 @@
 """Networks: the explainer and its encoders.
 
-`encoder` says what an encoder gives, `backbones`, `vit`, `pyramid`, `unet`, `transformers` and `text` are those there
-are; `explainer` puts heads on one: a logit a feature and class, and a value. `class_maps` starts it from a
+`encoder` says what an encoder gives, `backbones`, `vit`, `pyramid`, `unet`, `conv`, `transformers` and `text` are those
+there are; `explainer` puts heads on one: a logit a feature and class, and a value. `class_maps` starts it from a
 classifier's own evidence, `shapley` is FastSHAP's. Read them in this order.
 """
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from fex.modality import Features, modality_of
 from fex.nets.class_maps import ClassMapNet, Encoded, encoder_path
+from fex.nets.conv import ConvEncoder
 from fex.nets.encoder import BaseEncoder, Encoder, EncoderOutput
 from fex.nets.explainer import ExplainerNet
 from fex.nets.pyramid import PyramidEncoder
@@ -22,6 +23,7 @@ from fex.storage.resources import manifest
 __all__ = [
     "BaseEncoder",
     "ClassMapNet",
+    "ConvEncoder",
     "Encoded",
     "Encoder",
     "EncoderOutput",
@@ -40,7 +42,7 @@ __all__ = [
 _NETS = {f"fex.nets.{cls.__name__}": cls for cls in (ExplainerNet, ShapleyNet)}
 _ENCODERS = {
     f"fex.nets.{cls.__name__}": cls
-    for cls in (ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder, TransformersEncoder)
+    for cls in (ConvEncoder, ViTEncoder, PyramidEncoder, UNetEncoder, TextEncoder, TransformersEncoder)
 }
 
 

@@ -11,9 +11,12 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 4. `control`: what is subtracted from the reward, the paper's v(x) among it (eq. 18).
 5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
+
+`distil` is how a smaller explainer learns from a trained one, without rewards.
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
+from fex.policy.distil import as_logits, map_loss
 from fex.policy.exploration import (
     EpsilonGreedy,
     Exploration,
@@ -78,6 +81,7 @@ __all__ = [
     "Surrogate",
     "TwoSidedBudget",
     "ValueBaseline",
+    "as_logits",
     "clip_fraction",
     "clipped_surrogate_joint",
     "clipped_surrogate_per_feature",
@@ -88,6 +92,7 @@ __all__ = [
     "kl_explainer_to_black_box",
     "label_kl_black_box_to_explainer",
     "label_kl_explainer_to_black_box",
+    "map_loss",
     "policy_terms",
     "trace",
     "value_loss",

@@ -78,8 +78,11 @@ GEOMETRIES = {
 def test_every_geometry_that_timms_weights_have():
     picture = list(pictures())[1]
     assert len(GEOMETRIES) > 50
-    odd = (3, 96, 128)  # of no weights, but of `img_size`
-    for size, share, mode, interpolation in {*GEOMETRIES, (odd, 0.9, "center", "bicubic"), (odd, 0.9, "squash", "box")}:
+    odd = (3, 96, 128)  # of no weights, but of `img_size`; older timm rounds its sides otherwise
+    others = {(odd, 0.9, "squash", "box")}
+    if Version(timm.__version__) >= Version("1.0.31"):
+        others.add((odd, 0.9, "center", "bicubic"))
+    for size, share, mode, interpolation in GEOMETRIES | others:
         data = {"input_size": size, "crop_pct": share, "crop_mode": mode, "interpolation": interpolation}
         transform = timm.data.create_transform(**data, mean=(0, 0, 0), std=(1, 1, 1))
         assert torch.equal(preprocess_of_timm(data)(picture), transform(picture)), data

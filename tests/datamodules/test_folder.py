@@ -213,7 +213,7 @@ def test_what_systems_leave_behind_is_no_class(classes):
     after = _folder(classes)
     after.setup("fit")
     assert after.class_names == before.class_names == ["ant", "cat"]
-    assert after.datasets["train"].source.names == before.datasets["train"].source.names
+    assert list(after.datasets["train"].source.names) == list(before.datasets["train"].source.names)
 
 
 def test_a_folder_without_images_is_told(classes, caplog):

@@ -1,0 +1,139 @@
+"""A student of a trained explainer: it learns the teacher's maps without a query, and says who taught it."""
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fex.explainers import explainer_meta, export_explainer, load_explainer
+from fex.images import Mean
+from fex.nets import ConvEncoder, ExplainerNet, ShapleyNet, rebuild
+from fex.policy import as_logits, map_loss
+from fex.storage.weights import save_weights
+from lightning_modules import DistilModule
+from tests.lightning_modules.small import GRID, SIZE, Pictures, SmoothBox, fit, pictures
+
+
+def student(**options):
+    torch.manual_seed(1)
+    return ExplainerNet(ConvEncoder(widths=[8, 8], blocks=1), hidden=8, **options)
+
+
+def write_teacher(path, kind=ExplainerNet):
+    torch.manual_seed(0)
+    box = SmoothBox()
+    net = kind(ConvEncoder(widths=[8, 8], blocks=1), hidden=8).build(box.num_classes, GRID)
+    for parameter in net.parameters():  # maps and classes that differ from input to input
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.5)
+    meta = explainer_meta(net, box, Mean()) | {"training": {"queries": 7, "seconds": 1.0}}
+    save_weights(path, net.state_dict(), meta)
+    return str(path)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    return write_teacher(tmp_path / "tutor.safetensors")
+
+
+def module(teacher, **options):
+    options = {"optimizer": lambda p: torch.optim.Adam(p, 1e-2), "classes": 2, **options}
+    return DistilModule(SmoothBox(), teacher, student(), **options)
+
+
+def test_a_student_comes_near_its_teacher_and_asks_nothing(teacher, tmp_path):
+    before = module(teacher)
+    learner = module(teacher, mirror=False)
+    kept = ModelCheckpoint(tmp_path, filename="student")
+    asked = []
+    taught, answers = learner.teacher, learner._teaching.black_box
+    learner._teaching.black_box = _Counting(answers, asked)
+    fit(learner, Pictures(64, bright=True), max_epochs=30, callbacks=[kept], enable_checkpointing=True)
+    assert learner._queries == 0 == learner.black_box.queries
+    assert sum(asked) == 64  # remembered: the later epochs cost the student alone
+    inputs = pictures(16, bright=True, seed=5)[0]
+    classes = torch.zeros(16, dtype=torch.int64)
+
+    def distance(net):
+        apart = as_logits(net.explain(inputs, classes)[0]) - as_logits(taught.net.explain(inputs, classes)[0])
+        return float(apart.detach().var(1).mean())  # of the maps' shape, which ranks
+
+    assert distance(learner.explainer) < 0.75 * distance(before.explainer)
+    export_explainer(kept.best_model_path, tmp_path / "student.safetensors")
+    found = load_explainer(tmp_path / "student.safetensors")
+    assert found.meta["teacher"]["name"] == "tutor.safetensors"
+    assert found.meta["teacher"]["training"] == {"queries": 7, "seconds": 1.0}
+    assert found.meta["training"]["queries"] == 0
+
+
+class _Counting:
+    def __init__(self, answers, asked):
+        self.answers, self.asked = answers, asked
+
+    def __getattr__(self, name):
+        return getattr(self.answers, name)
+
+    def __call__(self, inputs):
+        self.asked.append(len(inputs))
+        return self.answers(inputs)
+
+
+def test_labels_of_the_box_are_queries_and_counted(teacher):
+    learner = module(teacher, labels="black_box")
+    fit(learner, Pictures(64), max_epochs=2)
+    assert learner._queries == 128  # this box may answer otherwise the next time, so it is asked in both epochs
+
+
+def pooled(inputs):
+    """A map that is the picture itself."""
+    return torch.nn.functional.adaptive_avg_pool2d(inputs.mean(1, keepdim=True), GRID.grid).flatten(2)
+
+
+def test_mirrored_rows_have_mirrored_maps(teacher):
+    learner = module(teacher, mirror=True)
+    inputs = torch.rand(32, 3, SIZE, SIZE)
+    maps = pooled(inputs)
+    seen, moved = learner._mirrored(inputs, maps)
+    assert torch.allclose(pooled(seen), moved, atol=1e-6)
+    changed = (seen != inputs).flatten(1).any(1)
+    assert 4 < int(changed.sum()) < 28
+
+
+def test_the_loss_is_zero_at_the_teacher_and_sees_order_where_probabilities_are_full():
+    teacher = torch.tensor([[[6.0, 8.0, 7.0], [0.0, 1.0, 2.0]]])
+    sure = torch.tensor([[1.0, 0.0]])
+    assert float(map_loss(teacher, teacher, sure)) == 0
+    swapped = teacher[..., [1, 0, 2]]
+    assert float(map_loss(swapped, teacher, sure)) > 1
+    raised = teacher + torch.tensor([1.0, 0.0]).view(1, 2, 1)  # the level of the sure class alone
+    assert float(map_loss(raised, teacher, sure)) == pytest.approx(0.5 * 1.05 * 0.1)
+    valid = torch.tensor([[True, True, False]])
+    assert float(map_loss(teacher + torch.tensor([0.0, 0.0, 9.0]), teacher, sure, valid)) == 0
+
+
+def test_unfit_teachers_and_settings_are_told(teacher, tmp_path):
+    with pytest.raises(ValueError, match="classes must be 1 ... 2"):
+        module(teacher, classes=3)
+    with pytest.raises(ValueError, match="expected 'teacher' or 'black_box'"):
+        module(teacher, labels="truth")
+    with pytest.raises(ValueError, match="no keep probabilities"):
+        module(write_teacher(tmp_path / "shapley.safetensors", ShapleyNet))
+
+
+def test_merged_weights_answer_alike():
+    torch.manual_seed(0)
+    net = student().build(2, GRID)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    again = rebuild(net.init_args, 2, GRID)
+    again.load_state_dict(net.state_dict())
+    inputs = torch.rand(4, 3, SIZE, SIZE)
+    again.encoder.merge()
+    for one, other in zip(net.explain(inputs), again.explain(inputs), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert not any("parametrizations" in name for name in again.state_dict())
+
+
+@pytest.mark.parametrize("widths", [[], [0]])
+def test_widths_that_are_none_are_told(widths):
+    with pytest.raises(ValueError, match="widths of at least 1"):
+        ConvEncoder(widths)
