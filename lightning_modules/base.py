@@ -282,4 +282,4 @@ class AmortizedModule(pl.LightningModule):
         if self.replaying is not None and self.replaying.ready:
             self.replaying.resume(checkpoint)
         self._agreement = found.get("agreement")
-        self.learnt = {key: found[key] for key in ("trust", "fidelity") if key in found}
+        self.learnt = {key: found[key] for key in ("trust", "fidelity", "foresight") if key in found}

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
@@ -18,7 +19,7 @@ from fex.images.files import UnreadableImageError, read_pixels
 from fex.images.preprocess import Preprocess, as_unit
 from fex.storage.names import printable
 
-__all__ = ["ImageFile", "explain_files", "ordered_map"]
+__all__ = ["ImageFile", "explain_files", "ordered_map", "read_files"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,6 +54,41 @@ def ordered_map(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Ite
             future.cancel()
 
 
+def read_files(
+    files: Iterable[ImageFile],
+    preprocess: Preprocess,
+    *,
+    batch_size: int = 32,
+    num_workers: int = 4,
+    reader: Callable[[Any, Preprocess], Tensor] = read_pixels,
+) -> Iterator[list[tuple[ImageFile, Tensor | str]]]:
+    """Batches of files in order, each with its picture (3, H, W), or the reason why it could not be read.
+
+    Args:
+        files: pictures; taken as needed.
+        preprocess: of the explainer.
+        batch_size: files at a time, those that cannot be read among them.
+        num_workers: threads that decode.
+        reader: of a file's `path`, as `fex.images.files.read_pixels`.
+    """
+    if batch_size < 1 or num_workers < 1:
+        raise ValueError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
+
+    def read(file: ImageFile) -> tuple[ImageFile, Tensor | str]:
+        try:
+            return file, as_unit(reader(file.path, preprocess))
+        except UnreadableImageError as error:
+            return file, str(error)
+
+    with ThreadPoolExecutor(num_workers, "read") as pool:
+        results = ordered_map(pool, read, files, batch_size + num_workers)
+        try:
+            while batch := list(islice(results, batch_size)):
+                yield batch
+        finally:
+            results.close()  # type: ignore[attr-defined]
+
+
 def explain_files(
     explainer: AmortizedExplainer,
     files: Iterable[ImageFile],
@@ -79,22 +115,10 @@ def explain_files(
     Yields:
         The file, and its explanations or the reason why it could not be read.
     """
-    if batch_size < 1 or num_workers < 1:
-        raise ValueError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
-
-    def read(file: ImageFile) -> tuple[ImageFile, Tensor | str]:
-        try:
-            return file, as_unit(reader(file.path, explainer.preprocess))
-        except UnreadableImageError as error:
-            return file, str(error)
-
-    with ThreadPoolExecutor(num_workers, "read") as pool:
-        results = ordered_map(pool, read, files, batch_size + num_workers)
-        try:
-            while batch := list(islice(results, batch_size)):
-                yield from _explain_batch(explainer, batch, target=target, top_k=top_k, black_box=black_box)
-        finally:
-            results.close()  # type: ignore[attr-defined]
+    options = {"batch_size": batch_size, "num_workers": num_workers, "reader": reader}
+    with closing(read_files(files, explainer.preprocess, **options)) as batches:  # type: ignore[arg-type, type-var]
+        for batch in batches:
+            yield from _explain_batch(explainer, batch, target=target, top_k=top_k, black_box=black_box)
 
 
 def _explain_batch(

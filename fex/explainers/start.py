@@ -12,7 +12,13 @@ from fex.storage.checkpoint import read_checkpoint
 
 __all__ = ["load_start"]
 
-_LEARNT = ("training", "agreement", "trust", "fidelity")  # what a description says of the trained explainer alone
+_LEARNT = (
+    "training",
+    "agreement",
+    "trust",
+    "fidelity",
+    "foresight",
+)  # what a description says of the trained explainer alone
 
 
 def load_start(

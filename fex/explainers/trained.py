@@ -18,7 +18,8 @@ from fex.export import ExportedNet
 from fex.hub import push
 from fex.modality import Features, Reading, Removal, modality_of
 from fex.nets import ClassMapNet
-from fex.refine import Trust
+from fex.refine import Foresight, Trust
+from fex.refine.foresight import signs
 
 __all__ = ["AmortizedExplainer", "explainer_meta"]
 
@@ -59,6 +60,7 @@ class AmortizedExplainer:
         method, black_box, removal: how results are named.
         agreement: how often its own class is the black box's; None where nobody has measured it.
         trust: how far its maps can be trusted where they are refined; None where nobody has learnt it.
+        foresight: foresees at no query how far its maps miss; None where nobody has learnt it.
         precision: in which the network computes, "fp32" or "bf16"; attributions and probabilities are float32.
         order_kept: rank correlation of its first maps in bf16 with those in float32; None before it is known.
     """
@@ -72,6 +74,7 @@ class AmortizedExplainer:
         self.method, self.black_box, self.removal = meta["method"], meta["black_box"], meta["removal"]
         self.agreement = Agreement.of(meta.get("agreement"))
         self.trust = Trust.of(meta.get("trust"))
+        self.foresight = Foresight.of(meta.get("foresight"))
         self.device = torch.device("cpu")
         self.precision: Literal["bf16", "fp32"] = "fp32"
         self.order_kept: float | None = None
@@ -164,6 +167,35 @@ class AmortizedExplainer:
             exact = self.net.explain_classes(inputs[some], chosen[some, :1])[0]
             self.order_kept = same_order(maps[some, 0], exact[:, 0])
         return maps, chosen, rates
+
+    @torch.inference_mode()
+    def foresee(self, inputs: Tensor, target: Target | None = None) -> Tensor:
+        """How far each map will miss the black box's answers about masked copies: one pass, no query.
+
+        Args:
+            inputs: as of `explain_classes`.
+            target: class or classes (B,), by index or name; by default the one the explainer itself predicts.
+
+        Returns:
+            Root mean squared miss to be expected (B,), float32, in units of probability. `foresight` says how well that
+            was foreseen on validation data.
+
+        Raises:
+            ValueError: nobody has learnt it of this explainer; several classes an input.
+        """
+        if self.foresight is None:
+            raise ValueError(
+                f"{self.source or 'This explainer'} has not learnt to foresee its misses: train with the callback "
+                "lightning_modules.callbacks.Trust, and load the checkpoint itself, not an export."
+            )
+        inputs, classes = self._check(inputs), None
+        if target is not None:
+            classes = as_targets(target, len(inputs), self.class_names)
+            if classes.shape[1] != 1:
+                raise ValueError(f"Got {classes.shape[1]} targets an input, expected one: foresee each apart.")
+            classes = classes[:, 0]
+        with self._computing():
+            return self.foresight(signs(self.net, inputs, classes))
 
     def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""

@@ -18,7 +18,7 @@ from fex.storage.atomic import replacing
 __all__ = ["EXPORTS", "export"]
 
 # What no reader of a graph needs: how the network was built, and how it was trained.
-_LEFT_OUT = ("kind", "net", "adapter_args", "training", "trust")
+_LEFT_OUT = ("kind", "net", "adapter_args", "training", "trust", "foresight")
 _USE = (
     "inputs: pictures (B, 3, H, W), float32, RGB in [0, 1], not normalised, or token ids (B, L), int64; target: K "
     "classes of each (B, K), int64, -1 is the explainer's own likeliest class, -2 its next; scores: (B, K, N), of the "

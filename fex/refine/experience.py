@@ -1,4 +1,4 @@
-"""What queries of other inputs teach about an explainer's maps: how far to trust them, and how faithful they are."""
+"""What queries of other inputs teach about an explainer's maps: how far to trust them, and how far they will miss."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from fex.metrics.functional.bootstrap import bootstrap_interval
 from fex.refine.design import refinement_masks
 from fex.refine.fidelity import ALIKE
+from fex.refine.foresight import Foresight
 from fex.refine.refined import Refined
 from fex.refine.regression import posterior
 from fex.refine.trust import Trust
@@ -24,6 +25,7 @@ class Experience:
     Attributes:
         evidence: log-evidence of each assumption (n, *Trust().shape), float64.
         misses: mean squared misses of each input's answers, by the map and by the number of removed features (n, 2).
+        signs: of each input, where they were given (n, F), float64.
 
     Example:
         ``experience.add(inputs, classes, explainer.attribute_features(inputs, classes)); experience.trust()``
@@ -33,15 +35,17 @@ class Experience:
         self.refined = refined
         self.evidence = torch.zeros(0, *Trust().shape, dtype=torch.float64)
         self.misses = torch.zeros(0, 2, dtype=torch.float64)
+        self.signs: Tensor | None = None
 
     @torch.no_grad()
-    def add(self, inputs: Tensor, classes: Tensor, maps: Tensor) -> None:
+    def add(self, inputs: Tensor, classes: Tensor, maps: Tensor, signs: Tensor | None = None) -> None:
         """Asks the box about each input.
 
         Args:
             inputs: (B, ...).
             classes: whose maps they are (B,), int64.
             maps: (B, N).
+            signs: of each input (B, F), see `fex.refine.foresight`; always or never.
         """
         refined = self.refined
         places, seeds = refined.places(inputs), refined.features.seeds(inputs, refined.seed)
@@ -58,10 +62,17 @@ class Experience:
             missed = torch.stack([found.by_map, found.by_count], 2).sub(answers.unsqueeze(2)).square().mean(1)
             self.evidence = torch.cat([self.evidence, found.evidence.cpu()])
             self.misses = torch.cat([self.misses, missed.cpu()])
+            if signs is not None:
+                sign = signs[row : row + 1].double().cpu()
+                self.signs = sign if self.signs is None else torch.cat([self.signs, sign])
 
     def trust(self) -> Trust:
         """The weights that make all answers likeliest."""
         return Trust().learnt(self.evidence)
+
+    def foresight(self) -> Foresight | None:
+        """What foretells the size of the misses at no query; None without signs."""
+        return None if self.signs is None else Foresight.learnt(self.signs, self.misses[:, 0])
 
     def fidelity(self) -> dict[str, Any] | None:
         """Of the maps as they are, over all inputs: plain data; None where nothing is to be foreseen.

@@ -114,7 +114,8 @@ def read_checkpoint(name_or_path: str | Path) -> tuple[dict[str, Tensor], dict[s
     if path.suffix == ".safetensors":
         tensors, meta = load_weights(path)
         known = manifest().get(str(name_or_path), {})
-        meta = {**meta, **{key: known[key] for key in ("training", "agreement", "trust", "fidelity") if key in known}}
+        learnt = ("training", "agreement", "trust", "fidelity", "foresight")
+        meta = {**meta, **{key: known[key] for key in learnt if key in known}}
     else:
         checkpoint = read_plain(path)
         meta = checkpoint.get("fex") if isinstance(checkpoint, dict) else None

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from fex.explainers import load_explainer
 from fex.explanations.agreement import Agreement
 from fex.refine import Refined
+from fex.refine.foresight import signs
 from lightning_modules import FEXModule
 from lightning_modules.callbacks import PredictionWriter, Trust
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, pictures, sgd, trainer, vit
@@ -89,5 +90,9 @@ def test_trust_and_fidelity_of_the_maps_go_with_the_checkpoint(tmp_path):
     content = {}
     again.on_save_checkpoint(content)
     assert content["fex"]["trust"] == explainer.meta["trust"]
+    assert content["fex"]["foresight"] == explainer.meta["foresight"]
+    assert explainer.foresight.inputs == 20
+    inputs = pictures(4)[0]
+    torch.testing.assert_close(explainer.foresee(inputs), explainer.foresight(signs(explainer.net, inputs)))
     with pytest.raises(ValueError, match="queries >= 4"):
         Trust(queries=2)

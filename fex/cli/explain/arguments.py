@@ -150,6 +150,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="F",
         help="with --refine: go on, as many queries more at a time, until the lower end of the fidelity is at least F",
     )
+    asked.add_argument(
+        "--refine-total",
+        type=_positive,
+        metavar="QUERIES",
+        help="with --refine: of all pictures together, spent on those whose maps miss most, as the explainer foresees "
+        "at no query; the others keep its own map and class. Reads the pictures twice",
+    )
     parser.add_argument(
         "--backbone",
         metavar="FILE|MODEL[=WEIGHTS]",
@@ -248,16 +255,27 @@ def _check_refinement(parser: argparse.ArgumentParser, arguments: argparse.Names
         parser.error("--window: texts in windows can be neither refined nor checked; leave it out")
 
 
+def _check_total(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """--refine-total chooses which pictures --refine asks about."""
+    if arguments.refine_total is None:
+        return
+    if arguments.refine is None or arguments.until_fidelity is not None:
+        parser.error("--refine-total needs --refine QUERIES: how many of an input, without --until-fidelity")
+    if arguments.formats == ["parquet"]:
+        parser.error("--refine-total: refined and other maps have other units; tables of parquet hold one kind")
+
+
 def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """With --method the first positional argument is a picture; without it --budget means nothing."""
     if arguments.method is None:
         _check_refinement(parser, arguments)
+        _check_total(parser, arguments)
         if not arguments.inputs:
             parser.error("the following arguments are required: INPUT")
         return
     if arguments.precision != "fp32":
         parser.error("--precision is that of a trained explainer; leave it out with --method")
-    for flag in ("refine", "check", "until_fidelity"):
+    for flag in ("refine", "check", "until_fidelity", "refine_total"):
         if getattr(arguments, flag) is not None:
             parser.error(f"--{flag.replace('_', '-')}: only with a trained explainer, whose map it starts from")
     if (given := _text_flags(arguments)) not in ([], ["--column"]):  # tables of pictures have columns too

@@ -12,10 +12,13 @@ __all__ = ["own_class_note", "resume_settings", "text_key"]
 
 def own_class_note(explainer: Any, box: Any, arguments: argparse.Namespace) -> str:
     """What to know where a trained explainer chooses the classes by itself; "" where it does not."""
-    if box is not None or arguments.target is not None or arguments.method:
+    spent = arguments.refine_total is not None  # the box is asked about some inputs alone
+    if (box is not None and not spent) or arguments.target is not None or arguments.method:
         return ""
     from fex.storage.resources import manifest
 
+    if spent:
+        return f"where nothing was refined, the explainer chose the class: {told_agreement(explainer.agreement)}"
     name = explainer.black_box if manifest().get(explainer.black_box, {}).get("kind") == "black_box" else "NAME"
     return (
         f"the explainer chose the classes by itself: {told_agreement(explainer.agreement)} "
@@ -39,7 +42,8 @@ def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) ->
         key: getattr(arguments, key)
         for key in (
             "method", "budget", "backbone", "target", "top_k", "formats", "black_box",
-            "column", "pair_column", "window", "refine", "check", "until_fidelity", "precision", "no_gallery",
+            "column", "pair_column", "window", "refine", "check", "until_fidelity", "refine_total", "precision",
+            "no_gallery",
         )
     }  # fmt: skip
     return {

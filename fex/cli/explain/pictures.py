@@ -135,11 +135,16 @@ def _run(
     from fex.report.folder import ResultFolder
 
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
-    journal = Journal(arguments.output, settings, resume=arguments.resume)
     summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
+    if arguments.refine_total is not None:
+        settings["choice of --refine-total"] = _choose(explainer, arguments, total)
+        summary.note = " · ".join(filter(None, [explainer.told, summary.note]))  # type: ignore[attr-defined]
+    journal = Journal(arguments.output, settings, resume=arguments.resume)
     summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
     if journal.counts is not None:
         return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
+    if arguments.refine_total is not None:
+        explainer.start(summary.done)  # type: ignore[attr-defined]
     note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
     note += f" · {summary.note}" if summary.note else ""
     if not arguments.resume:
@@ -156,6 +161,27 @@ def _run(
     journal.close({"explained": summary.explained, "skipped": summary.skipped, "named": summary.named,
                    "flat": summary.flat, "done": every, "measured": summary.measured.to_dict()})  # fmt: skip
     return summary
+
+
+def _choose(explainer: Any, arguments: argparse.Namespace, total: int) -> str:
+    """A first pass over all pictures, at no query; returns a hash of those that will be refined."""
+    from fex.cli.found_pictures import find_pictures
+    from fex.cli.progress import progress
+    from fex.explainers.image_stream import read_files
+
+    files, workers = (
+        find_pictures(arguments.inputs, arguments.output),
+        arguments.num_workers or min(8, os.cpu_count() or 1),
+    )
+    options = {"batch_size": arguments.batch_size, "num_workers": workers}
+    with progress(total, "images foreseen") as advance:
+
+        def counted() -> Iterator[Any]:
+            for batch in read_files(files, explainer.preprocess, **options):
+                yield batch
+                advance(len(batch))
+
+        return explainer.choose(counted(), arguments.target)
 
 
 def _explain(

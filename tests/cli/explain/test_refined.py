@@ -12,8 +12,11 @@ from PIL import Image
 from fex.cli.explain import refined
 from fex.cli.explain.journal import JOURNAL
 from fex.cli.explain.pictures import main, run
+from fex.images.files import read_pixels
+from fex.images.preprocess import as_unit
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 from tests.lightning_modules.test_texts import explainer as text_explainer
+from tests.refine.test_foresight import with_foresight
 from tests.texts.tiny import WordBox
 
 
@@ -131,6 +134,9 @@ def test_until_a_fidelity(checkpoint, photos, tmp_path, box):
         (["--black-box", "b", "--refine", "8", "--until-fidelity", "80"], "between 0 and 1"),
         (["--black-box", "b", "--refine", "8", "--budget", "80"], "--budget needs"),
         (["--black-box", "b", "--refine", "8", "--until-fidelity", "0.5", "--budget", "4"], "less than the 8"),
+        (["--black-box", "b", "--refine-total", "80"], "needs --refine"),
+        (["--black-box", "b", "--refine", "8", "--until-fidelity", "0.5", "--refine-total", "80"], "without --until"),
+        (["--black-box", "b", "--refine", "8", "--refine-total", "80", "--formats", "parquet"], "hold one kind"),
         (["--black-box", "b", "--method", "dax", "--check", "8"], "only with a trained explainer"),
         (["--black-box", "b", "--refine", "8", "--window"], "neither refined nor checked"),
     ],
@@ -159,3 +165,71 @@ def test_texts(tmp_path, monkeypatch, capsys):
     assert found[0]["fidelity"]["value"] > 0.5
     assert float(table(out)[0]["fidelity"]) == pytest.approx(found[0]["fidelity"]["value"], abs=1e-3)
     assert main([*arguments, "--check", "16"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--refine", "16", "--refine-total", "80"]) == 2
+    assert "is for pictures" in capsys.readouterr().err
+
+
+def test_a_total_is_spent_where_the_largest_misses_are_foreseen(photos, tmp_path, box, monkeypatch, capsys):
+    explainer = with_foresight()
+    path = str(write_checkpoint(tmp_path / "tiny.ckpt", explainer))
+    (photos / "1b.png").write_text("no picture")
+    read = {name: read_pixels(photos / name, explainer.preprocess) for name in ("0.png", "1.png", "2.png", "grey.png")}
+    foreseen = explainer.foresee(torch.stack([as_unit(pixels) for pixels in read.values()]))
+    worst = {list(read)[row] for row in foreseen.argsort(descending=True)[:2]}
+    arguments = [path, str(photos), "--black-box", "toy", "--refine", "8", "--formats", "json"]
+    arguments += ["--num-workers", "1", "--refine-total", "26"]
+    assert main([*arguments, "--output", str(tmp_path / "whole")]) == 1  # one could not be read
+    assert box.queries == 18  # 26 do not suffice for three
+    whole = table(tmp_path / "whole")
+    assert {row["file"] for row in whole if row["queries"] == "9"} == worst
+    assert {row["queries"] for row in whole} == {"0", "9"}
+    assert "refined 2 of 4 pictures" in capsys.readouterr().out
+
+    # One picture a batch; stopped after two of them, and gone on with.
+    asked, explain, calls, out = box.queries, refined.SpentMethod.explain, [], tmp_path / "out"
+
+    def stopped(self, *given, **options):
+        calls.append(1)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return explain(self, *given, **options)
+
+    arguments += ["--batch-size", "1", "--output", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(refined.SpentMethod, "explain", stopped)
+        assert main(arguments) == 130
+    summary = run([*arguments, "--resume"])
+    assert summary.done == 2
+    assert box.queries == asked + 18
+    for one, other in zip(table(out), whole, strict=True):
+        assert (one["file"], one["queries"], one["top_feature"]) == (
+            other["file"],
+            other["queries"],
+            other["top_feature"],
+        )
+    assert run([*arguments, "--resume"]).note == summary.note  # a finished run
+    with pytest.raises(ValueError, match="refine_total is 26 there and 9 here"):
+        run([*arguments[:-5], "9", *arguments[-4:], "--resume"])
+    with pytest.raises(ValueError, match="less than the 9"):
+        run([*arguments[:-5], "8", *arguments[-4:]])
+
+
+def test_a_picture_that_changes_meanwhile_is_told(photos, tmp_path, box, monkeypatch):
+    path = str(write_checkpoint(tmp_path / "tiny.ckpt", with_foresight()))
+    choose = refined.SpentMethod.choose
+
+    def meddled(self, batches, target):
+        found = choose(self, batches, target)
+        Image.new("RGB", (16, 16), (9, 9, 9)).save(photos / "1.png")
+        return found
+
+    monkeypatch.setattr(refined.SpentMethod, "choose", meddled)
+    with pytest.raises(ValueError, match="has changed while"):
+        run([path, str(photos), "--black-box", "toy", "--refine", "8", "--refine-total", "18",
+             "--output", str(tmp_path / "out"), "--formats", "json"])  # fmt: skip
+
+
+def test_a_checkpoint_that_cannot_foresee_is_told(checkpoint, photos, tmp_path, box):
+    with pytest.raises(ValueError, match="cannot foresee which maps are poor"):
+        run([checkpoint, str(photos), "--black-box", "toy", "--refine", "8", "--refine-total", "18"])
