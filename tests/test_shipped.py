@@ -59,6 +59,14 @@ def test_explainers_explain_in_one_pass_without_a_box(name):
     assert heat.flatten(1).std(1).min() > 0  # a map, not a constant
 
 
+def test_the_explainer_of_cifar10_foresees_its_misses():
+    explainer = load_explainer("fex_vit_cifar10")
+    assert 0.6 < explainer.foresight.auroc < 0.9
+    flat, noise = explainer.foresee(torch.stack([torch.full((3, 32, 32), 0.5), torch.rand(3, 32, 32)]))
+    assert 0 < flat < 0.5
+    assert flat != noise
+
+
 @pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in WHOLE])
 def test_explainers_without_their_backbone_refuse_another(name, tmp_path):
     other = timm.create_model(SHIPPED[name]["stands_on"])
