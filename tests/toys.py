@@ -7,6 +7,7 @@ with black removal, the brightnesses *are* the mask (1 = kept), so every quantit
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,3 +93,8 @@ class TableBox(ToyBox):
 
     def brightness_to_probability(self, brightness: Tensor) -> Tensor:
         return self.table[((brightness > 0.5).long() << torch.arange(self.grid.num_features)).sum(1)]
+
+
+def instantiate(parser: Any, config: Any) -> Any:
+    """What a parser makes of a config; jsonargparse named it otherwise before 4.52."""
+    return (getattr(parser, "instantiate", None) or parser.instantiate_classes)(config)

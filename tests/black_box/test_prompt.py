@@ -24,6 +24,7 @@ from fex.policy import Antithetic, CompatibleControl, Retained, TwoSidedBudget
 from lightning_modules import FEXModule
 from tests.black_box.language_model import YES, language_model
 from tests.texts.tiny import sentences, small_encoder, text_folder
+from tests.toys import instantiate
 
 TEMPLATE = 'Review: {text}\nIs it good? Answer {"good": yes or no}:'
 DOCS = Path(__file__).parents[2] / "docs"
@@ -142,7 +143,7 @@ def test_in_yaml_by_name_and_on_the_command_line(server, tokenizer, tmp_path):
     parser.add_argument("--black_box", type=BlackBox)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(spec))
     for box in (
-        *(parser.instantiate(parser.parse_object({"black_box": each})).black_box for each in (spec, shown)),
+        *(instantiate(parser, parser.parse_object({"black_box": each})).black_box for each in (spec, shown)),
         fex.load_black_box(f"{server.url}/completions", **given),
         chosen_black_box(str(tmp_path / "mine.yaml")),
     ):

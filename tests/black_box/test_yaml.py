@@ -10,6 +10,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from fex.black_box import BlackBox
 from fex.images import Preprocess
+from tests.toys import instantiate
 
 YAML = {
     "timm": """
@@ -72,7 +73,7 @@ def test_box_from_yaml(kind, folder):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--black_box", type=BlackBox)
     config = parser.parse_object({"black_box": yaml.safe_load(YAML[kind].replace("FOLDER", str(folder)))})
-    box = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(config).black_box
+    box = instantiate(parser, config).black_box
     assert isinstance(box, BlackBox)
     assert type(box).__name__.lower() == f"{kind}blackbox"
     assert isinstance(box.preprocess, Preprocess)

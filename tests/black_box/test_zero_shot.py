@@ -16,6 +16,7 @@ from transformers import (
 
 import fex
 from fex.black_box import BlackBox, TransformersBlackBox, ZeroShotBlackBox
+from tests.toys import instantiate
 
 PROMPTS = ["a photo of a cat", "a dog", "a photo of the sea"]
 WORDS = ["[PAD]", "[UNK]", "[END]", "a", "photo", "of", "cat", "dog", "the", "sea"]
@@ -84,7 +85,7 @@ def test_in_yaml_and_by_name(clip):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--black_box", type=BlackBox)
     spec = {"class_path": "fex.black_box.ZeroShotBlackBox", "init_args": {"model": clip, "prompts": PROMPTS}}
-    box = parser.instantiate(parser.parse_object({"black_box": spec})).black_box
+    box = instantiate(parser, parser.parse_object({"black_box": spec})).black_box
     assert torch.equal(box(INPUTS), fex.load_black_box(clip, prompts=PROMPTS)(INPUTS))
 
 

@@ -26,6 +26,7 @@ from tests.black_box.test_zero_shot import folder as clip_folder
 from tests.datamodules.pictures import encode
 from tests.lightning_modules.small import trainer
 from tests.shrink import load, shrink, written
+from tests.toys import instantiate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "models" / "index.md").read_text(encoding="utf-8")
 LINES = [
@@ -106,9 +107,7 @@ def test_a_black_box_trains_an_explainer_one_step(line, home, monkeypatch):
     monkeypatch.chdir(home)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--black_box", type=BlackBox)
-    box = (getattr(parser, "instantiate", None) or parser.instantiate_classes)(
-        parser.parse_object({"black_box": made(line)})
-    ).black_box
+    box = instantiate(parser, parser.parse_object({"black_box": made(line)})).black_box
     if isinstance(box, HttpBlackBox):  # tests/black_box/test_http.py asks a server
         assert (box.num_classes, box.preprocess.size) == (10, (32, 32))
         return
