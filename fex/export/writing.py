@@ -84,9 +84,9 @@ def _example(explainer: Any, rows: int) -> Tensor:
     if explainer.modality.name == "text":
         return explainer.tokenize(["some words" + " and more" * row for row in range(rows)])
     if explainer.modality.name == "image":
-        return torch.rand(
-            rows, len(explainer.meta["mean"]), *explainer.preprocess.size, generator=torch.Generator().manual_seed(rows)
-        )
+        mean = getattr(explainer.net.encoder, "mean", None)  # a value a channel
+        shape = rows, 3 if mean is None else mean.shape[1], *explainer.preprocess.size
+        return torch.rand(shape, generator=torch.Generator().manual_seed(rows))
     raise ValueError(f"Explainers of the modality {explainer.modality.name!r} cannot be exported, only image and text.")
 
 
