@@ -1,6 +1,7 @@
 """Where pictures, tables and numbers of a run go beside Lightning's own metrics: to each logger in its own way."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
@@ -14,19 +15,19 @@ __all__ = ["Sink", "TensorBoardSink", "sinks", "tell_without_pictures"]
 _TOLD: "WeakSet[Any]" = WeakSet()
 
 
-class Sink:
+class Sink(ABC):
     """One logger; pictures are (H, W, 3), uint8, and tags have slashes."""
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
+    @abstractmethod
     def picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
         """Shows a picture, in a row with those of other steps of this tag."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
         """Shows a table."""
-        raise NotImplementedError
 
     def number(self, tag: str, value: float, step: int) -> None:
         """A point of a curve whose steps are not those of the training."""

@@ -55,7 +55,8 @@ class Measured:
         self.wide += high - low > WIDE
         self.least = sorted([*self.least, (name, fidelity)], key=lambda each: each[1][0])[:SHOWN]
 
-    def __str__(self) -> str:
+    def told(self, table: str = "explanations.csv") -> str:
+        """Lines for the terminal; `table` is where all of them are listed."""
         text = ""
         if self.maps:
             named = ", ".join(
@@ -63,7 +64,7 @@ class Measured:
             )
             text += (
                 f"\nfidelity of {self.maps:,} maps, by {self.queries:,} queries each or more, with 95 % intervals; the "
-                f"least faithful: {named} (all in explanations.csv)"
+                f"least faithful: {named} (all in {table})"
             )
         if self.poor:
             text += f"\nmaps that foretell less than the number of removed features does: {self.poor:,}"

@@ -8,79 +8,25 @@ from fex.cli.explain.measured import Measured
 __all__ = ["Summary", "TextSummary"]
 
 
-@dataclass
-class Summary:
+@dataclass(kw_only=True)
+class _Summary:
     """What a run did.
 
     Attributes:
-        explained: images with results.
-        skipped: images that could not be read, or whose results could not be drawn.
+        explained: inputs with results.
+        skipped: inputs that could not be read, or whose results could not be drawn.
         named: the first few of them, with reasons.
         seconds: wall time after loading.
-        output: folder of the results.
+        output: folder of the results; None where there is none.
         flat: maps whose values hardly differ.
         note: what to know of the classes.
-        done: images that an earlier run had finished.
+        done: inputs that an earlier run had finished.
         measured: what was asked about the maps, and how faithful they are.
-        kept_in: where skipped and flat ones are listed, instead of skipped.csv and explanations.csv.
+        kept_in: where skipped, flat and measured ones are listed, instead of skipped.csv and explanations.csv.
     """
 
     explained: int = 0
     skipped: int = 0
-    named: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    output: Path = Path()
-    flat: int = 0
-    note: str = ""
-    done: int = 0
-    measured: Measured = field(default_factory=Measured)
-    kept_in: str = ""
-
-    def __str__(self) -> str:
-        new = self.explained + self.skipped - self.done
-        rate = new / self.seconds if self.seconds else 0.0
-        unit = "image" if self.explained == 1 else "images"
-        text = f"explained {self.explained:,} {unit}"
-        if self.done:
-            text += f" ({self.done:,} of all were finished before)"
-        if self.explained and new:
-            text += f" in {self.seconds:.1f} s ({rate:.1f} images/s)"
-        if self.skipped:
-            text += f", skipped {self.skipped:,} (all in {self.kept_in or self.output / 'skipped.csv'}):"
-            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
-        if self.flat:
-            table = self.kept_in or "explanations.csv"
-            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in {table})"
-        text += str(self.measured).replace("explanations.csv", self.kept_in or "explanations.csv")
-        if self.note:
-            text += f"\n{self.note}"
-        gallery = self.output / "gallery.html"
-        return f"{text}\nresults: {self.output}" + (f"\ngallery: {gallery}" if gallery.is_file() else "")
-
-
-@dataclass
-class TextSummary:
-    """What a run did.
-
-    Attributes:
-        explained: texts with results.
-        skipped: texts without.
-        truncated: texts that were cut off.
-        tokens_cut: tokens that were left out in them.
-        named: the first few of the skipped, with reasons.
-        seconds: wall time after loading.
-        output: folder of the results; None where there is none.
-        flat: maps whose scores hardly differ.
-        note: what to know of the classes.
-        done: texts that an earlier run had finished.
-        measured: what was asked about the maps, and how faithful they are.
-        kept_in: where skipped and measured ones are listed, instead of skipped.csv and explanations.csv.
-    """
-
-    explained: int = 0
-    skipped: int = 0
-    truncated: int = 0
-    tokens_cut: int = 0
     named: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     output: Path | None = None
@@ -90,15 +36,61 @@ class TextSummary:
     measured: Measured = field(default_factory=Measured)
     kept_in: str = ""
 
-    def __str__(self) -> str:
+    def _explained(self, unit: str) -> str:
         new = self.explained + self.skipped - self.done
-        rate = new / self.seconds if self.seconds else 0.0
-        unit = "text" if self.explained == 1 else "texts"
-        text = f"explained {self.explained:,} {unit}"
+        text = f"explained {self.explained:,} {unit if self.explained == 1 else unit + 's'}"
         if self.done:
             text += f" ({self.done:,} of all were finished before)"
-        if new:
-            text += f" in {self.seconds:.1f} s ({rate:.1f} texts/s)"
+        if new and self.explained:
+            rate = new / self.seconds if self.seconds else 0.0
+            text += f" in {self.seconds:.1f} s ({rate:.1f} {unit}s/s)"
+        return text
+
+    @property
+    def _skipped_in(self) -> str:
+        return self.kept_in or str((self.output or Path()) / "skipped.csv")
+
+    @property
+    def _table(self) -> str:
+        return self.kept_in or "explanations.csv"
+
+    @property
+    def _reasons(self) -> str:
+        return "".join(f"\n  {name}: {reason}" for name, reason in self.named)
+
+    @property
+    def _end(self) -> str:
+        note = f"\n{self.note}" if self.note else ""
+        return self.measured.told(self._table) + note + ("" if self.output is None else f"\nresults: {self.output}")
+
+
+class Summary(_Summary):
+    """Of pictures."""
+
+    def __str__(self) -> str:
+        text = self._explained("image")
+        if self.skipped:
+            text += f", skipped {self.skipped:,} (all in {self._skipped_in}):{self._reasons}"
+        if self.flat:
+            text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in {self._table})"
+        gallery = (self.output or Path()) / "gallery.html"
+        return text + self._end + (f"\ngallery: {gallery}" if gallery.is_file() else "")
+
+
+@dataclass(kw_only=True)
+class TextSummary(_Summary):
+    """Of texts.
+
+    Attributes:
+        truncated: texts that were cut off.
+        tokens_cut: tokens that were left out in them.
+    """
+
+    truncated: int = 0
+    tokens_cut: int = 0
+
+    def __str__(self) -> str:
+        text = self._explained("text")
         if self.flat:
             text += f"\nmaps that are nearly flat and say little: {self.flat:,}"
         if self.truncated:
@@ -107,13 +99,9 @@ class TextSummary:
                 "cut off (--window explains them whole)"
             )
         if self.skipped:
-            where = "" if self.output is None else f" (all in {self.kept_in or self.output / 'skipped.csv'})"
-            text += f"\nskipped {self.skipped:,} that could not be explained{where}:"
-            text += "".join(f"\n  {name}: {reason}" for name, reason in self.named)
-        text += str(self.measured).replace("explanations.csv", self.kept_in or "explanations.csv")
-        if self.note:
-            text += f"\n{self.note}"
-        return text if self.output is None else f"{text}\nresults: {self.output}"
+            where = "" if self.output is None else f" (all in {self._skipped_in})"
+            text += f"\nskipped {self.skipped:,} that could not be explained{where}:{self._reasons}"
+        return text + self._end
 
     def count(self, name: str, skipped: str | None, cut: int = 0, flat: int = 0) -> None:
         """Counts one text, explained or skipped for a reason."""

@@ -8,7 +8,7 @@ def said(*fidelities):
     for number, each in enumerate(fidelities):
         found.add(f"{number}.png", each)
     assert Measured.of(found.to_dict()) == found
-    return str(found)
+    return found.told()
 
 
 def test_few_queries_are_told_as_such():
