@@ -72,30 +72,33 @@ class KernelSHAP(LinearInScores):
         classes = target_classes(self.black_box, inputs, target)
         found, maps = super().attribute_features(inputs, classes), self.prior.attribute_features(inputs, classes)
         valid = self.features.valid(inputs)
-        for row in range(len(found)):
-            places = slice(None) if valid is None else valid[row]
-            found[row, places] = self._drawn(found[row, places], maps[row, places].to(found))
+        if valid is None:
+            return self._drawn(found, maps.to(found))
+        counts = valid.sum(1)
+        for count in counts[counts > 0].unique().tolist():
+            rows = (counts == count).nonzero()
+            places = rows, valid[rows[:, 0]].nonzero()[:, 1].unflatten(0, (len(rows), count))
+            found[places] = self._drawn(found[places], maps[places].to(found))
         return found
 
     def _drawn(self, found: Tensor, prior: Tensor) -> Tensor:
-        """Values (n,) that a ridge drew to 0, drawn to a multiple of the prior (n,) instead.
+        """Values (B, n) that a ridge drew to 0, drawn to a multiple of the prior (B, n) instead.
 
         Both are solved by G = C^T C + p, so the solution for answers less those of a prior is found + a p G^-1
         prior, and the multiple a that fits the answers best, prior^T C^T y / |C prior|^2, follows from found.
         """
-        masks = self._sampled(len(found))
+        masks = self._sampled(found.shape[1])
         if masks is None:
             return found
         coefficients = centred(masks.double())[0].to(found.device)
         square = coefficients.T @ coefficients
         penalty = self.ridge * coefficients.square().sum(0).mean()
         ridged = square + penalty * torch.eye(len(square), dtype=square.dtype, device=square.device)
-        psi, prior = found.double() - found.double().mean(), prior.double() - prior.double().mean()
-        explained = prior @ square @ prior
-        if float(explained) <= 0:  # a map that is the same everywhere
-            return found
-        scale = prior @ ridged @ psi / explained
-        return (found.double() + scale * penalty * torch.linalg.solve(ridged, prior)).to(found.dtype)
+        psi, prior = (each.double() - each.double().mean(1, keepdim=True) for each in (found, prior))
+        explained = (prior @ square * prior).sum(1)
+        scale = (prior @ ridged * psi).sum(1) / explained
+        scale = scale.where(explained > 0, 0.0)  # a map that is the same everywhere
+        return (found.double() + (scale * penalty).unsqueeze(1) * torch.linalg.solve(ridged, prior.T).T).to(found.dtype)
 
     def _sampled(self, count: int) -> Tensor | None:
         """Masks (K, n) of the Shapley kernel; None where the budget holds all subsets."""

@@ -157,6 +157,7 @@ MAKE = {
     "leave_one_out": lambda b: Occlusion(b, b.features),
     "lime": lambda b: LIME(b, b.features, num_masks=12),
     "kernel_shap": lambda b: KernelSHAP(b, b.features, num_masks=12),
+    "kernel_shap_prior": lambda b: KernelSHAP(b, b.features, num_masks=12, ridge=1.0, prior=Occlusion(b, b.features)),
     "att_lrp": lambda b: AttLRP(b, b.features),
     "gradcam": lambda b: TokenGradCAM(b, b.features),
     "rollout": lambda b: AttentionRollout(b, b.features),

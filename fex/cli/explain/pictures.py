@@ -169,10 +169,8 @@ def _choose(explainer: Any, arguments: argparse.Namespace, total: int) -> str:
     from fex.cli.progress import progress
     from fex.explainers.image_stream import read_files
 
-    files, workers = (
-        find_pictures(arguments.inputs, arguments.output),
-        arguments.num_workers or min(8, os.cpu_count() or 1),
-    )
+    files = find_pictures(arguments.inputs, arguments.output)
+    workers = arguments.num_workers or min(8, os.cpu_count() or 1)
     options = {"batch_size": arguments.batch_size, "num_workers": workers}
     with progress(total, "images foreseen") as advance:
 
