@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import RunningStage
 from torch import Tensor
 from torchmetrics import MeanMetric, SumMetric
 
@@ -28,6 +29,8 @@ from lightning_modules.replaying import Replaying
 from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["AmortizedModule"]
+
+_TRAINING = str(RunningStage.TRAINING)
 
 
 class AmortizedModule(pl.LightningModule):
@@ -146,8 +149,10 @@ class AmortizedModule(pl.LightningModule):
         if world_size_of(self) > 1:
             return self.black_box(batch["inputs"])
         stage = str(self._trainer.state.stage) if self._trainer is not None else ""
-        answers = self._answers.setdefault((stage, id(self.black_box)), CleanAnswers(self.black_box))
-        return answers(batch["inputs"], batch.get("index"))
+        return self._answers_of(stage)(batch["inputs"], batch.get("index"))
+
+    def _answers_of(self, stage: str) -> CleanAnswers:
+        return self._answers.setdefault((stage, id(self.black_box)), CleanAnswers(self.black_box))
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -263,6 +268,8 @@ class AmortizedModule(pl.LightningModule):
         checkpoint["fex_queries"] = self._queries
         if self.replaying is not None and self.replaying.ready:
             checkpoint["fex_replay"] = self.replaying.state()
+        if (answers := self._answers_of(_TRAINING).state()) is not None:
+            checkpoint["fex_answers"] = answers
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
@@ -281,5 +288,7 @@ class AmortizedModule(pl.LightningModule):
         self._trained, self._seconds_before = queries, seconds
         if self.replaying is not None and self.replaying.ready:
             self.replaying.resume(checkpoint)
+        if "fex_answers" in checkpoint:
+            self._answers_of(_TRAINING).resume(checkpoint["fex_answers"])
         self._agreement = found.get("agreement")
         self.learnt = {key: found[key] for key in ("trust", "fidelity", "foresight") if key in found}

@@ -67,3 +67,40 @@ def test_training_is_the_same_and_cheaper(augment):
         assert less == asked - 2 * 8 - 2 * 8  # in validation too
     else:
         assert every - 2 * 8 <= fewer <= every
+
+
+def test_a_checkpoint_holds_them_and_a_wrong_one_is_found_out(monkeypatch):
+    box, (inputs, *_), rows = SteadyBox(), pictures(6), torch.arange(6)
+    answers = CleanAnswers(box)
+    expected = answers(inputs[:4], rows[:4])
+    state = answers.state()
+    assert state["rows"].shape == (4, 2)
+
+    again, box.queries = CleanAnswers(box), 0
+    again.resume(state)
+    for asked in (4 + 2, 0):  # once whether it still says so, and what is new
+        torch.testing.assert_close(again(inputs, rows)[:4], expected, rtol=0, atol=0)
+        assert box.queries == asked
+        box.queries = 0
+
+    state["answers"] = state["answers"].flip(-1)
+    again.resume(state)
+    torch.testing.assert_close(again(inputs, rows)[:4], expected)
+    monkeypatch.setattr(clean_answers, "SAVED", 6 * 2 * 4 - 1)
+    assert again.state() is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rows": torch.zeros(4, 3, dtype=torch.int64)}, {"rows": torch.zeros(4, 2)}, {"rows": None}, {"changed": "3"},
+        {"answers": torch.zeros(4, 3)}, {"answers": torch.full((4, 2), torch.nan)}, {"answers": [[0.5, 0.5]] * 4},
+    ],
+)  # fmt: skip
+def test_damaged_ones_are_refused(damage):
+    answers = CleanAnswers(SteadyBox())
+    answers(pictures(4)[0], torch.arange(4))
+    with pytest.raises(ValueError, match="remembered answers are damaged, or not of 2 classes"):
+        CleanAnswers(SteadyBox()).resume({**answers.state(), **damage})
+    with pytest.raises(ValueError, match="damaged"):
+        CleanAnswers(SteadyBox()).resume(None)
