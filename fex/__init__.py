@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from fex.cli.train.notebook import train
     from fex.dax import DAX
     from fex.explainers.api import explain
-    from fex.explainers.images import AmortizedExplainer
     from fex.explainers.loading import load_explainer
     from fex.explainers.refined import Refined
+    from fex.explainers.trained import AmortizedExplainer
     from fex.explanations.image import Explanation
     from fex.iassa import IASSA
     from fex.types import Batch, Explainer

@@ -6,7 +6,7 @@ import sys
 CODE = """
 import sys
 from fex.explainers.loading import load_explainer
-from fex.cli.explain.pictures import run
+from fex.cli.explain.explain import run
 import fex.images, fex.metrics
 print([name for name in ("torchmetrics", "lightning", "segmentation_models_pytorch", "datasets", "scipy.signal")
        if name in sys.modules])

@@ -29,7 +29,7 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     from torchvision.transforms import functional as TF
 
     from fex.cli.bench import bench  # here, since they take seconds, for which the help need not wait
-    from fex.cli.explain import pictures as explain  # here, since they take seconds, for which the help need not wait
+    from fex.cli.explain import explain  # here, since they take seconds, for which the help need not wait
     from fex.cli.train import train  # here, since they take seconds, for which the help need not wait
 
     start = time.perf_counter()

@@ -10,10 +10,11 @@ from fex.explainers.any_method import explain_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedImageExplainer
 from fex.explainers.loading import build_explainer, export_explainer, load_explainer, read_explainer
+from fex.explainers.meta import explainer_meta
 from fex.explainers.refined import Refined
 from fex.explainers.start import load_start
 from fex.explainers.texts import AmortizedTextExplainer
-from fex.explainers.trained import AmortizedExplainer, explainer_meta
+from fex.explainers.trained import AmortizedExplainer
 
 __all__ = [
     "AmortizedExplainer",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.explainers.images import AmortizedExplainer
+from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.image import Explanation
 from fex.images.files import UnreadableImageError, read_pixels
 from fex.images.preprocess import Preprocess, as_unit

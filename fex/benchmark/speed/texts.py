@@ -8,7 +8,7 @@ import torch
 
 from fex.benchmark.speed.images import Figure
 from fex.black_box.text import TextBlackBox
-from fex.explainers.images import explainer_meta
+from fex.explainers.meta import explainer_meta
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.nets import ExplainerNet, TextEncoder
 from fex.storage.resources import manifest
