@@ -1,12 +1,13 @@
 """Data modules."""
 
 from datamodules.augment import Augment, FlipCrop, HorizontalFlip, ResizedCrop, SpectrogramAugment
-from datamodules.base import DataModule, ImageDataModule
+from datamodules.base import DataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.esc10 import ESC10
 from datamodules.folder import Folder
 from datamodules.hub import Hub
 from datamodules.imagenet import ImageNet
+from datamodules.images import ImageDataModule
 from datamodules.memory import Pictures, Sentences
 from datamodules.movie_reviews import MovieReviews
 from datamodules.parquet import Parquet

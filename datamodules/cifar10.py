@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from datamodules.pixels import Pixels
 from fex.images import decode
 

@@ -10,7 +10,7 @@ import timm
 from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
+from fex.black_box.colour import Colour
 from fex.black_box.network import Compile, TorchBlackBox
 from fex.images.preprocess import Preprocess
 from fex.nets.backbones.timm import build_timm, in_order, read_timm_weights

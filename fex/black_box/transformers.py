@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
 from fex.black_box.classes import names_of
+from fex.black_box.colour import Colour
 from fex.black_box.network import Compile, TorchBlackBox
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
 from fex.images.preprocess import Preprocess

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
+from fex.black_box.colour import Colour
 from fex.black_box.network import Compile, TorchBlackBox
 from fex.black_box.transformers import fetch_network, image_processor, prepared_by
 from fex.images.preprocess import Preprocess

@@ -8,17 +8,8 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from fex.nets.direct import direct_forward, has_direct
-from fex.nets.encoder import (
-    Encoder,
-    EncoderOutput,
-    freeze_unused,
-    linear_classifier,
-    load_backbone,
-    own_size,
-    probe_size,
-    shares,
-    to_grid,
-)
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, shares, to_grid
+from fex.nets.timm_parts import linear_classifier, load_backbone, own_size, probe_size
 from fex.texts.lora import add_lora, check_lora
 
 __all__ = ["ViTEncoder"]

@@ -12,7 +12,7 @@ from PIL import Image
 from fex.cli.explain import refined
 from fex.cli.explain.explain import main, run
 from fex.cli.explain.journal import JOURNAL
-from fex.images.files import read_pixels
+from fex.images.decoding import read_pixels
 from fex.images.preprocess import as_unit
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 from tests.lightning_modules.test_texts import explainer as text_explainer
