@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fex.cli.explain.arguments import parse_arguments
 from fex.cli.explain.processes import processes
-from fex.errors import BlackBoxError
+from fex.cli.program import USER_ERRORS, refused
 
 if TYPE_CHECKING:
     from fex.cli.explain.summary import Summary, TextSummary
@@ -36,9 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-explain`; returns the exit code."""
     try:
         summary = run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, OSError, ImportError, BlackBoxError) as error:
-        print(f"fex-explain: error: {error}", file=sys.stderr)
-        return 2
+    except USER_ERRORS as error:
+        return refused("fex-explain", error)
     except KeyboardInterrupt:
         print(
             "fex-explain: interrupted; what is finished is in the output folder, and --resume goes on from there.",
@@ -49,6 +48,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     if processes()[1] > 1:  # torchrun stops all when one ends with another code; some have no table
         return 0
     if not summary.explained:
-        print("fex-explain: error: none of the inputs could be explained.", file=sys.stderr)
-        return 2
+        return refused("fex-explain", "none of the inputs could be explained.")
     return 1 if summary.skipped else 0

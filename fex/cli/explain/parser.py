@@ -4,7 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
-from fex import __version__
+from fex.cli.program import new_parser
 
 __all__ = ["build_parser"]
 
@@ -87,12 +87,8 @@ def _formats(text: str) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="fex-explain",
-        description="Explain pictures or texts with a trained explainer: one forward pass each, inputs of any number.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Explain pictures or texts with a trained explainer: one forward pass each, inputs of any number."
+    parser = new_parser("fex-explain", about, _EPILOG)
     _add_inputs(parser)
     _add_queries(parser)
     _add_results(parser)
@@ -195,7 +191,6 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     """How and where it is computed."""
-    parser.add_argument("--version", action="version", version=f"fex-explain {__version__}")
     parser.add_argument("--batch-size", type=_positive, default=32, help="inputs a pass (default: 32)")
     parser.add_argument("--num-workers", type=_positive, help="threads for files of pictures (default: the cores)")
     parser.add_argument(
