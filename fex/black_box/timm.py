@@ -64,16 +64,7 @@ class TimmBlackBox(TorchBlackBox):
         name: str | None = None,
     ) -> None:
         tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
-        if meta.get("kind", "black_box") != "black_box":
-            raise ValueError(f"The weights of {weights} are of kind {meta['kind']!r}, expected a black box.")
-        model = model or meta.get("model")
-        if model is None:
-            raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
-        if weights is None and not pretrained:
-            raise ValueError(
-                f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
-                "`pretrained: true` to take timm's."
-            )
+        model = _name_of(model, weights, meta, pretrained=pretrained)
         class_names = class_names or meta.get("class_names")
         if isinstance(class_names, str):
             class_names = _subset_names(class_names)
@@ -105,6 +96,21 @@ class TimmBlackBox(TorchBlackBox):
             name=name or (Path(weights).stem if weights else model),
         )
         self.model, self.model_args = model, arguments
+
+
+def _name_of(model: str | None, weights: str | None, meta: dict[str, Any], *, pretrained: bool) -> str:
+    """The timm name, given or that of the weights."""
+    if meta.get("kind", "black_box") != "black_box":
+        raise ValueError(f"The weights of {weights} are of kind {meta['kind']!r}, expected a black box.")
+    model = model or meta.get("model")
+    if model is None:
+        raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
+    if weights is None and not pretrained:
+        raise ValueError(
+            f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
+            "`pretrained: true` to take timm's."
+        )
+    return model
 
 
 def _filled(

@@ -17,7 +17,7 @@ from fex.explanations.several import Explanations
 from fex.modality import modality_of
 from fex.types import Explainer
 
-__all__ = ["Attribute", "Found", "explain_by"]
+__all__ = ["Attribute", "Found", "explain_by", "removal_name"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def explain_by(
             named = {
                 **class_fields(index, box.class_names, probabilities[row], asked=True, user=target is not None),
                 "method": type(explainer).__name__,
-                "removal": _removal_name(explainer),
+                "removal": removal_name(explainer) or "no",
                 "black_box": box.name,
                 "queries": queries + 1,
                 "seconds": seconds,
@@ -102,6 +102,7 @@ def _own_maps(explainer: Any, inputs: Tensor, classes: Tensor, *, of_features: b
             yield Found(explainer.attribute(inputs, chosen).flatten(1))
 
 
-def _removal_name(explainer: Any) -> str:
+def removal_name(explainer: Any) -> str | None:
+    """Of the fill that the explainer was trained or runs with, where it has one."""
     removal = getattr(explainer, "removal", getattr(getattr(explainer, "masker", None), "removal", None))
-    return getattr(removal, "name", "no")
+    return removal if isinstance(removal, str) else getattr(removal, "name", None)
