@@ -3,23 +3,17 @@
 import logging
 from typing import Any
 
-from datamodules.hub_rows import Columns, HubStream, HubTable, encoded_columns
+from datamodules.hub_rows import Columns, HubStream, HubTable, encoded_columns, load_split
 from datamodules.images import ImageDataModule
 from datamodules.order import held_back
 from datamodules.rows import Rows
 
-__all__ = ["Hub", "load_reason"]
+__all__ = ["Hub"]
 
 log = logging.getLogger("datamodules")
 
 # Splits by the trainer's task: one that a data set has not is missed only where it is needed.
 _NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-
-
-def load_reason(error: BaseException) -> str:
-    """Why `datasets` cannot load: its own error says no more than that; the one below it, such as pyarrow's, does."""
-    below = error.__cause__ if type(error).__module__.startswith("datasets.") else None
-    return " ".join(str(below or error).split())[:500]
 
 
 class Hub(ImageDataModule):
@@ -67,21 +61,17 @@ class Hub(ImageDataModule):
         self.shuffle_buffer, self.epoch_size = shuffle_buffer, epoch_size
 
     def _load(self, split: str) -> Any:
-        from datasets import load_dataset
-        from datasets.exceptions import DatasetsError
-
-        try:
-            return load_dataset(
-                self.name, self.config_name, data_files=self.data_files, split=split, streaming=self.streaming
-            )
-        except (OSError, ValueError, DatasetsError) as error:
-            part = next(part for part, given in self.splits.items() if given == split)
-            none = "" if part == "train" else f" Set `{part}_split: null` if there is none."
-            raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and "
-                f"`{part}_split`.{none} Without a network, give a local folder, or parquet files to "
-                "`datamodules.Parquet`."
-            ) from error
+        part = next(part for part, given in self.splits.items() if given == split)
+        none = "" if part == "train" else f" Set `{part}_split: null` if there is none."
+        return load_split(
+            self.name,
+            split,
+            f"Check the id and `{part}_split`.{none} Without a network, give a local folder, or parquet files to "
+            "`datamodules.Parquet`.",
+            name=self.config_name,
+            data_files=self.data_files,
+            streaming=self.streaming,
+        )
 
     def split_length(self, data: Any, split: str) -> int | None:
         """Rows of a streamed split, None if unknown."""

@@ -8,12 +8,30 @@ from typing import Any
 from datamodules.order import mixed, shared
 from datamodules.rows import Row
 
-__all__ = ["Columns", "HubStream", "HubTable", "encoded_columns"]
+__all__ = ["Columns", "HubStream", "HubTable", "encoded_columns", "load_split"]
 
 log = logging.getLogger("datamodules")
 
 
 _READ_TOGETHER = 16  # rows
+
+
+def load_split(source: str, split: str, advice: str, **options: Any) -> Any:
+    """A split of a data set of the hub or of a local folder, see `datasets.load_dataset`.
+
+    Raises:
+        ValueError: it cannot be loaded; ends with `advice`.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return load_dataset(source, split=split, **options)
+    except (OSError, ValueError, DatasetsError) as error:
+        # Its own error says no more than that it failed; the one below it, such as pyarrow's, does.
+        below = error.__cause__ if type(error).__module__.startswith("datasets.") else None
+        reason = " ".join(str(below or error).split())[:500]
+        raise ValueError(f"Cannot load the split {split!r} of {source!r} ({reason}). {advice}") from error
 
 
 def encoded_columns(data: Any, image_column: str, label_column: str | None) -> Any:

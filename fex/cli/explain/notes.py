@@ -69,7 +69,7 @@ def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) ->
         **found,
         "checkpoint": None if checkpoint is None else fingerprint(list(checkpoint)),
         "files of --black-box and --backbone": [_config_of(arguments.black_box), referenced_files(named)],
-        "weights of --black-box": _weights(box),
+        "weights of --black-box": None if box is None else box.digest(),
         "version": [__version__, code_fingerprint()],
     }
 
@@ -80,15 +80,6 @@ def _config_of(name: str | None) -> Any:
         return None
     content = config_path(name).read_text(encoding="utf-8")
     return [hashlib.sha256(content.encode()).hexdigest(), referenced_files(yaml.safe_load(content))]
-
-
-def _weights(box: Any) -> str | None:
-    if box is None:
-        return None
-    try:
-        return fingerprint(dict(box.module.state_dict()))
-    except (TypeError, AttributeError):  # it can only be queried
-        return None
 
 
 def text_key(record: Any) -> list[str]:
