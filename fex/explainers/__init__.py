@@ -2,7 +2,8 @@
 
 `load_explainer` rebuilds a trained one, which explains in one forward pass, and `load_start` what it started from; any
 method that answers `attribute` takes the same call; many inputs go through as a stream. Read `api`, `loading`,
-`trained`, `any_method`; then `images` and `texts`, in which alone the modalities differ; then the streams.
+`trained`, `given`, `any_method`; then `images` and `texts`, in which alone the modalities differ; then `image_stream`
+and `text_stream`.
 """
 
 import fex.report  # noqa: F401 explanations are drawn by it
