@@ -17,6 +17,7 @@ from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
 from fex.masking.sampling import smooth_cells, smooth_masks
+from fex.modality import Removal
 
 __all__ = ["StudentLIME", "StudentRISE"]
 
@@ -45,6 +46,7 @@ class StudentRISE(_StudentOnly):
 
     Args:
         black_box: any black box.
+        removal: fill of what is removed; by default the mean colour.
         num_masks: of the student; no query of the black box.
         cells: cells a side of the coarse masks.
         **options: see `Distiller`; the regulariser of `fit` is not used, as there is no mask.
@@ -53,8 +55,16 @@ class StudentRISE(_StudentOnly):
         ValueError: see `Distiller`; no masks, or no cells.
     """
 
-    def __init__(self, black_box: BlackBox, *, num_masks: int = 4000, cells: int = 8, **options: Any) -> None:
-        super().__init__(black_box, **options)
+    def __init__(
+        self,
+        black_box: BlackBox,
+        removal: Removal | None = None,
+        *,
+        num_masks: int = 4000,
+        cells: int = 8,
+        **options: Any,
+    ) -> None:
+        super().__init__(black_box, removal, **options)
         if num_masks < 1 or cells < 1:  # told before queries are spent
             raise ValueError(f"Got num_masks={num_masks} and cells={cells}, expected at least 1 of each.")
         self.num_masks, self.cells = num_masks, cells
@@ -79,6 +89,7 @@ class StudentLIME(_StudentOnly):
 
     Args:
         black_box: any black box.
+        removal: fill of what is removed; by default the mean colour.
         num_draws: subsets of segments the student is asked about; no query of the black box.
         **options: see `Distiller`; the regulariser of `fit` is not used, as there is no mask.
 
@@ -86,8 +97,10 @@ class StudentLIME(_StudentOnly):
         ValueError: see `Distiller`; fewer than 2 subsets.
     """
 
-    def __init__(self, black_box: BlackBox, *, num_draws: int = 4000, **options: Any) -> None:
-        super().__init__(black_box, **options)
+    def __init__(
+        self, black_box: BlackBox, removal: Removal | None = None, *, num_draws: int = 4000, **options: Any
+    ) -> None:
+        super().__init__(black_box, removal, **options)
         if num_draws < 2:
             raise ValueError(f"Got num_draws={num_draws}, expected at least 2 for a linear model.")
         self.num_draws = num_draws
