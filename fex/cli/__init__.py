@@ -2,5 +2,5 @@
 
 `entry` answers what needs no torch (help, versions, mistyped names: `quick_check`), then each program has a room:
 `train`, `explain`, `bench`, or a file. What they share: `program` (parsers of words), `config` (YAML files, exit
-codes), `plain_errors`, `progress`. Read `entry`, then the `__init__` of a room.
+codes), `ending`, `plain_errors`, `progress`. Read `entry`, then the `__init__` of a room.
 """

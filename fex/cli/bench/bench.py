@@ -13,7 +13,8 @@ from fex.black_box import BlackBox
 from fex.cli.bench.checks import check_selected
 from fex.cli.bench.method_overrides import overridden, take_overrides
 from fex.cli.bench.run import plain, run_benchmark
-from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated
+from fex.cli.ending import told
 from fex.cli.help_pages import BENCH_EXAMPLES, SPEED_EXAMPLES
 from fex.images.features import PatchGrid
 

@@ -6,7 +6,8 @@ import warnings
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from fex.cli.config import check_help, help_with, told
+from fex.cli.config import check_help, help_with
+from fex.cli.ending import told
 from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
 from fex.cli.train import init
 from fex.cli.train.command import FexCLI, FexParser
