@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from fex.cli.explain.arguments import refuse_text_flags
+from fex.cli.explain.found_pictures import find_pictures
 from fex.cli.explain.found_texts import is_text_file
 from fex.cli.explain.processes import check_processes
-from fex.cli.found_pictures import find_pictures
 from fex.storage.tables import Row, is_dataset
 
 __all__ = ["check_pictures", "check_texts"]

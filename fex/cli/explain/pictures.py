@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
+from fex.cli.explain.found_pictures import as_file, find_pictures, picture_key, picture_pixels
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.notes import own_class_note, resume_settings, run_note, tell_earlier_results
 from fex.cli.explain.shares import Inputs, run_shards
 from fex.cli.explain.summary import Summary
-from fex.cli.found_pictures import as_file, find_pictures, picture_key, picture_pixels
 from fex.cli.progress import progress
 from fex.explainers.image_stream import ImageFile, explain_files, ordered_map, read_files
 from fex.explanations.image import Explanation
