@@ -68,7 +68,7 @@ class Hub(ImageDataModule):
             split,
             f"Check the id and `{part}_split`.{none} Without a network, give a local folder, or parquet files to "
             "`datamodules.Parquet`.",
-            name=self.config_name,
+            self.config_name,
             data_files=self.data_files,
             streaming=self.streaming,
         )

@@ -16,8 +16,8 @@ log = logging.getLogger("datamodules")
 _READ_TOGETHER = 16  # rows
 
 
-def load_split(source: str, split: str, advice: str, **options: Any) -> Any:
-    """A split of a data set of the hub or of a local folder, see `datasets.load_dataset`.
+def load_split(source: str, split: str, advice: str, *config: str | None, **options: Any) -> Any:
+    """A split of a data set (and `config` of it) of the hub or of a local folder, see `datasets.load_dataset`.
 
     Raises:
         ValueError: it cannot be loaded; ends with `advice`.
@@ -26,7 +26,7 @@ def load_split(source: str, split: str, advice: str, **options: Any) -> Any:
     from datasets.exceptions import DatasetsError
 
     try:
-        return load_dataset(source, split=split, **options)
+        return load_dataset(source, *config, split=split, **options)
     except (OSError, ValueError, DatasetsError) as error:
         # Its own error says no more than that it failed; the one below it, such as pyarrow's, does.
         below = error.__cause__ if type(error).__module__.startswith("datasets.") else None

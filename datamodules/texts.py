@@ -77,7 +77,7 @@ class Texts(TextDataModule):
         advice = (
             "Check the id and the name of the split; without a network, give local files in `train`, `val` and `test`."
         )
-        data = load_split(self.name, split, advice, name=self.config_name)
+        data = load_split(self.name, split, advice, self.config_name)
         source = f"{self.name} ({split})"
         column = text_column(data.column_names, self.text_column, source)
         texts: Any = list(data[column])

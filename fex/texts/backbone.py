@@ -10,7 +10,7 @@ from fex.storage.pretrained import fetch_pretrained
 from fex.storage.resources import manifest, shipped_path
 from fex.storage.weights import load_weights, save_weights
 from fex.texts.lora import add_lora, merge_lora
-from fex.texts.network import TextReading, ask_positions, ask_reading, embeddings_of, settle
+from fex.texts.network import NetworkReading, ask_positions, ask_reading, embeddings_of, settle
 from fex.texts.text_net import kind_of, plain_config, text_body
 from fex.texts.tokenizer import TextPreprocess
 from fex.texts.tokenizer_files import fetch_tokenizer
@@ -34,7 +34,7 @@ class TextNet(NamedTuple):
     preprocess: TextPreprocess
     class_names: list[str]
     missing: list[str]
-    reading: TextReading
+    reading: NetworkReading
     config: dict[str, Any]
 
 
