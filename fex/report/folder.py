@@ -140,6 +140,8 @@ class ResultFolder(ResultFiles):
 
     def _begin(self) -> None:
         self._table = self._csv("explanations.csv", COLUMNS)
+        if self.shown:
+            self.gallery.index.unlink(missing_ok=True)  # of an earlier run; there is none where all are skipped
 
     def write(self, name: PurePath, explanations: Sequence[Explanation]) -> Written:
         """Writes the files of one image; threads may call it, for different names."""

@@ -101,6 +101,8 @@ class TextResultFolder(ResultFiles):
     def _begin(self) -> None:
         self._lines = self._open("explanations.jsonl") if "jsonl" in self.formats else None
         self._table = self._csv("explanations.csv", COLUMNS) if "csv" in self.formats else None
+        if "html" in self.formats:
+            self.gallery.index.unlink(missing_ok=True)  # of an earlier run; there is none where all are skipped
 
     def add(self, explanations: Sequence[TextExplanation]) -> WrittenText:
         """Adds the explanations of one text; returns what it added."""

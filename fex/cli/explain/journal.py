@@ -27,6 +27,7 @@ class Journal:
 
     Attributes:
         counts: of the run, where it has ended; otherwise None.
+        resumed: whether there is a run that goes on.
 
     Raises:
         ValueError: the folder holds a run of other settings, or results without a journal.
@@ -37,7 +38,7 @@ class Journal:
         self.counts: dict[str, Any] | None = None
         self._digest = hashlib.sha256()
         self._ended, self._end, self._file = "", 0, None  # hash of an ended run's inputs; bytes that are whole
-        self._resumed = resume and self._read_head()
+        self.resumed = resume and self._read_head()
 
     def _read_head(self) -> bool:
         head = next(self._lines(0), None)
@@ -86,7 +87,7 @@ class Journal:
             ValueError: the inputs are not those of the run that is to go on.
         """
         done = 0
-        for entry, _ in self._lines(self._end) if self._resumed and self.counts is None else ():
+        for entry, _ in self._lines(self._end) if self.resumed and self.counts is None else ():
             key = next(keys, None)
             if entry["key"] != key:
                 raise ValueError(
@@ -107,7 +108,7 @@ class Journal:
 
     def replay(self) -> Iterator[dict[str, Any]]:
         """What is finished, in order; afterwards the journal is open for more."""
-        if self._resumed:
+        if self.resumed:
             for entry, end in self._lines(self._end):
                 self._end = end
                 self._add(entry["key"])

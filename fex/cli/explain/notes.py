@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,10 @@ from fex.cli.explain.black_box_argument import is_config
 from fex.explanations.agreement import told_agreement
 from fex.storage.resources import config_path, manifest
 
-__all__ = ["own_class_note", "resume_settings", "run_note", "tell_earlier_results", "text_key"]
+__all__ = ["TABLES", "own_class_note", "resume_settings", "run_note", "tell_earlier_results", "text_key"]
+
+TABLES = "explanations-00000.parquet"  # of several, which processes may share, the first one's
+RESULTS = ("explanations.csv", "explanations.jsonl", "gallery.html", TABLES)
 
 
 def own_class_note(explainer: Any, box: Any, arguments: argparse.Namespace) -> str:
@@ -37,15 +42,32 @@ def run_note(explainer: Any, arguments: argparse.Namespace, note: str) -> str:
     return f"{named} · {note}" if note else named
 
 
-def tell_earlier_results(output: Path, stays: str = "") -> None:
-    """Says so, to standard error, where a folder has results of an earlier run; `stays` names what is left of them."""
-    if (output / "explanations.csv").exists() or (output / "explanations.jsonl").exists():
-        stays = f", {stays}" if stays else ""
-        print(
-            f"fex-explain: {output} has results of an earlier run: table and gallery are written anew{stays}. Give "
-            "a new --output to keep runs apart.",
-            file=sys.stderr,
-        )
+def tell_earlier_results(output: Path, written: Sequence[str], *, pictures: bool = False) -> None:
+    """Says so, to standard error, where a folder has results of an earlier run.
+
+    Args:
+        output: the folder.
+        written: those of `RESULTS` that this run writes anew; the others stay.
+        pictures: whether the inputs are pictures, which may have files of their own.
+    """
+    found = [name for name in RESULTS if any(map(_has_results, output.glob(name)))]
+    if not found:
+        return
+    stays = [name for name in found if name not in written]
+    if pictures and "explanations.csv" in found:
+        stays.append("files of images that this run does not explain")
+    anew = "tables are" if TABLES in written else "table and gallery are"
+    print(
+        f"fex-explain: {output} has results of an earlier run: {anew} written anew"
+        f"{f', and these stay: ' + ', '.join(stays) if stays else ''}. Give a new --output to keep runs apart.",
+        file=sys.stderr,
+    )
+
+
+def _has_results(path: Path) -> bool:
+    """Whether a file of results holds any; a run that failed before its first leaves a table's heading alone."""
+    with path.open("rb") as file:
+        return len(list(islice(file, 2))) > (path.suffix == ".csv")
 
 
 def resume_settings(arguments: argparse.Namespace, checkpoint: Any, box: Any) -> dict[str, Any]:

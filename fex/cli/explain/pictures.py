@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
@@ -42,9 +42,10 @@ def run_pictures(explainer: Any, box: Any, arguments: argparse.Namespace, checkp
     """
     arguments.num_workers = arguments.num_workers or min(8, os.cpu_count() or 1)
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
-    summary = Summary(output=arguments.output, note=own_class_note(explainer, box, arguments))
+    note = own_class_note(explainer, box, arguments)
+    summary = Summary(output=arguments.output, note=note, gallery=not arguments.no_gallery)
     if arguments.formats == ["parquet"]:
-        summary.kept_in = "the tables"
+        summary.kept_in, summary.gallery = "the tables", False
         pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
         explain = partial(_explained, explainer, box, arguments)
         run_shards(explainer, Inputs("images", pictures, picture_key, explain, total), summary, arguments, settings)
@@ -82,20 +83,11 @@ def _run(
         return summary.ended(journal.counts)
     if arguments.refine_total is not None:
         explainer.start(summary.done)
-    if not arguments.resume:
-        tell_earlier_results(arguments.output, "files of images that this run does not explain stay")
-    results = ResultFolder(
-        arguments.output,
-        formats=arguments.formats or ["png", "npz", "json"],
-        note=run_note(explainer, arguments, summary.note),
-        gallery=not arguments.no_gallery,
-    )
-    with results, closing(journal):
-        start = time.perf_counter()
-        try:
-            _explain(explainer, box, arguments, results, summary, total, journal)
-        finally:
-            summary.seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    try:
+        _explain(explainer, box, arguments, summary, total, journal)
+    finally:
+        summary.seconds = time.perf_counter() - start
     journal.close(summary.counts())
     return summary
 
@@ -118,7 +110,6 @@ def _explain(
     explainer: Any,
     box: Any,
     arguments: argparse.Namespace,
-    results: ResultFolder,
     summary: Summary,
     total: int,
     journal: Journal,
@@ -128,16 +119,32 @@ def _explain(
     stream, workers = _stream(explainer, box, arguments, files), arguments.num_workers
     # A method of queries takes a minute and more an image.
     note = (lambda: f"{explainer.queries:,} queries") if hasattr(explainer, "queries") else None
-    with progress(total, "images", note=note) as advance, ThreadPoolExecutor(workers, "write") as pool:
-        for entry in journal.replay():
-            written = entry["skip"] if "skip" in entry else Written.of(entry)
-            _add(written, printable(PurePath(entry["key"][0])), results, summary)
-            advance(free=True)
-        for file, written in ordered_map(pool, partial(_write, results), stream, 2 * workers):
-            _add(written, printable(file.name), results, summary)
-            entry = {"skip": written} if isinstance(written, str) else written.to_dict()
-            journal.append(picture_key(file), **entry)
-            advance()
+    with progress(total, "images", note=note) as advance:
+        first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over
+        results = _results(explainer, arguments, summary, journal)
+        with results, closing(journal), ThreadPoolExecutor(workers, "write") as pool:
+            for entry in journal.replay():
+                written = entry["skip"] if "skip" in entry else Written.of(entry)
+                _add(written, printable(PurePath(entry["key"][0])), results, summary)
+                advance(free=True)
+            for file, written in ordered_map(pool, partial(_write, results), chain(first, stream), 2 * workers):
+                _add(written, printable(file.name), results, summary)
+                entry = {"skip": written} if isinstance(written, str) else written.to_dict()
+                journal.append(picture_key(file), **entry)
+                advance()
+
+
+def _results(explainer: Any, arguments: argparse.Namespace, summary: Summary, journal: Journal) -> ResultFolder:
+    """The folder of results, begun; what there was of another run is told."""
+    if not journal.resumed:
+        written = ["explanations.csv", *(() if arguments.no_gallery else ("gallery.html",))]
+        tell_earlier_results(arguments.output, written, pictures=True)
+    return ResultFolder(
+        arguments.output,
+        formats=arguments.formats or ["png", "npz", "json"],
+        note=run_note(explainer, arguments, summary.note),
+        gallery=not arguments.no_gallery,
+    )
 
 
 def _write(results: ResultFolder, item: tuple[ImageFile, list[Explanation] | str]) -> tuple[ImageFile, Written | str]:

@@ -52,4 +52,6 @@ def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple[A
     moved(explainer, device, precision=arguments.precision)
     arguments.precision = explainer.precision  # what `auto` means here, for the results' settings
     box = chosen_black_box(arguments.black_box).to(device) if arguments.black_box else None
+    if box is not None:
+        explainer.check_box(box)  # before the output folder is touched
     return (refined_method(explainer, box, arguments) if asks(arguments) else explainer), box  # type: ignore[arg-type]

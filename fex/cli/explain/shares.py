@@ -5,13 +5,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fex.checks import differences
-from fex.cli.explain.notes import tell_earlier_results
+from fex.cli.explain.notes import TABLES, tell_earlier_results
 from fex.cli.explain.processes import processes
 from fex.cli.explain.summary import Summary, TextSummary
 from fex.cli.progress import progress
@@ -66,19 +66,40 @@ def _shards(inputs: Inputs, size: int) -> Iterator[tuple[int, _Hashed]]:
             yield number, _Hashed((each for _, each in group), inputs.key)
 
 
-def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], total: int | None) -> dict[int, Path]:
-    """The tables that are finished; without --resume none, and those of an earlier run are removed.
+def _own_tables(folder: Path) -> dict[int, Path]:
+    """This process's tables that are there."""
+    rank, count = processes()
+    return {number: path for number, path in shards_of(folder).items() if number % count == rank}
+
+
+def _clear(inputs: Inputs, arguments: argparse.Namespace) -> None:
+    """Removes the tables of an earlier run, and says so."""
+    if processes()[0] == 0:
+        tell_earlier_results(arguments.output, [TABLES], pictures=inputs.unit == "images")
+    for path in _own_tables(arguments.output).values():
+        path.unlink()
+
+
+def _beginning(explain: Callable[[Iterable[Any]], Iterator[Any]], begin: Callable[[], None]) -> Any:
+    """`explain`, with a call after its first result: what is wrong is told before anything is written over."""
+
+    def explained(found: Iterable[Any]) -> Iterator[Any]:
+        for each in explain(found):
+            begin()
+            yield each
+
+    return explained
+
+
+def _finished_tables(arguments: argparse.Namespace, settings: dict[str, Any], total: int | None) -> dict[int, Path]:
+    """The tables that are finished; without --resume none.
 
     Raises:
         ValueError: tables of other settings, or of more inputs than there are now.
     """
-    rank, count = processes()
-    found = shards_of(arguments.output)
-    own = {number: path for number, path in found.items() if number % count == rank}
     if not arguments.resume:
-        for path in own.values():
-            path.unlink()
         return {}
+    found, own = shards_of(arguments.output), _own_tables(arguments.output)
     for path in own.values():
         unlike = differences("the run's", read_head(path).get("settings"), json.loads(json.dumps(settings)))
         if unlike:
@@ -125,9 +146,11 @@ def run_shards(
     # The first table is the first process's: of several, it holds the folder for all.
     alone = claimed(arguments.output) if rank == 0 else nullcontext()
     with alone, progress(total if count == 1 else None, inputs.unit) as advance:
-        if not arguments.resume and rank == 0:
-            tell_earlier_results(arguments.output)
-        done, start = _prepare(arguments, settings, total), time.perf_counter()
+        done, start = _finished_tables(arguments, settings, total), time.perf_counter()
+        clear = ExitStack()
+        if not (arguments.resume and shards_of(arguments.output)):
+            clear.callback(_clear, inputs, arguments)
+        inputs = inputs._replace(explain=_beginning(inputs.explain, clear.close))
         for number, given in _shards(inputs, arguments.shard_size):
             if number in done:
                 counts = _finished(done[number], given)
@@ -138,6 +161,7 @@ def run_shards(
             summary.named += [tuple(pair) for pair in counts.pop("named")][: 3 - len(summary.named)]
             for name, value in counts.items():
                 setattr(summary, name, getattr(summary, name) + value)
+        clear.close()  # a process of no tables
         summary.seconds = time.perf_counter() - start
 
 

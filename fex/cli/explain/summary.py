@@ -10,7 +10,13 @@ from fex.cli.explain.measured import Measured
 __all__ = ["Summary", "TextSummary"]
 
 NAMED = 3  # of the inputs that were skipped
-OF_THE_PROCESS = ("seconds", "output", "note", "kept_in")  # all else a stopped run and the one that goes on share
+OF_THE_PROCESS = (
+    "seconds",
+    "output",
+    "note",
+    "kept_in",
+    "gallery",
+)  # all else a stopped run and the one that goes on share
 
 
 S = TypeVar("S", bound="_Summary")
@@ -91,8 +97,15 @@ class _Summary:
         return self.measured.told(self._table) + note + ("" if self.output is None else f"\nresults: {self.output}")
 
 
+@dataclass(kw_only=True)
 class Summary(_Summary):
-    """Of pictures."""
+    """Of pictures.
+
+    Attributes:
+        gallery: whether the run makes one.
+    """
+
+    gallery: bool = True
 
     def __str__(self) -> str:
         text = self._explained("image")
@@ -101,7 +114,7 @@ class Summary(_Summary):
         if self.flat:
             text += f"\nmaps that are nearly flat and say little: {self.flat:,} (`flat` in {self._table})"
         gallery = (self.output or Path()) / "gallery.html"
-        return text + self._end + (f"\ngallery: {gallery}" if gallery.is_file() else "")
+        return text + self._end + (f"\ngallery: {gallery}" if self.gallery and gallery.is_file() else "")
 
 
 @dataclass(kw_only=True)

@@ -121,8 +121,9 @@ def _stored(
     start = time.perf_counter()
     stream = _stream(explainer, box, arguments, islice(read_texts(arguments), summary.done, None))
     first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over
-    if not arguments.resume:
-        tell_earlier_results(output)
+    if not journal.resumed:
+        kinds = {"html": "gallery.html"}
+        tell_earlier_results(output, [kinds.get(name, f"explanations.{name}") for name in formats])
     note = run_note(explainer, arguments, summary.note)
     with TextResultFolder(output, formats=formats, note=note) as results, closing(journal):
         _replay(journal, summary, results)
