@@ -137,11 +137,13 @@ def claimed(folder: str | Path, seconds: float = PATIENCE) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(f"Could not write to {folder} ({reason}): choose a folder that is writable.") from error
+    held = path.stat()
     try:
         yield
     finally:
         with suppress(OSError):  # Windows keeps a file that is open
-            if len(list(islice(folder.iterdir(), 2))) == 1:
+            # Where the folder was removed, another run may have made it anew, with a lock of its own.
+            if os.path.samestat(held, path.stat()) and len(list(islice(folder.iterdir(), 2))) == 1:
                 path.unlink()
                 for each in made:  # the innermost first
                     each.rmdir()

@@ -1,6 +1,7 @@
 """Files appear whole or not at all, stay there, and leave nothing behind; a folder has one run at a time."""
 
 import os
+import shutil
 import signal
 import stat
 
@@ -93,6 +94,17 @@ def test_a_run_that_writes_nothing_leaves_nothing(tmp_path):
     (tmp_path / "mine" / "result").touch()
     fails(tmp_path / "mine")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [".fex.lock", "result"]
+
+
+def test_a_run_whose_folder_was_removed_leaves_that_of_another_alone(tmp_path):
+    old = claimed(tmp_path / "run")
+    old.__enter__()
+    shutil.rmtree(tmp_path / "run")
+    with claimed(tmp_path / "run", seconds=0):
+        old.__exit__(None, None, None)
+        assert (tmp_path / "run" / ".fex.lock").is_file()
+        with pytest.raises(FileExistsError), claimed(tmp_path / "run", seconds=0):
+            pass
 
 
 def test_a_folder_takes_one_run_at_a_time_and_the_next_after_a_kill(tmp_path):

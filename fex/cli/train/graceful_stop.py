@@ -41,11 +41,14 @@ class GracefulStop(pl.Callback):
         self.asked: int | None = None
         self._doing, self._took, self._start = "batch", 0.0, 0.0  # seconds of the last batch
         self._first = True  # of the processes of the run
+        self._there = False  # the folder of checkpoints, at the start
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over the signals; only a main thread may."""
+        path = last_path(trainer)
+        self._there = path is not None and path.parent.is_dir()
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -95,14 +98,22 @@ class GracefulStop(pl.Callback):
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if not asked:
             return
-        path = last_path(trainer)
+        path, why = last_path(trainer), "checkpoints are switched off"
+        if self._gone(trainer):
+            path, why = None, f"the run's folder {path.parent if path else ''} was removed"
         if path is not None:
             trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            where = f"saved {path}" if path is not None else "nothing saved, since checkpoints are switched off"
+            where = f"saved {path}" if path is not None else f"nothing saved, since {why}"
             how = f"To go on: {_resuming(self.command, path)}\n" if path is not None and self.command else ""
             os.write(2, f"Stopped at step {trainer.global_step}: {where}.\n{how}".encode())
         raise SystemExit(128 + (self.asked or signal.SIGTERM))
+
+    def _gone(self, trainer: pl.Trainer) -> bool:
+        """Whether the folder of checkpoints was removed: who did that wants no checkpoint there."""
+        path = last_path(trainer)
+        gone = self._there and path is not None and not path.parent.is_dir()
+        return trainer.strategy.reduce_boolean_decision(gone, all=False) if trainer.world_size > 1 else gone
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -56,7 +56,8 @@ def train(
 
     Raises:
         FileExistsError: there is a run of this name.
-        ValueError, TypeError: data that does not fit the box; a keyword that there is none of.
+        ValueError, TypeError: data that does not fit the box; a keyword that there is none of, or that leaves no
+            explainer to return; a name that is no name of a folder.
 
     Example:
         explainer = fex.train(fex.load_black_box("resnet50"), "photos/", grid=7)
@@ -67,7 +68,7 @@ def train(
     own = [each for each in keywords_of(train) if each not in ("black_box", "data")]
     check_keywords(settings, [*own, *keywords_of(Trainer)], what="fex.train")
     box = black_box if isinstance(black_box, BlackBox) else load_black_box(black_box)
-    folder = Path("runs") / name
+    folder = Path("runs") / _checked(name, settings)
     checkpoints = folder / "checkpoints"
     if not overwrite and any(checkpoints.glob("*.ckpt")):
         raise FileExistsError(f"{checkpoints} holds an earlier run: give another name, or overwrite=True.")
@@ -83,12 +84,35 @@ def train(
     plan = plan_of(box, choice, name, source, grid=sides, epochs=epochs, batch_size=batch_size)
     source.batch_size = plan.batch_size
     content = content_of(box, box, spec, choice, plan)
+    saving = next(each for each in content["trainer"]["callbacks"] if each["class_path"].endswith(".ModelCheckpoint"))
+    saving["init_args"]["dirpath"] = str(checkpoints)  # whatever the logger
     module = _module(content["model"], choice, plan, seed)
     with claimed(folder):
         if overwrite and checkpoints.is_dir():
             shutil.rmtree(checkpoints)
         _fit(module, source, content["trainer"], settings)
+        if not (checkpoints / "last.ckpt").is_file():
+            raise ValueError(
+                "No step was trained, so there is no explainer: leave out limits of 0, such as max_steps=0."
+            )
     return load_explainer(checkpoints / "last.ckpt")
+
+
+def _checked(name: str, settings: dict[str, Any]) -> str:
+    """The name of a run, where one folder can have it and the settings keep what is trained.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\:"):
+        raise ValueError(f"Got name={name!r}, expected the name of a folder in runs/: leave out / and the like.")
+    for key, keeps in (("fast_dev_run", False), ("enable_checkpointing", True), ("barebones", False)):
+        if bool(settings.get(key, keeps)) is not keeps and settings.get(key) is not None:
+            raise ValueError(
+                f"Got {key}={settings[key]!r}, with which no checkpoint is written and there would be no explainer to "
+                "return: leave it out; max_steps=2 tries a run."
+            )
+    return name
 
 
 def _module(spec: dict[str, Any], choice: EncoderChoice, plan: Plan, seed: int) -> Any:

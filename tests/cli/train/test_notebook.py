@@ -3,11 +3,13 @@
 import pytest
 import timm
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import fex
 from fex.explainers import AmortizedTextExplainer
+from fex.explainers.encoder_choice import choose_encoder, grid_of
 from tests.families import TRANSFORMERS, blobs, save_transformers
 from tests.texts.tiny import sentences, text_folder
 
@@ -77,3 +79,39 @@ def test_data_that_does_not_fit_is_refused(box):
         fex.train(box, DataLoader(TensorDataset(blobs(8, 64)), collate_fn=torch.stack), **QUICK)
     with pytest.raises(FileNotFoundError, match="nothing at"):
         fex.train(box, "nowhere", **QUICK)
+
+
+def test_the_run_is_kept_in_its_folder_whatever_the_logger(box, tmp_path):
+    for name, logger in (("none", False), ("own", CSVLogger("elsewhere"))):
+        assert fex.train(box, blobs(8, 64), name=name, grid=4, logger=logger, **QUICK).class_names == ["a", "b", "c"]
+        assert (tmp_path / "runs" / name / "checkpoints" / "last.ckpt").is_file()
+    assert not (tmp_path / "checkpoints").exists()
+    assert not list((tmp_path / "elsewhere").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fast_dev_run": True}, "Got fast_dev_run=True, with which no checkpoint is written"),
+        ({"enable_checkpointing": False}, "Got enable_checkpointing=False, with which"),
+        ({"name": "../esc"}, r"Got name='\.\./esc', expected the name of a folder in runs/"),
+        ({"name": "a/b"}, "expected the name of a folder"),
+        ({"name": ".."}, "expected the name of a folder"),
+    ],
+)
+def test_what_would_leave_no_explainer_is_refused_before_anything_is_trained(box, given, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        fex.train(box, blobs(8, 64), grid=4, **{**QUICK, **given})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_of_no_step_is_told(box):
+    with pytest.raises(ValueError, match="No step was trained"):
+        fex.train(box, blobs(8, 64), grid=4, **{**QUICK, "max_steps": 0})
+
+
+def test_a_box_of_an_address_takes_its_geometry_as_a_mapping():
+    box = fex.load_black_box("http://localhost:9/", num_classes=10, preprocess={"height": 32, "width": 32})
+    choice = choose_encoder(box, None, 40)
+    assert choice.init_args["model_args"]["img_size"] == 32
+    assert grid_of(box, choice.encoder, 40) == (8, 8)
