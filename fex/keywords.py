@@ -67,7 +67,7 @@ def called(kind: type) -> str:
     return f"load_black_box (here a {kind.__name__})"
 
 
-def made(kind: type, *places: Any, **options: Any) -> Any:
+def made(kind: type, /, *places: Any, **options: Any) -> Any:
     """The black box `kind(*places, **options)`, with `check_keywords` before it."""
     known = keywords_of(kind)
     check_keywords(options, known, what=called(kind), taken=known[: len(places)])

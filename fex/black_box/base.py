@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fex.black_box.classes import as_names, both_names
 from fex.black_box.colour import LUMA, Colour, as_colour
 from fex.black_box.scores import both_probabilities, check_probabilities, columns, resolve_target
-from fex.images.preprocess import Preprocess
+from fex.images.preprocess import Preprocess, as_preprocess
 from fex.modality import Features
 
 __all__ = ["BlackBox", "check_probabilities", "resolve_target"]
@@ -37,7 +37,7 @@ class BlackBox(ABC):
     Args:
         class_names: one name a class, in the order of the scores; "0", "1", ... when only `num_classes` is given.
         num_classes: C, the number of scores; needed only without `class_names`.
-        preprocess: geometry of its inputs.
+        preprocess: geometry of its inputs; that of images may be a mapping of its arguments.
         mean: mean colour of its normalisation, RGB in [0, 1], or one grey; also what `removal.Mean` fills in. As many
             values as its inputs have channels: more than three for multi-channel images, given as tensors.
         std: standard deviation of its normalisation, of each colour or of all; by default ImageNet's, and 1 where
@@ -79,6 +79,8 @@ class BlackBox(ABC):
             raise ValueError(f"Got {len(self.class_names)} class_names and num_classes={num_classes}: they must agree.")
         if len(self.class_names) < 1 or chunk < 1:
             raise ValueError(f"Got {len(self.class_names)} classes and chunk={chunk}, expected at least 1 of each.")
+        if preprocess is not None and self.modality == "image":
+            preprocess = as_preprocess(preprocess)
         self.preprocess = preprocess or Preprocess()
         self.mean = as_colour(mean, "mean")
         default = (0.229, 0.224, 0.225) if len(self.mean) == 3 else 1.0

@@ -15,7 +15,7 @@ from fex.black_box.network import TorchBlackBox
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores
 from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm
-from fex.images.preprocess import Preprocess
+from fex.images.preprocess import Preprocess, as_preprocess
 from fex.keywords import called, check_keywords, keywords_of, made
 
 __all__ = ["FromProbabilities", "box_of", "raw_scores"]
@@ -46,7 +46,7 @@ class FromProbabilities(nn.Module):
         return scores.clamp(1e-7, 1 - 1e-7).logit() if single else scores.clamp_min(tiny).log()
 
 
-def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
+def box_of(model: nn.Module | Callable[..., Any], /, **options: Any) -> BlackBox:
     """A box around a network or a function.
 
     Args:
@@ -59,13 +59,8 @@ def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
         TypeError: neither a network nor a function; a keyword that the box does not take.
         ValueError: settings that do not fit.
     """
-    if isinstance(geometry := options.get("preprocess"), dict):
-        options["preprocess"] = Preprocess(**geometry)
-    elif geometry is not None and not isinstance(geometry, Preprocess):
-        raise ValueError(
-            f"Got preprocess of type {type(geometry).__name__}, expected fex.images.Preprocess or a mapping such as "
-            "{'height': 224, 'width': 224}; `mean` and `std` are given beside it."
-        )
+    if options.get("preprocess") is not None:
+        options["preprocess"] = as_preprocess(options["preprocess"])
     if "tokenizer" in options:
         if isinstance(model, nn.Module):
             raise ValueError("A network of texts goes in as its folder, or as a function of a list of texts.")
@@ -77,7 +72,7 @@ def box_of(model: nn.Module | Callable[..., Any], **options: Any) -> BlackBox:
     return made(CallableBlackBox, model, **options)
 
 
-def _torch_box(net: nn.Module, *, outputs: Outputs = "logits", **options: Any) -> TorchBlackBox:
+def _torch_box(net: nn.Module, /, *, outputs: Outputs = "logits", **options: Any) -> TorchBlackBox:
     known = keywords_of(TorchBlackBox)
     check_keywords(options, [*known, "outputs"], what=called(TorchBlackBox), taken=known[:1])
     check_outputs(outputs)

@@ -57,12 +57,12 @@ def _is_hub_id(name: str) -> bool:
     return looks_so and not name.startswith("timm/") and not name.endswith(FILES) and not Path(name).exists()
 
 
-def _load_timm(name: str, **options: Any) -> BlackBox:
+def _load_timm(name: str, /, **options: Any) -> BlackBox:
     name = f"hf-hub:{name}" if name.startswith("timm/") else name
     return made(TimmBlackBox, name, **{"pretrained": "weights" not in options, **options})
 
 
-def _load_weights(name: str, **options: Any) -> BlackBox:
+def _load_weights(name: str, /, **options: Any) -> BlackBox:
     """Weights of this project or timm's; those of this project say which kind of classifier they are."""
     if is_text_weights(name):
         return made(TextBlackBox, name, **options)
@@ -70,7 +70,7 @@ def _load_weights(name: str, **options: Any) -> BlackBox:
     return TimmBlackBox(weights=name, **options)
 
 
-def _load_transformers(name: str, **options: Any) -> BlackBox:
+def _load_transformers(name: str, /, **options: Any) -> BlackBox:
     """A classifier of images, by prompts where there are any, or of texts, as its config says."""
     if "prompts" in options:
         return made(ZeroShotBlackBox, name, **options)
@@ -114,7 +114,7 @@ KINDS = (
     _Kind(
         "a folder of a timm classifier",
         lambda name: _config_key(name) == "architecture",
-        lambda name, **options: made(TimmBlackBox, f"local-dir:{name}", **{"pretrained": True, **options}),
+        lambda name, /, **options: made(TimmBlackBox, f"local-dir:{name}", **{"pretrained": True, **options}),
     ),
     _Kind(
         "package.module:function",

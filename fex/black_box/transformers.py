@@ -10,7 +10,7 @@ from fex.black_box.classes import names_of
 from fex.black_box.colour import Colour
 from fex.black_box.network import TorchBlackBox
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
-from fex.images.preprocess import Preprocess
+from fex.images.preprocess import Preprocess, as_preprocess
 from fex.storage.pretrained import fetch_pretrained
 
 __all__ = ["TransformersBlackBox"]
@@ -64,7 +64,7 @@ def prepared_by(
             f"{model!r} has no preprocessor_config.json that says how its images are prepared: set `preprocess`, "
             "`mean` and `std`."
         )
-    geometry = preprocess or preprocess_of(settings, getattr(config, "image_size", None))
+    geometry = as_preprocess(preprocess) if preprocess else preprocess_of(settings, getattr(config, "image_size", None))
     if geometry is None:
         raise ValueError(
             f"The preprocessor_config.json of {model!r} leaves the size of its images open: set `preprocess`, such as "

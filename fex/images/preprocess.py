@@ -1,5 +1,6 @@
 """From a picture file to the tensor the black box expects; plain data, so that a checkpoint can carry it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Preprocess", "as_unit", "to_rgb"]
+from fex.keywords import check_keywords, keywords_of
+
+__all__ = ["Preprocess", "as_preprocess", "as_unit", "to_rgb"]
 
 
 def as_unit(pixels: Tensor) -> Tensor:
@@ -197,3 +200,21 @@ class Preprocess:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint; ``Preprocess(**data)`` restores it."""
         return asdict(self)
+
+
+def as_preprocess(given: Any) -> Preprocess:
+    """A geometry as it was given: itself, or a mapping of its arguments.
+
+    Raises:
+        ValueError: neither of them.
+        TypeError: a key that there is none of.
+    """
+    if isinstance(given, Mapping):
+        check_keywords(given, keywords_of(Preprocess), what="preprocess")
+        return Preprocess(**given)
+    if isinstance(given, Preprocess):
+        return given
+    raise ValueError(
+        f"Got preprocess of type {type(given).__name__}, expected fex.images.Preprocess or a mapping such as "
+        "{'height': 224, 'width': 224}; `mean` and `std` are given beside it."
+    )

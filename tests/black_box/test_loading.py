@@ -5,13 +5,24 @@ import pytest
 import timm
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import fex
-from fex.black_box import CallableBlackBox, HttpBlackBox, OnnxBlackBox, TimmBlackBox, TransformersBlackBox, loading
+from fex.black_box import (
+    BlackBox,
+    CallableBlackBox,
+    HttpBlackBox,
+    OnnxBlackBox,
+    TimmBlackBox,
+    TransformersBlackBox,
+    loading,
+)
+from fex.images import Preprocess
 from fex.storage.resources import manifest
 from fex.storage.weights import save_black_box
+from tests.toys import instantiate
 
 ARGS = {"depth": 1, "embed_dim": 16, "num_classes": 3}
 META = {
@@ -49,6 +60,43 @@ def test_shipped_name(shipped):
     assert isinstance(box, TimmBlackBox)
     assert (box.class_names, box.chunk, box.name) == (["a", "b", "c"], 7, "toy_box")
     assert box(INPUTS).shape == (2, 3)
+
+
+def test_a_box_may_be_given_a_name(shipped, weights):
+    assert fex.load_black_box("toy_box", name="x").name == "x"
+    assert fex.load_black_box(weights, name="x").name == "x"
+    assert fex.load_black_box(nn.Flatten(), name="x", num_classes=12, preprocess={"height": 2, "width": 2}).name == "x"
+    with pytest.raises(TypeError, match="takes no 'model'|has its 'model'"):
+        fex.load_black_box(nn.Flatten(), model="x")
+
+
+def test_the_function_may_stand_in_a_config(shipped):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(BlackBox, "black_box", required=True)
+    for given in ({}, {"dict_kwargs": {"name": "x"}}):
+        spec = {"class_path": "fex.load_black_box", "init_args": {"name_or_path": "toy_box"}, **given}
+        box = instantiate(parser, parser.parse_object({"black_box": spec})).black_box
+        assert box.name == ("x" if given else "toy_box")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("http://localhost:9/", {"num_classes": 3}),
+        ("torch.nn.functional:relu", {"num_classes": 3}),
+        ("weights", {}),
+        ("function", {"num_classes": 3}),
+        ("network", {}),
+    ],
+)
+def test_the_geometry_of_every_kind_of_box_may_be_a_mapping(name, options, weights):
+    given = {"weights": weights, "function": lambda x: x, "network": nn.Flatten()}.get(name, name)
+    box = fex.load_black_box(given, preprocess={"height": 32, "width": 32, "resize": [40, 36]}, **options)
+    assert box.preprocess == Preprocess(32, 32, (40, 36))
+    with pytest.raises(TypeError, match="preprocess takes no 'hight'; did you mean height"):
+        fex.load_black_box(given, preprocess={"hight": 32}, **options)
+    with pytest.raises(ValueError, match="Got preprocess of type int, expected fex.images.Preprocess or a mapping"):
+        fex.load_black_box(given, preprocess=32, **options)
 
 
 def test_shipped_file_that_was_changed(shipped, weights):
