@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -13,16 +13,18 @@ from fex.storage.resources import look_beside
 
 __all__ = ["told"]
 
+T = TypeVar("T")
 
-def told(program: str, work: Callable[[], Any]) -> None:
-    """Does `work`; what the user can mend ends the program with one line and code 2, an interrupt with 130.
 
-    With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
+def told(program: str, work: Callable[[], T]) -> T:
+    """Does `work` and returns what it gave; what the user can mend ends the program with one line and code 2.
+
+    An interrupt ends it with 130. With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
     directory, as by `python`.
     """
     look_beside()
     try:
-        work()
+        return work()
     except KeyboardInterrupt:
         print(f"{program}: interrupted; what was finished is kept.", file=sys.stderr)
         sys.exit(130)

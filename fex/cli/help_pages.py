@@ -5,8 +5,8 @@ from fex.storage.resources import resource_dir
 __all__ = ["BENCH_EXAMPLES", "EXIT_CODES", "SPEED_EXAMPLES", "TRAIN_EXAMPLES", "bench_page", "packaged", "train_page"]
 
 EXIT_CODES = (
-    "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback; "
-    "130 interrupted."
+    "exit codes: 0 done; 2 not done, for a reason that is told in one line; 1 an error with a traceback, or a report "
+    "in which\nmethods of fex-bench have no scores; 130 interrupted."
 )
 
 TRAIN_EXAMPLES = {

@@ -123,6 +123,10 @@ def run(argv: list[str]) -> dict[str, Any]:
     return run_benchmark(settings, instantiated(parser, config).run)
 
 
-def main() -> None:
-    """Entry point of `fex-bench`."""
-    told("fex-bench", lambda: run(sys.argv[1:]))
+def main() -> int:
+    """Entry point of `fex-bench`; returns the exit code, 1 where a method has no scores."""
+    rows = told("fex-bench", lambda: run(sys.argv[1:])).get("rows", [])
+    failed = [row["method"] for row in rows if "error" in row and row["protocol"] is None]
+    if failed:
+        print(f"fex-bench: without scores: {', '.join(failed)}; the report says why.", file=sys.stderr)
+    return 1 if failed else 0

@@ -111,6 +111,8 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     candidates, costs, failed = _candidates(methods, injected, key, config.device)
     if config.reference is not None and config.reference not in methods:
         raise ValueError(f"The reference {config.reference} is no method of this run, which has {', '.join(methods)}.")
+    if not config.output.strip():
+        raise ValueError("Got --output '', expected a folder, such as runs/benchmark; . is the working folder.")
     output = Path(config.output)
     check_writable(output)
     held.enter_context(claimed(output))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -369,6 +370,25 @@ def test_nothing_scored_is_an_error_with_a_report(ran, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["method"] == "Broken"
 
 
+class Fails:
+    """A method that breaks at its first input."""
+
+    def attribute(self, inputs, target=None):
+        raise RuntimeError("no map")
+
+
+@pytest.mark.parametrize("kind", [f"{__name__}.Fails", "fex.baselines.Nothing"])
+def test_a_method_without_scores_is_an_exit_code_of_its_own(tmp_path, kind, monkeypatch, capsys):
+    methods = {"Random": {"class_path": "fex.baselines.Random"}, "Broken": {"class_path": kind}}
+    monkeypatch.setattr("sys.argv", ["fex-bench", *config(tmp_path, methods=methods), "--limit", "2"])
+    assert bench.main() == 1
+    assert capsys.readouterr().err.endswith("fex-bench: without scores: Broken; the report says why.\n")
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    assert {row["method"]: "error" in row for row in rows} == {"Random": False, "Broken": True}
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--methods", "Random"])
+    assert bench.main() == 0
+
+
 def test_training_pays_after_so_many_explanations(tmp_path):
     weights = str(box_weights("vit_cifar10", tmp_path))
     methods = {
@@ -443,6 +463,11 @@ def test_errors_are_one_line_and_code_2_before_any_work(tmp_path, monkeypatch, c
     assert len(told.splitlines()) < 8
     assert ASKED == []
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_without_a_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Got --output '', expected a folder"):
+        bench.run([*config(tmp_path), "--output", ""])
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["speed"]])
