@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["building", "check_description"]
 
 MOST_CHANNELS = 1024  # of an image
+MOST_RANK = 2**16  # of low-rank updates; told before the library that builds them is imported, which takes seconds
 DEEPEST, LARGEST = 32, 2**31  # levels of nested data; integers
 SIDE, AREA = 2**16, 2**26  # pixels
 SPARE_TENSORS, SPARE_NUMBERS = 2048, 2**26  # of layers that are built with a network and then dropped
@@ -97,6 +98,8 @@ def _wrong(value: Any, key: str, depth: int) -> str | None:
         return f"{key} is {value!r:.80}, expected a number for each channel{', above 0' * (key == 'std')}"
     if type(value) is int and abs(value) > LARGEST:
         return f"{key} is larger than {LARGEST:,}"
+    if key == "lora_rank" and type(value) is int and value > MOST_RANK:
+        return f"lora_rank is {value:,}, more than {MOST_RANK:,}"
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
         return f"{key} has names that are no words"
     return None if value is None or isinstance(value, _PLAIN) else f"{key} is {type(value).__name__}, not plain data"

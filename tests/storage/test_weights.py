@@ -126,6 +126,16 @@ def test_sizes_and_colours_of_every_form_are_read(tmp_path, changes):
     assert load_weights(written(tmp_path / "x.safetensors", **changes))
 
 
+def test_a_huge_rank_is_told_before_anything_is_built(tmp_path):
+    path, start = write_checkpoint(tmp_path / "x.ckpt"), time.process_time()
+    content = torch.load(path, weights_only=True)
+    content["fex"]["net"]["encoder"]["init_args"]["lora_rank"] = 10**9
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="lora_rank is 1,000,000,000, more than 65,536"):
+        load_explainer(path)
+    assert time.process_time() - start < 2
+
+
 def test_settings_that_a_network_does_not_take_are_told_with_the_file(tmp_path):
     path = written(tmp_path / "x.safetensors", model_args={**SMALL, "depth": "1"})
     with pytest.raises(ValueError, match=r"x\.safetensors: timm's 'conv_vit_tiny' does not take these model_args"):
