@@ -19,6 +19,8 @@ _CLASS = re.compile(r"\s*(?:- )?Problem with given class_path '([\w.]+)':?\s*(.*
 _GIVEN = re.compile(r"\s*Given value: (.*)$")
 _EXPECTED = re.compile(r"Expected an? <class '([\w.]+)'>(?:\.? Got value: (.*))?$")
 _NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+_MISSING = re.compile(r"Requirement '([\w-]+)[^']*' not met\. HINT: Try running `[^`]*`")
+_EXTRAS = {"wandb": "loggers", "mlflow": "loggers"}
 _NO_OPTION = re.compile(r"Option '(\w+)' is not accepted")
 _TYPES = {"collections.abc.Sequence": "list", "str": "text", "int": "whole number", "float": "number",
           "dict": "mapping", "bool": "true or false"}  # fmt: skip
@@ -53,11 +55,22 @@ def plain(message: str) -> str:
             reasons.append(line.strip().removeprefix("- "))
     if not (places or classes or len(lines) < len(message.splitlines())):
         return _with_close_names(message, [])
-    if expected:
+    if expected and not (classes and reasons):  # or a class says itself what is wrong with it
         wanted = " or ".join(dict.fromkeys(expected))
         reasons.append(f"got {given}, expected {wanted}" if given else f"expected {wanted}")
-    where = ".".join(places) + (f" ({classes[-1]})" if classes else "")
-    return _with_close_names(f"{where}: " * bool(where) + "; ".join(dict.fromkeys(reasons)), classes)
+    where = ".".join(places)
+    if classes:
+        where = f"{where} ({classes[-1]})" if where else classes[-1]
+    reasons = [_MISSING.sub(_extra, reason) for reason in dict.fromkeys(reasons)]
+    return _with_close_names(f"{where}: " * bool(where) + "; ".join(reasons), classes)
+
+
+def _extra(missing: re.Match[str]) -> str:
+    """How to install a package that Lightning misses, where this project has an extra for it."""
+    extra = _EXTRAS.get(missing[1])
+    return f"it needs {missing[1]}, which is not installed: pip install " + (
+        f'"fex-explain[{extra}]".' if extra else f"{missing[1]}."
+    )
 
 
 def _with_close_names(message: str, classes: list[str]) -> str:

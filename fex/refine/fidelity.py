@@ -10,6 +10,7 @@ from fex.metrics.functional.bootstrap import Interval, bootstrap_interval
 
 __all__ = ["Fidelity", "fidelity"]
 
+FEWEST = 4  # queries that tell of a fidelity
 ALIKE = 1e-4  # probability; what differs by less is rounding, and foretelling it is no merit
 
 
@@ -30,6 +31,11 @@ class Fidelity(NamedTuple):
     queries: int
 
     @property
+    def unknown(self) -> str:
+        """Why it is not known, "few" queries or answers that are "alike"; "" where it is."""
+        return "" if self.known else "few" if self.queries < FEWEST else "alike"
+
+    @property
     def known(self) -> bool:
         """Whether there was anything to foresee: answers that differ, and enough of them."""
         return not math.isnan(self.value)
@@ -42,7 +48,8 @@ class Fidelity(NamedTuple):
 
     def __str__(self) -> str:
         if not self.known:
-            return f"fidelity unknown (too few queries, or all {self.queries:,} answers alike)"
+            few = f"{self.queries} queries, and it takes {FEWEST} at least"
+            return f"fidelity unknown ({few if self.unknown == 'few' else f'all {self.queries:,} answers alike'})"
         return f"fidelity {self.value:.2f} [{self.low:.2f}, {self.high:.2f}], {self.queries:,} queries"
 
 
@@ -65,7 +72,7 @@ def fidelity(scores: Tensor, predicted: Tensor, by_count: Tensor, *, seed: int =
     misses = torch.stack([(scores - predicted).square(), (scores - by_count).square()], 1).double()
     count = len(scores)
     alike = count == 0 or float(scores.max() - scores.min()) < ALIKE
-    if count < 4 or alike or float(misses[:, 1].mean()) < ALIKE**2:
+    if count < FEWEST or alike or float(misses[:, 1].mean()) < ALIKE**2:
         return Fidelity(float("nan"), float("nan"), float("nan"), count)
     pairs = misses[: count // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     if count % 2:

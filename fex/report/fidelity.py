@@ -18,11 +18,11 @@ def fidelity_cells(explanation: BaseExplanation) -> list[str]:
 def least_fidelity(explanations: Sequence[BaseExplanation]) -> list[float] | str | None:
     """Of one input's explanations the least, as value, low, high and queries, plain numbers.
 
-    "unknown" where all answers were alike, None where nobody has asked.
+    Why it is not known where that is so (`Fidelity.unknown`), None where nobody has asked.
     """
     asked = [each.fidelity for each in explanations if each.fidelity is not None]
     known = [[*map(float, found)] for found in asked if found.known]
-    return min(known) if known else "unknown" if asked else None
+    return min(known) if known else asked[0].unknown if asked else None
 
 
 def fidelity_mark(explanations: Sequence[BaseExplanation]) -> str:

@@ -57,6 +57,28 @@ def test_a_mistyped_file_of_a_box(tmp_path, monkeypatch):
         chosen_black_box("mine.yam")
 
 
+@pytest.mark.parametrize(
+    ("logger", "package", "told"),
+    [
+        ("WandbLogger", "wandb", '"fex-explain[loggers]"'),
+        ("MLFlowLogger", "mlflow", '"fex-explain[loggers]"'),
+        ("CometLogger", "comet-ml", "comet-ml"),
+    ],
+)
+def test_a_logger_whose_package_is_missing(logger, package, told):
+    message = (
+        "Does not validate against any of the Union subtypes\nSubtypes: [...]\nErrors:\n"
+        f"  - Problem with given class_path 'lightning.pytorch.loggers.{logger}':\n"
+        f"      Requirement '{package}>=0.12' not met. HINT: Try running `pip install -U '{package}>=0.12'`\n"
+        "  - Expected a <class 'collections.abc.Iterable'>\n  - Expected a <class 'bool'>\n"
+        "  - Expected a <class 'NoneType'>\nGiven value type: <class 'jsonargparse._namespace.Namespace'>\n"
+        f"Given value: Namespace(class_path='lightning.pytorch.loggers.{logger}')"
+    )
+    assert plain(message) == (
+        f"lightning.pytorch.loggers.{logger}: it needs {package}, which is not installed: pip install {told}."
+    )
+
+
 def test_other_messages_stay():
     assert plain("There are 3 instances to train on.\nset a smaller one") == (
         "There are 3 instances to train on.\nset a smaller one"

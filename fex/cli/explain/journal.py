@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fex.checks import differences
+from fex.cli.explain.unlike import unlike
 from fex.storage.atomic import replacing
 
 __all__ = ["JOURNAL", "Journal"]
@@ -49,10 +49,10 @@ class Journal:
                     "--resume to explain all inputs anew, or give another --output."
                 )
             return False
-        unlike = differences("the run's", head[0].get("settings"), self.settings)
-        if unlike:
+        told = unlike(head[0].get("settings"), self.settings)
+        if told:
             raise ValueError(
-                f"{self.path.parent} holds the results of another run ({'; '.join(unlike)}): give the settings of that "
+                f"{self.path.parent} holds the results of another run ({told}): give the settings of that "
                 "run, or leave out --resume to explain all inputs anew, or give another --output."
             )
         self.counts, self._ended, self._end = head[0].get("counts"), head[0].get("inputs", ""), head[1]

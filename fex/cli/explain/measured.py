@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fex.refine.fidelity import FEWEST
+
 __all__ = ["Measured"]
 
 SHOWN = 3
@@ -16,6 +18,7 @@ class Measured:
     Attributes:
         maps: inputs whose fidelity is known.
         unknown: inputs that were asked about in vain: all answers alike.
+        few: inputs about which fewer queries were asked than tell anything.
         poor: maps that surely foretell less than the number of removed features does: the interval ends below 0.
         doubtful: maps of which that cannot be told: the interval holds 0.
         wide: maps whose interval is wider than `WIDE`.
@@ -25,6 +28,7 @@ class Measured:
 
     maps: int = 0
     unknown: int = 0
+    few: int = 0
     poor: int = 0
     doubtful: int = 0
     wide: int = 0
@@ -45,7 +49,8 @@ class Measured:
         if fidelity is None:
             return
         if isinstance(fidelity, str):
-            self.unknown += 1
+            self.few += fidelity == "few"
+            self.unknown += fidelity != "few"
             return
         _, low, high, queries = fidelity
         self.queries = min(self.queries or int(queries), int(queries))
@@ -74,4 +79,6 @@ class Measured:
             text += f"\nso few queries tell it roughly: {4 * self.queries:,} halve the intervals"
         if self.unknown:
             text += f"\nmaps whose fidelity is unknown, since the answers hardly differ: {self.unknown:,}"
+        if self.few:
+            text += f"\nmaps whose fidelity is unknown, since it takes {FEWEST} queries at least: {self.few:,}"
         return text

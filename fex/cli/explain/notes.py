@@ -59,7 +59,7 @@ def tell_earlier_results(output: Path, written: Sequence[str], *, pictures: bool
     anew = "tables are" if TABLES in written else "table and gallery are"
     print(
         f"fex-explain: {output} has results of an earlier run: {anew} written anew"
-        f"{f', and these stay: ' + ', '.join(stays) if stays else ''}. Give a new --output to keep runs apart.",
+        f"{', and these stay: ' + ', '.join(stays) if stays else ''}. Give a new --output to keep runs apart.",
         file=sys.stderr,
     )
 

@@ -57,6 +57,14 @@ def _positive(text: str) -> int:
     return number
 
 
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            "got no name, expected a folder, such as explanations; . is the working folder"
+        )
+    return Path(text)
+
+
 def _share(text: str) -> float:
     try:
         number = float(text)
@@ -166,7 +174,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="NAME_OR_INDEX", help="class to explain (default: the predicted one)")
     which.add_argument("--top-k", type=_positive, default=1, help="explain the K likeliest classes (default: 1)")
-    parser.add_argument("--output", type=Path, help="folder (default: explanations; strings are shown alone)")
+    parser.add_argument("--output", type=_folder, help="folder (default: explanations; strings are shown alone)")
     parser.add_argument(
         "--formats",
         type=_formats,

@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fex.checks import differences
 from fex.cli.explain.notes import TABLES, tell_earlier_results
 from fex.cli.explain.processes import processes
 from fex.cli.explain.summary import Summary, TextSummary
+from fex.cli.explain.unlike import unlike
 from fex.cli.progress import progress
 from fex.report.fidelity import least_fidelity
 from fex.report.shards import read_head, shard_name, shards_of, write_shard
@@ -101,10 +101,10 @@ def _finished_tables(arguments: argparse.Namespace, settings: dict[str, Any], to
         return {}
     found, own = shards_of(arguments.output), _own_tables(arguments.output)
     for path in own.values():
-        unlike = differences("the run's", read_head(path).get("settings"), json.loads(json.dumps(settings)))
-        if unlike:
+        told = unlike(read_head(path).get("settings"), json.loads(json.dumps(settings)))
+        if told:
             raise ValueError(
-                f"{path} is of another run ({'; '.join(unlike)}): give the settings of that run, or leave out --resume "
+                f"{path} is of another run ({told}): give the settings of that run, or leave out --resume "
                 "to explain all inputs anew, or give another --output."
             )
     if total is not None and max(found, default=-1) * arguments.shard_size >= total:

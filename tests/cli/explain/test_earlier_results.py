@@ -1,4 +1,4 @@
-"""What `fex-explain` does to the results of an earlier run in its folder: replaced by results alone, and never unsaid."""
+"""Results of an earlier run in the folder of `fex-explain`: replaced by results alone, and never unsaid."""
 
 import pytest
 

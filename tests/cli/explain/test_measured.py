@@ -29,4 +29,5 @@ def test_what_is_sure_is_told_as_sure():
 
 def test_nothing_asked_and_nothing_learnt():
     assert said(None, None) == ""
-    assert said("unknown") == "\nmaps whose fidelity is unknown, since the answers hardly differ: 1"
+    assert said("few", "few") == "\nmaps whose fidelity is unknown, since it takes 4 queries at least: 2"
+    assert said("alike") == "\nmaps whose fidelity is unknown, since the answers hardly differ: 1"

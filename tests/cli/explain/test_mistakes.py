@@ -102,6 +102,13 @@ def test_errors_end_with_code_2_and_no_results(tmp_path, checkpoint, capsys, cha
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_without_a_name_is_refused(checkpoint, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        explain.main([checkpoint, str(picture(tmp_path / "a.png")), "--output", ""])
+    assert error.value.code == 2
+    assert "--output: got no name, expected a folder" in capsys.readouterr().err
+
+
 def test_checkpoint_with_code_is_refused(tmp_path, capsys):
     class Payload:
         def __reduce__(self):

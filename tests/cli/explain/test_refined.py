@@ -48,6 +48,14 @@ def table(out):
         return list(csv.DictReader(file))
 
 
+def test_a_single_query_is_told_as_too_few(checkpoint, photos, tmp_path, box, capsys):
+    arguments = [checkpoint, str(photos), "--black-box", "toy", "--check", "1", "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "fidelity is unknown, since it takes 4 queries at least: 4" in printed
+    assert "hardly differ" not in printed
+
+
 def test_refining_tells_fidelity_everywhere(checkpoint, photos, tmp_path, box, capsys):
     out = tmp_path / "out"
     arguments = [checkpoint, str(photos), "--black-box", "toy", "--refine", "16", "--output", str(out)]

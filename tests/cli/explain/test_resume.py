@@ -134,10 +134,10 @@ def test_resume_of_nothing_begins(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--top-k", "2"], "top_k is 1 there and 2 here"),
-        (["--target", "crane"], "target is None there and 'crane' here"),
-        (["--formats", "npz"], "formats is None there and"),
-        ("checkpoint", "checkpoint is '"),
+        (["--top-k", "2"], "(--top-k was 1, now it is 2)"),
+        (["--target", "crane"], "(--target was not given, now it is crane)"),
+        (["--formats", "npz"], "(--formats was not given, now it is npz)"),
+        ("checkpoint", "(another checkpoint than it began with)"),
         ("picture", "content is another"),
         ("fewer", "not there"),
     ],

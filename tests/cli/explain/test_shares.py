@@ -72,9 +72,9 @@ def test_a_stopped_run_goes_on_after_its_last_whole_table(given, tmp_path):
     assert (tmp_path / "t" / "explanations-00000.parquet").stat().st_mtime_ns == kept
     for one, other in zip(tables(tmp_path / "t").values(), tables(tmp_path / "whole").values(), strict=True):
         assert one.equals(other)
-    with pytest.raises(ValueError, match="of another run.*top_k is 1 there and 2 here"):
+    with pytest.raises(ValueError, match="of another run.*--top-k was 1, now it is 2"):
         run([*given, "--top-k", "2", "--output", "t", "--resume"])
-    with pytest.raises(ValueError, match="of another run.*shard_size is 3 there and 4 here"):
+    with pytest.raises(ValueError, match="of another run.*--shard-size was 3, now it is 4"):
         run([*given[:-1], "4", "--output", "t", "--resume"])
     (tmp_path / "photos" / "0.jpg").unlink()
     with pytest.raises(ValueError, match="has tables of more inputs|is of other inputs"):
