@@ -35,16 +35,31 @@ def _shortest(size: int | Mapping[str, Any]) -> int | None:
     return None if isinstance(size, int) or size.get("height") else size.get("shortest_edge")
 
 
+def _filter(resample: Any) -> str:
+    """The name of a processor's `resample`, a number of PIL.
+
+    Raises:
+        ValueError: none that there is.
+    """
+    number = 2 if resample is None else resample
+    if number not in RESAMPLE:
+        known = ", ".join(f"{key} ({name})" for key, name in RESAMPLE.items())
+        raise ValueError(f"Got resample={resample!r} in a preprocessor_config.json, expected one of {known}.")
+    return RESAMPLE[number]
+
+
 def preprocess_of(processor: Mapping[str, Any], image_size: int | Sequence[int] | None = None) -> Preprocess | None:
     """The geometry that a preprocessor_config.json describes, or None where it leaves the size open.
 
     Args:
         processor: its content, with the defaults of its class.
         image_size: of the model's config; the size where the processor neither resizes nor crops.
+
+    Raises:
+        ValueError: a filter that there is none of.
     """
     crop = _sides(processor["crop_size"]) if processor.get("do_center_crop") and processor.get("crop_size") else None
-    resample = processor.get("resample")
-    interpolation, corner = RESAMPLE[2 if resample is None else int(resample)], "floor"
+    interpolation, corner = _filter(processor.get("resample")), "floor"
     if not processor.get("do_resize"):
         if crop is None and image_size:
             height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -109,6 +124,12 @@ def check_processor(processor: Any, preprocess: Preprocess, mean: RGB, std: RGB,
             given = np.asarray(picture)[..., None] if channels == 1 else picture  # older ones cannot take grey pictures
             theirs = torch.as_tensor(np.asarray(processor(given, return_tensors="pt")["pixel_values"][0])).float()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if preprocess.interpolation in ("box", "hamming"):  # PIL has them, torch has not
+                raise ValueError(
+                    f"The image processor of {name!r} resizes by the filter {preprocess.interpolation!r}, which this "
+                    "version of transformers cannot: set `resample` in its preprocessor_config.json to 0 (nearest), 1 "
+                    f"(lanczos), 2 (bilinear) or 3 (bicubic), or {_SET}"
+                ) from error
             raise ValueError(f"The image processor of {name!r} fails on a picture ({error}): {_SET}") from error
         if flips:
             theirs = theirs.flip(0)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fex.black_box.classes import names_of
@@ -79,6 +80,27 @@ def prepared_by(
     return geometry, own_mean if mean is None else mean, own_std if std is None else std
 
 
+@torch.no_grad()
+def check_size(net: nn.Module, config: Any, preprocess: Preprocess, model: str) -> None:
+    """Where the pictures are not of the size that the config says, tries whether the network takes them all the same.
+
+    Raises:
+        ValueError: it does not; with both sizes.
+    """
+    said = getattr(config, "image_size", None)
+    sides = (said, said) if isinstance(said, int) else said
+    if said is None or tuple(sides) == preprocess.size:
+        return
+    try:
+        net(torch.zeros(1, getattr(config, "num_channels", 3), *preprocess.size))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{model!r} takes pictures of {' x '.join(map(str, sides))} pixels (its config's image_size), and would be "
+            f"given {' x '.join(map(str, preprocess.size))}: mend the size in its preprocessor_config.json, or set "
+            "`preprocess`."
+        ) from error
+
+
 class TransformersBlackBox(TorchBlackBox):
     """An image classifier of the transformers library.
 
@@ -126,11 +148,13 @@ class TransformersBlackBox(TorchBlackBox):
             )
         processor = None if None not in (preprocess, mean, std) else image_processor(model, revision)
         preprocess, mean, std = prepared_by(processor, config, preprocess, mean, std, model)
+        net.eval()
+        check_size(net, config, preprocess, model)
         if multi_label is None:
             multi_label = config.problem_type == "multi_label_classification"
         self._flips = bool(getattr(processor, "do_flip_channel_order", False))
         super().__init__(
-            net.eval().requires_grad_(requires_grad=False),
+            net.requires_grad_(requires_grad=False),
             channels=getattr(config, "num_channels", 3),
             class_names=class_names or names_of(config.id2label, model),
             num_classes=config.num_labels,

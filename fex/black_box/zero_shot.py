@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fex.black_box.colour import Colour
 from fex.black_box.network import TorchBlackBox
-from fex.black_box.transformers import fetch_network, image_processor, prepared_by
+from fex.black_box.transformers import check_size, fetch_network, image_processor, prepared_by
 from fex.images.preprocess import Preprocess
 
 __all__ = ["ZeroShotBlackBox"]
@@ -65,6 +65,7 @@ class ZeroShotBlackBox(TorchBlackBox):
         tokens = _tokens(model, revision, prompts, net.config.text_config.max_position_embeddings, full=sigmoid)
         net = net.eval().requires_grad_(requires_grad=False)
         likeness = _Likeness(net, tokens)
+        check_size(likeness, net.config.vision_config, preprocess, model)
         _try(net, likeness, tokens, preprocess.size, model)
         super().__init__(
             likeness,

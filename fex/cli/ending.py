@@ -19,8 +19,8 @@ T = TypeVar("T")
 def told(program: str, work: Callable[[], T]) -> T:
     """Does `work` and returns what it gave; what the user can mend ends the program with one line and code 2.
 
-    An interrupt ends it with 130. With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
-    directory, as by `python`.
+    An interrupt ends it with 130. With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of
+    one's own are found in the working directory, as by `python`.
     """
     look_beside()
     try:

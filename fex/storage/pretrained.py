@@ -26,17 +26,19 @@ def fetch_pretrained(
 
     Raises:
         OSError: neither a folder nor a model that the hub gives.
-        ValueError: no such network.
+        ValueError: no such network, or weights of other shapes than its config says.
     """
+    own_head = options.pop("ignore_mismatched_sizes", False)  # the caller has one made that the file has not
     try:
         if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
             raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
-        return kind().from_pretrained(
+        net, report = kind().from_pretrained(
             model,
             revision=revision or "main",
             trust_remote_code=False,
             output_loading_info=True,
             dtype=torch.float32,  # by default that of the file: fp16 trains to NaN, and answers otherwise
+            ignore_mismatched_sizes=True,  # told below, with both shapes
             **options,
         )
     except OSError as error:
@@ -51,3 +53,13 @@ def fetch_pretrained(
     except (ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ValueError(f"{model!r} is no {noun} that transformers can build ({first}).{hint}") from error
+    if not own_head and (
+        unfit := sorted(report["mismatched_keys"])
+    ):  # transformers has filled them with random numbers
+        name, there, here = unfit[0]
+        raise ValueError(
+            f"The weights of {model!r} do not fit its config.json: {name} has shape {tuple(there)}, the config makes "
+            f"{tuple(here)}. Mend the config (of a head, `id2label` has an entry for each class), or give the weights "
+            "that belong to it."
+        )
+    return net, report

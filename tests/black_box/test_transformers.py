@@ -72,6 +72,42 @@ def test_metadata(folder):
     assert not box.module.training
 
 
+def changed(folder, file="config.json", **changes):
+    path = Path(folder) / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return folder
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_head_of_another_shape_than_the_config_is_told_with_both(tmp_path, count):
+    names = {str(number): f"class {number}" for number in range(count)}
+    path = changed(save(tmp_path), id2label=names, label2id={name: int(key) for key, name in names.items()})
+    with pytest.raises(
+        ValueError, match=r"do not fit its config.json: classifier.bias has shape \(3,\), the config makes"
+    ):
+        TransformersBlackBox(path)
+
+
+def test_pictures_that_the_network_does_not_take_are_told_with_both_sizes(tmp_path):
+    path = changed(save(tmp_path), "preprocessor_config.json", size={"height": 48, "width": 48})
+    with pytest.raises(ValueError, match="takes pictures of 32 x 32 pixels .* would be given 48 x 48: mend"):
+        TransformersBlackBox(path)
+    assert TransformersBlackBox(path, preprocess={"height": 32, "width": 32}).preprocess == Preprocess(32, 32)
+
+
+def test_filters_that_do_not_work_are_told(tmp_path, monkeypatch):
+    path = save(tmp_path)
+    with pytest.raises(ValueError, match=r"Got resample=9 .* expected one of 0 \(nearest\), 1 \(lanczos\)"):
+        TransformersBlackBox(changed(path, "preprocessor_config.json", resample=9))
+
+    def failing(*_, **__):
+        raise NotImplementedError("got box")
+
+    monkeypatch.setattr(ViTImageProcessor, "preprocess", failing)
+    with pytest.raises(ValueError, match=r"by the filter 'box', which .* set `resample` .* to 0 \(nearest\), 1"):
+        TransformersBlackBox(changed(path, "preprocessor_config.json", resample=4))
+
+
 def test_settings_win(folder):
     own = Preprocess(32, 32, 40)
     box = TransformersBlackBox(

@@ -27,10 +27,14 @@ def unlike(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{_HASHED[name]} than it began with"
         if name in _HASHED
-        else f"--{name.replace('_', '-')} was {_value(there.get(name))}, now it is {_value(here.get(name))}"
+        else f"{_flag(name)} was {_value(there.get(name))}, now it is {_value(here.get(name))}"
         for name in names
-        if not (name.endswith("of --black-box") and "black_box" in names)  # told already
+        if not (name in _HASHED and any(_flag(other) in name for other in names))  # told by that flag
     )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _value(value: Any) -> str:

@@ -119,7 +119,7 @@ def test_it_goes_on_where_it_was_stopped(checkpoint, photos, tmp_path, box, monk
     for one, other in zip(table(out), table(whole), strict=True):
         assert (one["file"], one["queries"], one["top_feature"]) == (other["file"], "9", other["top_feature"])
     assert run([*arguments, "--output", str(out), "--resume"]).measured.maps == 3  # a finished run tells it again
-    with pytest.raises(ValueError, match="refine is 8 there and 16 here"):
+    with pytest.raises(ValueError, match="--refine was 8, now it is 16"):
         run([*arguments[:-3], "16", *arguments[-2:], "--output", str(out), "--resume"])
 
 
@@ -217,7 +217,7 @@ def test_a_total_is_spent_where_the_largest_misses_are_foreseen(photos, tmp_path
             other["top_feature"],
         )
     assert run([*arguments, "--resume"]).note == summary.note  # a finished run
-    with pytest.raises(ValueError, match="refine_total is 26 there and 9 here"):
+    with pytest.raises(ValueError, match=r"run \(--refine-total was 26, now it is 9\)"):
         run([*arguments[:-5], "9", *arguments[-4:], "--resume"])
     with pytest.raises(ValueError, match="less than the 9"):
         run([*arguments[:-5], "8", *arguments[-4:]])
