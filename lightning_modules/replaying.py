@@ -148,8 +148,7 @@ class Replaying:
         if about.get("box") is None or own["box"] is None:  # a box that can only be queried is known by its name
             about["box"] = own["box"] = None
         unlike = [line for key in own if key != "box" for line in differences(key, about.get(key), own[key])]
-        if about["box"] != own["box"]:  # hashes, which say nothing to anybody
-            unlike.append("their black box is another, or has other weights")
+        unlike += ["their black box has other weights"] if about["box"] != own["box"] else []  # told by no hashes
         if unlike:
             raise ValueError(f"The past queries of {source} are no answers to this run: {'; '.join(unlike)}.")
         self.table.load(found.get("tensors"), source)
