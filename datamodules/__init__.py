@@ -1,12 +1,18 @@
-"""Data modules."""
+"""Data modules: batches of `fex.types.Batch`, whose order does not depend on the number of processes.
+
+A data set gives rows, a loader deals them out to the processes and goes on where a stopped run was, pictures are
+decoded to the size that the black box takes. Read `base`, then `images` and `folder`, `text_module` and `texts`, or
+`sound`; then `rows`, `loader`, `order`.
+"""
 
 from datamodules.augment import Augment, FlipCrop, HorizontalFlip, ResizedCrop, SpectrogramAugment
-from datamodules.base import DataModule, ImageDataModule
+from datamodules.base import DataModule
 from datamodules.cifar10 import CIFAR10
 from datamodules.esc10 import ESC10
 from datamodules.folder import Folder
 from datamodules.hub import Hub
 from datamodules.imagenet import ImageNet
+from datamodules.images import ImageDataModule
 from datamodules.memory import Pictures, Sentences
 from datamodules.movie_reviews import MovieReviews
 from datamodules.parquet import Parquet

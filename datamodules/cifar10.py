@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from datamodules.base import ImageDataModule
+from datamodules.hub_rows import load_split
+from datamodules.images import ImageDataModule
 from datamodules.pixels import Pixels
 from fex.images import decode
 
@@ -39,9 +40,7 @@ def _from_torchvision(root: Path, *, train: bool) -> Pixels:
 
 
 def _from_hub(name: str, split: str) -> Pixels:
-    from datasets import load_dataset
-
-    rows = load_dataset(name, split=split)
+    rows = load_split(name, split, "Without a network, set `root` to a folder with the data set's files.")
     image = "img" if "img" in rows.column_names else "image"
     pixels = np.stack([np.asarray(row.convert("RGB")) for row in rows[image]])
     return Pixels(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(rows["label"]))

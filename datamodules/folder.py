@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from datamodules.order import held_back
 from datamodules.packed_names import FolderTable, Listing, class_of
 from datamodules.rows import Row, Rows

@@ -4,9 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import ImageDataModule
 from datamodules.folder import Folder
 from datamodules.hub import Hub
+from datamodules.images import ImageDataModule
 from datamodules.parquet import Parquet
 
 __all__ = ["ImageNet", "imagenet_classes"]

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from datamodules.order import held_back
 from datamodules.text_module import TextDataModule, TextTable
 from fex.images.files import as_picture

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from datamodules.hub_rows import load_split
 from datamodules.text_module import TextDataModule, TextTable
 
 __all__ = ["MovieReviews"]
@@ -62,15 +63,8 @@ def _from_file(path: Path) -> TextTable:
 
 
 def _from_hub(name: str, split: str) -> TextTable:
-    from datasets import load_dataset
-
-    try:
-        data = load_dataset(name, split=split)
-    except (ConnectionError, FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"Cannot load the split {split!r} of {name!r} ({error}). Without a network, set `root` to a folder with "
-            "train.jsonl, val.jsonl and test.jsonl."
-        ) from error
+    advice = "Without a network, set `root` to a folder with train.jsonl, val.jsonl and test.jsonl."
+    data = load_split(name, split, advice)
     texts: list[Any] = [review.split() for review in data["review"]]
     spans = [
         [span for evidence in evidences for span in _places(words, evidence.split())]

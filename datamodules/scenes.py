@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from datamodules.pixels import Pixels
 from datamodules.scene_painter import SCENE_CLASSES, paint_scene
 

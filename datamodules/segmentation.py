@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from datamodules.base import ImageDataModule
 from datamodules.folder import iter_images
+from datamodules.images import ImageDataModule
 from datamodules.mask_codes import Foreground, MaskCode, read_mask
 from datamodules.order import held_back
 from datamodules.skips import EmptyMasks, Skips

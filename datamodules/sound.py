@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from datamodules.skips import Skips, check_readable
 from fex.sounds import LogMel, UnreadableAudioError, interval_mask, pad_with_noise, read_audio, to_length
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from datamodules.hub import load_reason
+from datamodules.hub_rows import load_split
 from datamodules.text_module import TextDataModule, TextTable
 from fex.images import passed_over
 from fex.texts import LONGEST_TEXT, Text, TextRecord, read_records, unfit
@@ -74,16 +74,10 @@ class Texts(TextDataModule):
         return read_records(path, column=self.text_column, pair_column=self.pair_column, label_column=self.label_column)
 
     def _from_hub(self, split: str) -> TextTable:
-        from datasets import load_dataset
-        from datasets.exceptions import DatasetsError
-
-        try:
-            data = load_dataset(self.name, self.config_name, split=split)
-        except (OSError, ValueError, DatasetsError) as error:
-            raise ValueError(
-                f"Cannot load the split {split!r} of {self.name!r} ({load_reason(error)}). Check the id and the name "
-                "of the split; without a network, give local files in `train`, `val` and `test`."
-            ) from error
+        advice = (
+            "Check the id and the name of the split; without a network, give local files in `train`, `val` and `test`."
+        )
+        data = load_split(self.name, split, advice, self.config_name)
         source = f"{self.name} ({split})"
         column = text_column(data.column_names, self.text_column, source)
         texts: Any = list(data[column])

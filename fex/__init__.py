@@ -1,4 +1,9 @@
-"""Train an explainer of a black-box classifier once; explain any input in one forward pass."""
+"""Train an explainer of a black-box classifier once; explain any input in one forward pass.
+
+Data goes one way, from a modality to the command line. Read the rooms in this order: `images`, `texts`, `sounds`;
+`masking`, `black_box`, `nets`; the methods `policy` (FEX), `shapley`, `dax`, `iassa`, `baselines`, `refine`;
+`explainers`, `explanations`, `report`, `metrics`, `benchmark`, `cli`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -8,9 +13,9 @@ if TYPE_CHECKING:
     from fex.cli.train.notebook import train
     from fex.dax import DAX
     from fex.explainers.api import explain
-    from fex.explainers.images import AmortizedExplainer
     from fex.explainers.loading import load_explainer
     from fex.explainers.refined import Refined
+    from fex.explainers.trained import AmortizedExplainer
     from fex.explanations.image import Explanation
     from fex.iassa import IASSA
     from fex.types import Batch, Explainer
@@ -37,7 +42,7 @@ __all__ = [
 _HOMES = {
     "DAX": "fex.dax",
     "IASSA": "fex.iassa",
-    "AmortizedExplainer": "fex.explainers.images",
+    "AmortizedExplainer": "fex.explainers.trained",
     "Batch": "fex.types",
     "BlackBox": "fex.black_box",
     "Explainer": "fex.types",

@@ -1,8 +1,7 @@
 """What any module that trains an amortized explainer shares: evaluation, prediction, checkpoints."""
 
-import time
 from abc import abstractmethod
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -12,20 +11,20 @@ from torch import Tensor
 from torchmetrics import MeanMetric, SumMetric
 
 from fex.black_box import BlackBox
-from fex.checks import differences
 from fex.explainers import explainer_meta
 from fex.images import Features, Removal
 from fex.masking import masker_for
 from fex.nets import ClassMapNet
 from fex.policy import BlankScores, Noise
-from fex.storage.description import check_description
 from fex.texts.lora import StepDropout
 from fex.types import Batch
 from lightning_modules.clean_answers import CleanAnswers
-from lightning_modules.drawing import own_rows, row_draws, step_generator
+from lightning_modules.cost import TrainingCost
+from lightning_modules.drawing import step_generator
 from lightning_modules.inner_epochs import InnerEpochs
-from lightning_modules.processes import gather_rows, mean_over_processes, world_size_of
+from lightning_modules.processes import mean_over_processes, world_size_of
 from lightning_modules.replaying import Replaying
+from lightning_modules.resuming import description_of
 from lightning_modules.schedule import total_batches, warmup_cosine
 
 __all__ = ["AmortizedModule"]
@@ -98,9 +97,7 @@ class AmortizedModule(pl.LightningModule):
         self._blank = BlankScores(black_box, self.masker)
         self._answers: dict[tuple[str, int], CleanAnswers] = {}  # of each stage and box
         self.replaying: Replaying | None = None  # subclasses that learn from past queries set it
-        # Queries of training of all processes, and the box's own before the step under way.
-        self._trained, self._asked_before = 0, cast(int | None, None)
-        self._seconds_before, self._started = 0.0, 0.0  # of training, for the checkpoint's record of its cost
+        self.cost = TrainingCost(self)
 
     @property
     def preprocess(self) -> Any:
@@ -131,16 +128,6 @@ class AmortizedModule(pl.LightningModule):
         """Attribution of the classes `target` (B,): inputs (B, ...) -> (B, N)."""
         return self.explainer.explain(inputs, target)[0]
 
-    def _draw(self, batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """This rank's rows of the global batch's noise, a function of seed and step alone; `count` features of it."""
-        shape, grid = (batch_size, self.num_masks, self.features.num_features), self.features.grid
-        if self.noise.by_rows:
-            masks, budgets = self.noise(shape, row_draws(self, batch_size), grid)
-            return masks[..., :count].to(self.device), budgets.to(self.device)
-        whole = (batch_size * world_size_of(self), *shape[1:])
-        masks, budgets = self.noise(whole, step_generator(self, self.seed), grid)
-        return own_rows(self, masks)[..., :count], own_rows(self, budgets)
-
     def _clean(self, batch: Batch) -> Tensor:
         """What the black box says of whole inputs, (B, C); in later passes remembered where it can be.
 
@@ -162,32 +149,19 @@ class AmortizedModule(pl.LightningModule):
         """Logs the scalars `signs` as `train/...`, means over processes, with the queries so far; returns them."""
         values = mean_over_processes(self, torch.stack(list(signs.values())))
         logged = {f"train/{name}": value for name, value in zip(signs, values, strict=True)}
-        self.log_dict({**logged, "train/queries": float(self._queries)}, batch_size=batch_size)
+        self.log_dict({**logged, "train/queries": float(self.cost.queries)}, batch_size=batch_size)
         return logged
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What is asked from here on is asked by training, which drops what this step drops."""
-        self._asked_before = self.black_box.queries
+        self.cost.begin_step()
         for part in self.explainer.modules():
             if isinstance(part, StepDropout):
                 part.step = step_generator(self, self.seed).initial_seed()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """What is asked from here on is not: validation costs queries, but an explainer does without."""
-        self._trained, self._asked_before = self._queries, None
-
-    def _settle(self) -> None:
-        """Counts what this step has asked so far where processes do not ask equally often: a collective."""
-        assert self._asked_before is not None
-        asked = torch.tensor([self.black_box.queries - self._asked_before], device=self.device)
-        self._trained += int(gather_rows(self, asked).sum())
-        self._asked_before = self.black_box.queries
-
-    @property
-    def _queries(self) -> int:
-        """Queries that training has cost, without those of validation, of all processes, which ask equally often."""
-        asked = 0 if self._asked_before is None else self.black_box.queries - self._asked_before
-        return self._trained + asked * world_size_of(self)
+        """What is asked from here on is not."""
+        self.cost.end_step()
 
     def _evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Attribution (B, N) of the black box's predicted class, and its clean probabilities (B, C)."""
@@ -225,47 +199,40 @@ class AmortizedModule(pl.LightningModule):
         valid = batch["valid"]
         probability, target = self.black_box(batch["inputs"]).max(1)
         attribution, _ = self.explainer.explain(batch["inputs"], target)
-        found = {
-            "attribution": attribution, "target": target, "probability": probability, "index": batch["index"],
-        }  # fmt: skip
+        found = {"attribution": attribution, "target": target, "probability": probability, "index": batch["index"]}
         return {name: tensor[valid].cpu() for name, tensor in found.items()}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser over trainable parameters, and its schedule over batches."""
         optimizer = self.optimizer([p for p in self.explainer.parameters() if p.requires_grad])
-        total, cosine = total_batches(self.trainer, self.updates.updates), self.decay == "cosine"
-        if total is None:
-            if cosine or self.warmup > 0:
-                raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
-            total = 1
-        return {"optimizer": optimizer, "lr_scheduler": warmup_cosine(optimizer, total, self.warmup, cosine=cosine)}
+        total = total_batches(self.trainer, self.updates.updates)
+        schedule = warmup_cosine(optimizer, total, self.warmup, cosine=self.decay == "cosine")
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_fit_start(self) -> None:
-        """Starts the clock of what training costs: of one process, with its validation; takes over past queries."""
+        """Starts the clock of what training costs; takes over past queries."""
         self.explainer.train()  # Lightning keeps the mode as it finds it; encoders were built in evaluation mode
-        self._started = time.perf_counter()
+        self.cost.start()
         if self.replaying is not None:
-            self._trained += self.replaying.start()
+            self.cost.add(self.replaying.start())
 
     def on_fit_end(self) -> None:
-        """Stops the clock, for a checkpoint that is written later costs no more; from here on nothing is dropped."""
+        """Stops the clock; from here on nothing is dropped."""
         self.explainer.eval()
-        self._seconds_before += time.perf_counter() - self._started
-        self._started = 0.0
+        self.cost.stop()
 
     def _meta(self) -> dict[str, Any]:
         return explainer_meta(self.explainer, self.black_box, self.removal, self.method)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what `fex.load_explainer` needs, and what training has cost: plain data."""
-        seconds = self._seconds_before + (time.perf_counter() - self._started if self._started else 0.0)
         known: dict[str, Any] = {} if self._agreement is None else {"agreement": self._agreement}
-        cost = {"queries": self._queries, "seconds": seconds}
+        cost = {"queries": self.cost.queries, "seconds": self.cost.seconds}
         if self._box_digest is None:  # once a run: the box is frozen
             self._box_digest = self.black_box.digest() or ""
         known |= {"black_box_sha256": self._box_digest} if self._box_digest else {}
         checkpoint["fex"] = {**self._meta(), "training": cost, **known, **self.learnt}
-        checkpoint["fex_queries"] = self._queries
+        checkpoint["fex_queries"] = self.cost.queries
         if self.replaying is not None and self.replaying.ready:
             checkpoint["fex_replay"] = self.replaying.state()
         if (answers := self._answers_of(_TRAINING).state()) is not None:
@@ -273,19 +240,8 @@ class AmortizedModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
-        found, own = checkpoint.get("fex"), self._meta()
-        if found is None:
-            raise ValueError("This checkpoint is no FEX checkpoint (it has no `fex` entry): give one of the same run.")
-        # Older checkpoints are all of images, and all of them learnt exclusive classes.
-        found = {"modality": "image", "multi_label": False, **check_description(found, "the checkpoint")}
-        keys = ("net", "modality", "grid", "class_names", "multi_label")
-        unlike = [line for key in keys for line in differences(key, found.get(key), own[key])]
-        if unlike:
-            raise ValueError(f"The checkpoint is of another explainer: {'; '.join(unlike)}. They must agree.")
-        queries, seconds = checkpoint.get("fex_queries"), found.get("training", {}).get("seconds", 0.0)
-        if type(queries) is not int or type(seconds) not in (int, float):
-            raise ValueError(f"The checkpoint counts {queries!r} queries in {seconds!r} seconds: it is damaged.")
-        self._trained, self._seconds_before = queries, seconds
+        found, queries, seconds = description_of(checkpoint, self._meta())
+        self.cost.resume(queries, seconds)
         if self.replaying is not None and self.replaying.ready:
             self.replaying.resume(checkpoint)
         if "fex_answers" in checkpoint:

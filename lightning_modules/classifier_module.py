@@ -7,7 +7,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.images import Preprocess
-from fex.nets.encoder import load_backbone
+from fex.nets.timm_parts import load_backbone
 from fex.storage.weights import save_black_box
 from lightning_modules.classification import Classification
 

@@ -13,7 +13,7 @@ from lightning_modules.processes import rank_of, step_of, world_size_of
 if TYPE_CHECKING:
     from lightning_modules.base import AmortizedModule
 
-__all__ = ["explained_classes", "own_rows", "row_draws", "step_generator"]
+__all__ = ["draw_masks", "explained_classes", "row_draws", "step_generator"]
 
 
 def step_generator(module: pl.LightningModule, seed: int) -> torch.Generator:
@@ -26,10 +26,17 @@ def row_draws(module: pl.LightningModule, count: int, stream: int = 0) -> RowDra
     return RowDraws(module.seed, step_of(module), rank_of(module) * count, stream)
 
 
-def own_rows(module: pl.LightningModule, rows: Tensor) -> Tensor:
-    """This process's share of what was drawn for the rows of all of them, one process after the other."""
-    count = len(rows) // world_size_of(module)
-    return rows[rank_of(module) * count :][:count].to(module.device)
+def draw_masks(module: "AmortizedModule", batch_size: int, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """This rank's rows of the global batch's noise: masks (B, K, `count` or N) and budgets (B, K)."""
+    shape, grid = (batch_size, module.num_masks, module.features.num_features), module.features.grid
+    if module.noise.by_rows:
+        masks, budgets = module.noise(shape, row_draws(module, batch_size), grid)
+        return masks[..., :count].to(module.device), budgets.to(module.device)
+    whole = (batch_size * world_size_of(module), *shape[1:])
+    drawn = module.noise(whole, step_generator(module, module.seed), grid)
+    own = slice(rank_of(module) * batch_size, (rank_of(module) + 1) * batch_size)
+    masks, budgets = (part[own].to(module.device) for part in drawn)
+    return masks[..., :count], budgets
 
 
 def explained_classes(module: "AmortizedModule", clean: Tensor) -> Tensor:

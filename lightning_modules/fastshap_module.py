@@ -14,7 +14,7 @@ from fex.policy import Antithetic, Noise, Replay, kl_black_box_to_explainer, lab
 from fex.shapley import centred, coalitions, shapley_loss
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
-from lightning_modules.drawing import explained_classes
+from lightning_modules.drawing import draw_masks, explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import valid_weight
 from lightning_modules.replaying import Replaying, Visit, mean_there
@@ -111,7 +111,7 @@ class FastSHAPModule(AmortizedModule):
         masks, scores, blank, there = past["masks"], past["scores"], past["blank"], visit.there.to(inputs.device)
         if not visit.asking:
             return masks, scores, blank, there
-        fresh, (order, size) = visit.fresh.to(inputs.device), self._draw(len(inputs))
+        fresh, (order, size) = visit.fresh.to(inputs.device), draw_masks(self, len(inputs))
         drawn = coalitions(order, size)
         told, blank[fresh] = self._ask(inputs[fresh], drawn[fresh])
         self.replaying.keep(
@@ -128,14 +128,14 @@ class FastSHAPModule(AmortizedModule):
         inputs, valid, there = batch["inputs"], batch["valid"], None
         if self.replaying is None:
             clean, blank = self._clean(batch), self._blank.probabilities(inputs)
-            masks = coalitions(*self._draw(len(inputs)))
+            masks = coalitions(*draw_masks(self, len(inputs)))
             scores = masked_probabilities(self.black_box, self.masker, inputs, masks)
         else:
             visit = self.replaying.visit(self, batch)
             clean, _ = self.replaying.clean(self.black_box, visit, inputs)
             masks, scores, blank, there = self._replayed(visit, inputs, clean)
             valid = visit.usable.to(valid.device)
-            self._settle()
+            self.cost.settle()
         weight, target = valid_weight(self, valid), explained_classes(self, clean)
 
         def loss(rows: Tensor, _update: int, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -17,7 +17,6 @@ from fex.policy import (
     Exploration,
     Independent,
     Judge,
-    LeaveOneOut,
     NoControl,
     Noise,
     Objective,
@@ -31,7 +30,7 @@ from fex.policy import (
 )
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
-from lightning_modules.drawing import explained_classes
+from lightning_modules.drawing import draw_masks, explained_classes
 from lightning_modules.inner_epochs import InnerEpochs
 from lightning_modules.processes import gather_rows, valid_weight
 from lightning_modules.replaying import Replaying, Visit, mean_there
@@ -122,23 +121,14 @@ class FEXModule(AmortizedModule):
             num_masks=num_masks, noise=noise or Independent(), optimizer=optimizer, warmup=warmup, decay=decay,
             updates=InnerEpochs(inner_epochs, minibatches, kl_stop, gradient_clip, accumulate), seed=seed,
         )  # fmt: skip
-        if isinstance(baseline, LeaveOneOut) and noise is not None and noise.paired:
-            raise ValueError(
-                "LeaveOneOut wants independent masks; one of an antithetic pair is among the others of its twin, which "
-                "biases the gradient: use Independent noise (or antithetic: false), or another baseline."
-            )
         if replay is not None and black_box.multi_label:
             raise ValueError(
                 "Replay learns one class of each instance, and the labels of a multi-label box take turns: set replay "
                 "to null."
             )
-        if isinstance(baseline, LeaveOneOut) and replay is not None:
-            raise ValueError(
-                "LeaveOneOut wants masks of one policy, and replay mixes those of many: use ValueBaseline, or set "
-                "replay to null."
-            )
         self.reward, self.exploration = reward or BlankCorrectedRatio(), exploration or OnPolicy()
         self.baseline, self.control = baseline or ValueBaseline(), control or NoControl()
+        self.baseline.check(paired=self.noise.paired, replayed=replay is not None)
         self.entropy_weight, self.kl_weight = entropy_weight, kl_weight
         if self.explainer.multi_label and kl_weight == 0:  # nothing else would train it, which DDP refuses
             self.explainer.level.requires_grad_(requires_grad=False)
@@ -157,7 +147,7 @@ class FEXModule(AmortizedModule):
         self, inputs: Tensor, target: Tensor, logits: Tensor, visit: Visit | None = None, clean: Tensor | None = None
     ) -> Rollout:
         """Draws masks from the policy and queries the black box; with `visit` where that asks, beside past masks."""
-        noise = self._draw(len(inputs), self.features.count(inputs))
+        noise = draw_masks(self, len(inputs), self.features.count(inputs))
         if visit is None:
             blank = self._blank_scores(inputs, target)
             return collect(self.black_box, self.masker, inputs, target, logits, noise, self.judge, blank)
@@ -231,7 +221,7 @@ class FEXModule(AmortizedModule):
         logits = output[1].detach() if output is not None else self._logits(inputs, target)
         rollout = self._rollout(inputs, target, logits, visit, clean)
         if visit is not None:
-            self._settle()
+            self.cost.settle()
 
         def loss(rows: Tensor, update: int, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             # The first update is of the rollout's own pass, where that saw the same rows.

@@ -16,7 +16,6 @@ from fex.policy import Exploration, Replay, ReplayTable, trace
 from fex.policy.replay import TOP
 from fex.storage.checkpoint import newest_checkpoint, read_plain
 from fex.storage.description import check_description
-from fex.storage.weights import digest_of
 from fex.types import Batch
 from lightning_modules.processes import gather_bytes, rank_of, step_of, world_size_of
 
@@ -108,7 +107,7 @@ class Replaying:
             "rows": rows,
             "views": self._views,
             "exploration": {key: value for key, value in told.items() if isinstance(value, int | float | str)},
-            "box": _digest(module.black_box),
+            "box": module.black_box.digest(),
             **{key: meta[key] for key in ("method", "black_box", "removal", "class_names", "grid", "preprocess")},
         }
         self._filled = False
@@ -232,15 +231,6 @@ class Replaying:
 def mean_there(values: Tensor, there: Tensor | None, weight: Tensor) -> Tensor:
     """Mean of (B, K) over the masks that are `there` (B, K), then by `valid_weight` (B,); None takes all alike."""
     return values.mean() if there is None else (mean_over(values, there) * weight).sum()
-
-
-def _digest(black_box: BlackBox) -> str | None:
-    """By which weights are known again; None of a box that can only be queried."""
-    try:
-        network = black_box.module
-    except TypeError:
-        return None
-    return digest_of({name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, "")
 
 
 def _rows_and_views(data: Any) -> tuple[int, int]:

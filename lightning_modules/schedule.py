@@ -9,8 +9,16 @@ from torch.optim.lr_scheduler import LambdaLR
 __all__ = ["total_batches", "warmup_cosine"]
 
 
-def warmup_cosine(optimizer: Optimizer, total: int, warmup: float, *, cosine: bool) -> LambdaLR:
-    """Linear rise over the first `warmup` share of `total` batches, then constant or a cosine to zero."""
+def warmup_cosine(optimizer: Optimizer, total: int | None, warmup: float, *, cosine: bool) -> LambdaLR:
+    """Linear rise over the first `warmup` share of `total` batches, then constant or a cosine to zero.
+
+    Raises:
+        ValueError: a rise or a cosine, and no `total`.
+    """
+    if total is None:
+        if cosine or warmup > 0:
+            raise ValueError("A warm-up or cosine schedule needs an end: set trainer.max_epochs or max_steps.")
+        total = 1
     rise = max(1, round(total * warmup))
 
     def factor(step: int) -> float:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fex.cli.explain import pictures
+from fex.cli.explain import explain
 from lightning_modules import DAXModule
 from tests.benchmark.test_killed import CONFIG, bench, records, rows
 from tests.explainers.tiny import write_checkpoint
@@ -129,7 +129,7 @@ def test_dax(tmp_path):
 
 
 def fex_explain(*argv):
-    sys.exit(pictures.main(argv))
+    sys.exit(explain.main(argv))
 
 
 def test_explain(tmp_path):

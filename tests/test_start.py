@@ -6,11 +6,11 @@ import sys
 CODE = """
 import sys
 from fex.explainers.loading import load_explainer
-from fex.cli.explain.pictures import run
+from fex.cli.explain.run import run_parsed
 import fex.images, fex.metrics
 print([name for name in ("torchmetrics", "lightning", "segmentation_models_pytorch", "datasets", "scipy.signal")
        if name in sys.modules])
-assert fex.metrics.PerturbationAUC.__mro__[1].__module__.startswith("torchmetrics")
+assert fex.metrics.ProtocolScores.__mro__[1].__module__.startswith("torchmetrics")
 """
 
 

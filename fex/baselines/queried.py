@@ -12,7 +12,7 @@ from fex.class_names import Target
 from fex.masking.masker import Masker, masked_probabilities, masker_for
 from fex.modality import Features, Removal
 
-__all__ = ["LinearInScores", "masks_at_once", "target_classes", "weighted_scores"]
+__all__ = ["LinearInScores", "QueryExplainer", "masks_at_once", "target_classes", "weighted_scores"]
 
 
 def target_classes(black_box: BlackBox, inputs: Tensor, target: Target | None) -> Tensor:
@@ -59,7 +59,22 @@ def weighted_scores(
     return total, weight, total.new_zeros(len(inputs), 1) if first is None else first
 
 
-class LinearInScores(FeatureExplainer):
+class QueryExplainer(FeatureExplainer):
+    """Scores features by queries about masked inputs.
+
+    Args:
+        black_box: any black box.
+        features: patches or tokens.
+        removal: fill of what a mask removes; by default the mean colour, or the mask token.
+    """
+
+    def __init__(self, black_box: BlackBox, features: Features, removal: Removal | None = None) -> None:
+        super().__init__(features)
+        self.black_box, self.masker = black_box, masker_for(black_box, features, removal)
+        self.removal = self.masker.removal
+
+
+class LinearInScores(QueryExplainer):
     """Attributions that are a fixed linear map of the scores of fixed masks: phi_n = sum_k f_y(m_k x) S_kn.
 
     Least squares with fixed masks and weights is such a map, whatever the input but the number of its features; and
@@ -77,9 +92,7 @@ class LinearInScores(FeatureExplainer):
     """
 
     def __init__(self, black_box: BlackBox, features: Features, removal: Removal | None) -> None:
-        super().__init__(features)
-        self.black_box, self.masker = black_box, masker_for(black_box, features, removal)
-        self.removal = self.masker.removal
+        super().__init__(black_box, features, removal)
         self.masks, self.solution = self._design(features.num_features)
 
     @abstractmethod

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from fex.baselines.base import FeatureExplainer, check_images
-from fex.baselines.queried import masks_at_once, target_classes, weighted_scores
+from fex.baselines.base import check_images
+from fex.baselines.queried import QueryExplainer, masks_at_once, target_classes, weighted_scores
 from fex.black_box.base import BlackBox
 from fex.class_names import Target
 from fex.images.features import PatchGrid
 from fex.images.removal import Mean
-from fex.masking.masker import Masker, masker_for
+from fex.masking.masker import Masker
 from fex.masking.sampling import hard_masks, smooth_cells, smooth_masks
 from fex.modality import Features, Removal
 
@@ -41,7 +41,7 @@ def mean_score_of_kept(
     return torch.where(kept > 0, first + total / kept.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
 
 
-class RISE(FeatureExplainer):
+class RISE(QueryExplainer):
     """RISE as the FEX paper runs it: hard masks of the explained features, patches or tokens.
 
     Spends `num_masks` queries an instance, and one more where the target is not given.
@@ -65,10 +65,7 @@ class RISE(FeatureExplainer):
         keep_rate: float = 0.5,
         seed: int = 0,
     ) -> None:
-        super().__init__(features)
-        self.black_box = black_box
-        self.masker = masker_for(black_box, features, removal)
-        self.removal = self.masker.removal
+        super().__init__(black_box, features, removal)
         generator = torch.Generator().manual_seed(seed)
         self.masks = hard_masks(num_masks, features.num_features, generator, keep_rate=keep_rate)
 

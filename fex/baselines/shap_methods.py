@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fex.baselines.base import FeatureExplainer
-from fex.baselines.queried import target_classes
+from fex.baselines.queried import QueryExplainer, target_classes
 from fex.black_box.base import BlackBox
 from fex.class_names import Target
-from fex.masking.masker import masked_probabilities, masker_for
+from fex.masking.masker import masked_probabilities
 from fex.modality import Features, Removal
 
 __all__ = ["PartitionSHAP", "ProxySPEX"]
@@ -24,7 +23,7 @@ __all__ = ["PartitionSHAP", "ProxySPEX"]
 Scores = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
-class OneByOne(FeatureExplainer):
+class OneByOne(QueryExplainer):
     """Hands a library the scores of masked copies of one input after the other.
 
     Args:
@@ -46,15 +45,14 @@ class OneByOne(FeatureExplainer):
         self, black_box: BlackBox, features: Features, removal: Removal | None = None, *, num_masks: int = 1000,
         seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(features)
+        super().__init__(black_box, features, removal)
         missing = [name for name in self.libraries if find_spec(name) is None]
         if missing:
             needs = " and ".join(missing)
             raise ImportError(f'{type(self).__name__} needs {needs}: pip install "fex-explain[interop]".')
         if num_masks < self.fewest:
             raise ValueError(f"{type(self).__name__} needs num_masks >= {self.fewest}, got {num_masks}.")
-        self.black_box, self.masker = black_box, masker_for(black_box, features, removal)
-        self.removal, self.num_masks, self.seed = self.masker.removal, num_masks, seed
+        self.num_masks, self.seed = num_masks, seed
 
     @abstractmethod
     def _values(self, scores: Scores, grid: tuple[int, int]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Any explainers through any protocols: every batch is loaded once and goes to all of them, one after the other."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,10 +130,7 @@ def evaluate_explainer(
     protocols: Sequence[Protocol | str],
     *,
     method: str | None = None,
-    device: torch.device | str | None = None,
-    limit: int | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
+    **options: Any,
 ) -> Evaluation:
     """`evaluate_explainers` for one explainer; what it or a protocol raises, this raises.
 
@@ -143,16 +141,10 @@ def evaluate_explainer(
         features: those that protocols remove.
         protocols: protocols or their names.
         method: name in the rows; by default the explainer's class.
-        device: where the inputs go.
-        limit: stop after so many instances.
-        resamples: bootstrap samples.
-        seed: of ties, bootstrap and the global generators.
+        **options: see there.
     """
     candidate = Candidate(method or type(explainer).__name__, explainer)
-    evaluation, = evaluate_explainers(
-        [candidate], batches, black_box, features, protocols,
-        device=device, limit=limit, resamples=resamples, seed=seed,
-    )  # fmt: skip
+    (evaluation,) = evaluate_explainers([candidate], batches, black_box, features, protocols, **options)
     for error in evaluation.errors.values():
         raise error
     return evaluation

@@ -3,7 +3,8 @@
 `base` is the contract: checks, chunks, counts. `network` puts it around a network of torch; `timm`, `transformers`,
 `zero_shot`, `text`, `http`, `prompt` and `callable` around what their names say; `onnx`, `openvino_file` and `exported`
 around files of a `graph`; `loading` finds the one that a name means. What they share: `scores` (answers become
-probabilities), `classes` (names), `endpoint`, `wire`, `logprobs`, `exchange` and `retry` (addresses).
+probabilities), `classes` (names), `colour`, `endpoint`, `wire`, `logprobs`, `exchange` and `retry` (addresses). Read
+`base`, `scores`, `network`, then the one that is yours.
 """
 
 from fex.black_box.base import BlackBox

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox, Colour
+from fex.black_box.base import BlackBox
+from fex.black_box.colour import Colour
 from fex.black_box.scores import Outputs, check_outputs, columns, find_scores, to_probabilities
 from fex.errors import BlackBoxError
 from fex.images.preprocess import Preprocess

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox, Colour, as_colour
+from fex.black_box.base import BlackBox
+from fex.black_box.colour import Colour, as_colour
 from fex.black_box.digest import digest_of_files
 from fex.black_box.scores import Outputs, check_outputs, columns, to_probabilities
 from fex.errors import BlackBoxError

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from fex.black_box.base import BlackBox, Colour
+from fex.black_box.base import BlackBox
+from fex.black_box.colour import Colour
 from fex.black_box.endpoint import Endpoint
 from fex.black_box.scores import Outputs, check_outputs, to_probabilities
 from fex.black_box.wire import Encoding, decode_response, encode_request

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import BlackBox, as_colour
+from fex.black_box.base import BlackBox
+from fex.black_box.colour import as_colour
 from fex.black_box.openvino import compile_openvino
 from fex.black_box.scores import (
     both_logits,

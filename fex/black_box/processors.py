@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fex.black_box.base import as_colour
+from fex.black_box.colour import as_colour
 from fex.images.preprocess import Preprocess
 
 __all__ = ["check_processor", "normalisation_of", "preprocess_of"]

@@ -154,7 +154,7 @@ class TextBlackBox(TextInputs, TorchBlackBox):
         Where gradients are enabled, they reach every hidden state, down to the embeddings of the words.
 
         Args:
-            inputs: ids that may share a pass (`TextReading.groups`).
+            inputs: ids that may share a pass (`NetworkReading.groups`).
             **options: such as ``output_attentions``, ``output_hidden_states``.
         """
         with self._evaluating(), _leaf(text_body(self._module).get_input_embeddings()):

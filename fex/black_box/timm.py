@@ -10,8 +10,8 @@ import timm
 from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
-from fex.black_box.network import Compile, TorchBlackBox
+from fex.black_box.colour import Colour
+from fex.black_box.network import TorchBlackBox
 from fex.images.preprocess import Preprocess
 from fex.nets.backbones.timm import build_timm, in_order, read_timm_weights
 from fex.storage.description import building
@@ -52,28 +52,15 @@ class TimmBlackBox(TorchBlackBox):
         weights: str | None = None,
         pretrained: bool = False,
         model_args: dict[str, Any] | None = None,
-        precision: str = "fp32",
-        channels_last: bool = False,
-        compile: Compile = False,  # noqa: A002 torch's own word
         class_names: Sequence[str] | str | None = None,
         preprocess: Preprocess | None = None,
         mean: Colour | None = None,
         std: Colour | None = None,
-        chunk: int = 256,
-        multi_label: bool = False,
         name: str | None = None,
+        **options: Any,
     ) -> None:
         tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
-        if meta.get("kind", "black_box") != "black_box":
-            raise ValueError(f"The weights of {weights} are of kind {meta['kind']!r}, expected a black box.")
-        model = model or meta.get("model")
-        if model is None:
-            raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
-        if weights is None and not pretrained:
-            raise ValueError(
-                f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
-                "`pretrained: true` to take timm's."
-            )
+        model = _name_of(model, weights, meta, pretrained=pretrained)
         class_names = class_names or meta.get("class_names")
         if isinstance(class_names, str):
             class_names = _subset_names(class_names)
@@ -92,19 +79,30 @@ class TimmBlackBox(TorchBlackBox):
         super().__init__(
             net.eval().requires_grad_(requires_grad=False),
             channels=int(arguments.get("in_chans", 3)),
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
             class_names=class_names,
             num_classes=_count(net),
             preprocess=preprocess,
             mean=meta.get("mean", data["mean"]) if mean is None else mean,
             std=meta.get("std", data["std"]) if std is None else std,
-            chunk=chunk,
-            multi_label=multi_label,
             name=name or (Path(weights).stem if weights else model),
+            **options,
         )
         self.model, self.model_args = model, arguments
+
+
+def _name_of(model: str | None, weights: str | None, meta: dict[str, Any], *, pretrained: bool) -> str:
+    """The timm name, given or that of the weights."""
+    if meta.get("kind", "black_box") != "black_box":
+        raise ValueError(f"The weights of {weights} are of kind {meta['kind']!r}, expected a black box.")
+    model = model or meta.get("model")
+    if model is None:
+        raise ValueError("TimmBlackBox needs `model`, a timm name: the weights do not say which they belong to.")
+    if weights is None and not pretrained:
+        raise ValueError(
+            f"TimmBlackBox({model!r}) has no weights: set `weights` to a local file or a shipped name, or "
+            "`pretrained: true` to take timm's."
+        )
+    return model
 
 
 def _filled(

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
 from fex.black_box.classes import names_of
-from fex.black_box.network import Compile, TorchBlackBox
+from fex.black_box.colour import Colour
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
 from fex.images.preprocess import Preprocess
+from fex.storage.pretrained import fetch_pretrained
 
 __all__ = ["TransformersBlackBox"]
 
@@ -20,32 +20,14 @@ def fetch_network(model: str, revision: str | None, kind: str = "ImageClassifica
     """A network of the hub or a folder, of the kind `transformers.AutoModelFor...`; errors as of the classes below."""
     import transformers  # here: the import takes seconds
 
-    try:
-        if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
-            raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
-        net, report = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
-            model,
-            revision=revision or "main",
-            trust_remote_code=False,
-            output_loading_info=True,
-            dtype=torch.float32,  # whatever the file's: a box of another precision says so by `precision`
-        )
-    except OSError as error:
-        if Path(model).is_dir():
-            raise OSError(
-                f"{model} is no folder of a transformers classifier ({error}): expected config.json and "
-                "model.safetensors, as `save_pretrained` writes them."
-            ) from error
-        raise OSError(
-            f"Could not get {model!r} from the hub ({error}). Without a network, set `model` to a local folder with "
-            "config.json, preprocessor_config.json and the weights."
-        ) from error
-    except ValueError as error:
-        wanted = "image classifier" if kind == "ImageClassification" else f"network of the kind {kind}"
-        raise ValueError(
-            f"{model!r} is no {wanted} that transformers can build "
-            f"({str(error).splitlines()[0]}). Wrap other models in a function: CallableBlackBox."
-        ) from error
+    net, report = fetch_pretrained(
+        lambda: getattr(transformers, f"AutoModelFor{kind}"),
+        model,
+        revision,
+        noun="image classifier" if kind == "ImageClassification" else f"network of the kind {kind}",
+        files="config.json, preprocessor_config.json and model.safetensors",
+        hint=" Wrap other models in a function: CallableBlackBox.",
+    )
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would fill them with random numbers, and only warn
         hint = "Give one that is fine-tuned for classification."
@@ -108,16 +90,13 @@ class TransformersBlackBox(TorchBlackBox):
     Args:
         model: id on the hub, or a local folder as `save_pretrained` writes it.
         revision: branch, tag or commit on the hub; None takes the newest.
-        precision: "fp32", "bf16" or "fp16".
-        channels_last: memory format.
-        compile: see `TorchBlackBox`.
         class_names: names of the classes, in the order of the scores.
         preprocess: geometry of the inputs.
         mean: mean of the normalisation, RGB in [0, 1].
         std: standard deviation of the normalisation.
-        chunk: most images a call.
         multi_label: classes are not exclusive; None asks the model's config.
         name: how errors and reports call it; by default the last part of `model`.
+        **options: see `TorchBlackBox`: precision, channels_last, compile, chunk.
 
     Raises:
         OSError: neither a local folder nor a model that the hub gives.
@@ -129,16 +108,13 @@ class TransformersBlackBox(TorchBlackBox):
         self,
         model: str,
         revision: str | None = None,
-        precision: str = "fp32",
-        channels_last: bool = False,  # noqa: FBT001, FBT002 a YAML key
-        compile: Compile = False,  # noqa: A002, FBT001, FBT002 a YAML key
         class_names: Sequence[str] | None = None,
         preprocess: Preprocess | None = None,
         mean: Colour | None = None,
         std: Colour | None = None,
-        chunk: int = 256,
         multi_label: bool | None = None,  # noqa: FBT001 a YAML key
         name: str | None = None,
+        **options: Any,
     ) -> None:
         net = fetch_network(model, revision)
         config: Any = net.config
@@ -156,17 +132,14 @@ class TransformersBlackBox(TorchBlackBox):
         super().__init__(
             net.eval().requires_grad_(requires_grad=False),
             channels=getattr(config, "num_channels", 3),
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
             class_names=class_names or names_of(config.id2label, model),
             num_classes=config.num_labels,
             preprocess=preprocess,
             mean=mean,
             std=std,
-            chunk=chunk,
             multi_label=multi_label,
             name=name or Path(model).name,
+            **options,
         )
         self.model = model
 

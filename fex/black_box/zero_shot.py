@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.base import Colour
-from fex.black_box.network import Compile, TorchBlackBox
+from fex.black_box.colour import Colour
+from fex.black_box.network import TorchBlackBox
 from fex.black_box.transformers import fetch_network, image_processor, prepared_by
 from fex.images.preprocess import Preprocess
 
@@ -26,16 +26,13 @@ class ZeroShotBlackBox(TorchBlackBox):
         prompts: one a class, such as "a photo of a cat".
         class_names: names of the classes; by default the prompts.
         revision: branch, tag or commit on the hub; None takes the newest.
-        precision: "fp32", "bf16" or "fp16".
-        channels_last: memory format.
-        compile: see `TorchBlackBox`.
         preprocess: geometry of the inputs; by default that of its preprocessor_config.json, as mean and std.
         mean: mean of the normalisation, RGB in [0, 1].
         std: standard deviation of the normalisation.
-        chunk: most images a call.
         multi_label: each prompt holds or not, whatever the others (sigmoid); None says so of SigLIP, which was trained
             for it. Otherwise a softmax shares one out among them.
         name: how errors and reports call it; by default the last part of `model`.
+        **options: see `TorchBlackBox`: precision, channels_last, compile, chunk.
 
     Raises:
         OSError: neither a local folder nor a model that the hub gives.
@@ -49,15 +46,12 @@ class ZeroShotBlackBox(TorchBlackBox):
         prompts: Sequence[str],
         class_names: Sequence[str] | None = None,
         revision: str | None = None,
-        precision: str = "fp32",
-        channels_last: bool = False,  # noqa: FBT001, FBT002 a YAML key
-        compile: Compile = False,  # noqa: A002, FBT001, FBT002 a YAML key
         preprocess: Preprocess | None = None,
         mean: Colour | None = None,
         std: Colour | None = None,
-        chunk: int = 256,
         multi_label: bool | None = None,  # noqa: FBT001 a YAML key
         name: str | None = None,
+        **options: Any,
     ) -> None:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         if len(prompts) < (1 if multi_label else 2) or len(set(prompts)) < len(prompts):
@@ -74,17 +68,14 @@ class ZeroShotBlackBox(TorchBlackBox):
         _try(net, likeness, tokens, preprocess.size, model)
         super().__init__(
             likeness,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
             class_names=prompts if class_names is None else class_names,
             num_classes=len(prompts),
             preprocess=preprocess,
             mean=mean,
             std=std,
-            chunk=chunk,
             multi_label=sigmoid if multi_label is None else multi_label,
             name=name or Path(model).name,
+            **options,
         )
         self.model, self.prompts = model, prompts
 

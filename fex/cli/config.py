@@ -1,20 +1,16 @@
-"""What the command lines of YAML files share: `--config` finds the packaged ones by name; errors are short."""
+"""What the command lines of YAML files share: `--config` finds the packaged ones by name; mistakes are short."""
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, DefaultHelpFormatter
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fex.cli.help_pages import EXIT_CODES
 from fex.cli.plain_errors import plain
-from fex.errors import BlackBoxError
 from fex.storage.old_layout import old_layout
-from fex.storage.resources import config_path, look_beside
+from fex.storage.resources import config_path
 
-__all__ = ["PackagedConfig", "ShortErrors", "check_help", "help_with", "instantiated", "told"]
+__all__ = ["PackagedConfig", "ShortErrors", "check_help", "help_with", "instantiated"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -89,22 +85,3 @@ def instantiated(parser: Any, config: Any) -> Any:
     """What a parsed config names, built; the parser's method has had this name since jsonargparse 4.49."""
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
     return build(config)
-
-
-def told(program: str, work: Callable[[], Any]) -> None:
-    """Does `work`; what the user can mend ends the program with one line and code 2, an interrupt with 130.
-
-    With FEX_TRACEBACK set, such an error is raised instead. Classes and functions of one's own are found in the working
-    directory, as by `python`.
-    """
-    look_beside()
-    try:
-        work()
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; what was finished is kept.", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, OSError, ImportError, BlackBoxError, MisconfigurationException) as error:
-        if os.environ.get("FEX_TRACEBACK"):
-            raise
-        print(f"{program}: error: {plain(str(error))}\n(FEX_TRACEBACK=1 shows where.)", file=sys.stderr)
-        sys.exit(2)

@@ -1,11 +1,10 @@
 """`fex-demo CHECKPOINT`: a page to try a trained explainer in a browser."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fex import __version__
+from fex.cli.program import USER_ERRORS, new_parser, refused
 
 __all__ = ["main", "run"]
 
@@ -23,23 +22,18 @@ examples:
 
 def run(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """The page of a command line, and how it is launched."""
-    parser = argparse.ArgumentParser(
-        prog="fex-demo",
-        description="Try a trained explainer in a browser.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("fex-demo", "Try a trained explainer in a browser.", _EPILOG)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="as of fex-explain")
     parser.add_argument("--compare", metavar="CHECKPOINT", help="a second explainer of the same classes")
     parser.add_argument("--black-box", metavar="BOX", help="as of fex-explain")
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
-    parser.add_argument("--version", action="version", version=f"fex-demo {__version__}")
     arguments = parser.parse_args(argv)
     try:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ImportError('fex-demo needs gradio: pip install "fex-explain[demo]".') from error
+    # Here, since they take seconds, for which the help need not wait.
     from fex.cli.explain.black_box_argument import chosen_black_box
     from fex.demo import Trial
     from fex.demo.page import LAUNCH, make_page
@@ -53,15 +47,12 @@ def run(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-demo`; returns the exit code."""
-    from fex.errors import BlackBoxError
-
     try:
         page, how = run(sys.argv[1:] if argv is None else argv)
         print(f"fex-demo: http://{how['server_name']}:{how['server_port']}", flush=True)
         page.launch(**how)
-    except (ValueError, OSError, ImportError, BlackBoxError) as error:
-        print(f"fex-demo: error: {error}", file=sys.stderr)
-        return 2
+    except USER_ERRORS as error:
+        return refused("fex-demo", error)
     except KeyboardInterrupt:
         return 130
     return 0

@@ -1,11 +1,10 @@
 """`fex-export CHECKPOINT FILE...`: a trained explainer as one graph, to be run without its network."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fex import __version__
+from fex.cli.program import USER_ERRORS, new_parser, refused
 
 __all__ = ["main", "run"]
 
@@ -24,18 +23,14 @@ examples:
 
 def run(argv: Sequence[str]) -> list[Path]:
     """Does what the command line says; returns the files."""
-    parser = argparse.ArgumentParser(
-        prog="fex-export",
-        description="Write a trained explainer as one graph: ONNX, OpenVINO or torch.export.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "fex-export", "Write a trained explainer as one graph: ONNX, OpenVINO or torch.export.", _EPILOG
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="shipped name, .ckpt, .safetensors, or a run's folder")
     parser.add_argument(
         "files", metavar="FILE", nargs="+", type=Path,
         help="ends in .onnx, .xml (OpenVINO; a .bin comes beside it) or .pt2 (torch.export.load)",
     )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"fex-export {__version__}")
     arguments = parser.parse_args(argv)
     from fex.explainers import load_explainer  # here, since it takes seconds, for which the help need not wait
     from fex.export import export
@@ -48,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-export`; returns the exit code."""
     try:
         written = run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"fex-export: error: {error}", file=sys.stderr)
-        return 2
+    except (*USER_ERRORS, TypeError) as error:
+        return refused("fex-export", error)
     print(f"wrote {', '.join(map(str, written))}; each was compared with the network")
     return 0

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Protocol, TextIO
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
 __all__ = ["Advance", "progress"]
 
 INTERVAL = 10.0  # seconds between plain lines
@@ -42,24 +46,7 @@ def progress(
         with lines.meanwhile():
             yield lines
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """Instances a second."""
-
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.1f} {unit}/s" if speed else "")
-
-    class Note(ProgressColumn):
-        """What else there is to say."""
-
-        def render(self, task: Task) -> Text:  # noqa: ARG002 it is not the task's
-            return Text(note() if note else "")
-
-    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), Note())
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(), _Note(note))
     with Progress(*columns, console=Console(file=stream)) as bar:
         task = bar.add_task("", total=total)
 
@@ -67,6 +54,29 @@ def progress(
             bar.update(task, advance=count)
 
         yield advance
+
+
+class _Rate(ProgressColumn):
+    """Instances a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f} {self.unit}/s" if speed else "")
+
+
+class _Note(ProgressColumn):
+    """What else there is to say."""
+
+    def __init__(self, note: Callable[[], str] | None) -> None:
+        super().__init__()
+        self.note = note
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 it is not the task's
+        return Text(self.note() if self.note else "")
 
 
 class _Lines:

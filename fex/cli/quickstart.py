@@ -1,10 +1,9 @@
 """`fex-quickstart`: the whole way on embedded data. Train, compare, explain pictures, explain a photograph."""
 
-import argparse
 import time
 from pathlib import Path
 
-from fex import __version__
+from fex.cli.program import new_parser
 
 __all__ = ["main", "run"]
 
@@ -25,12 +24,14 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
         limit: instances of the comparison; None takes the config's.
         pictures: scenes that are explained.
     """
+    # Here, since they take seconds, for which the help need not wait.
     from PIL import Image
+    from skimage import data as photographs
     from torchvision.transforms import functional as TF
 
-    from fex.cli.bench import bench  # here, since they take seconds, for which the help need not wait
-    from fex.cli.explain import pictures as explain  # here, since they take seconds, for which the help need not wait
-    from fex.cli.train import train  # here, since they take seconds, for which the help need not wait
+    from fex.cli.bench import bench
+    from fex.cli.explain import explain
+    from fex.cli.train import train
 
     start = time.perf_counter()
     folder = Path("runs/quickstart")
@@ -40,10 +41,10 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     bench.run(["run", "--config", "benchmark_quickstart.yaml", *(["--limit", str(limit)] if limit else [])])
 
     print("3/4 explaining test scenes in one pass each", flush=True)
-    data = cli.datamodule
-    data.setup("test")
     scenes = folder / "scenes"
     scenes.mkdir(parents=True, exist_ok=True)
+    data = cli.datamodule
+    data.setup("test")
     for index in range(min(pictures, len(data.datasets["test"]))):
         pixels = data.datasets["test"].batch([index])["inputs"][0]
         TF.to_pil_image(pixels).save(scenes / f"scene-{index:03}.png")
@@ -51,14 +52,17 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
     explain.run([str(checkpoint), str(scenes), "--output", str(folder / "explanations"), "--black-box", "vit_scenes"])
 
     print("4/4 explaining a photograph with the shipped EfficientNet-Lite0 explainer", flush=True)
-    from skimage import data as photographs
-
     photograph = folder / "photograph" / "cat.png"
     photograph.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photographs.chelsea()).save(photograph)
     asked = ["--black-box", "efficientnet_lite0"]  # its own class, by one query, is explained: not a guess of it
     explain.run(["fex_efficientnet_lite0", str(photograph), "--output", str(folder / "photograph"), *asked])
 
+    print(f"\ndone in {time.perf_counter() - start:.0f} s")
+    return _told(folder, checkpoint)
+
+
+def _told(folder: Path, checkpoint: Path) -> dict[str, Path]:
     paths = {
         "TensorBoard": folder,
         "checkpoint": checkpoint,
@@ -66,7 +70,6 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
         "gallery": folder / "explanations" / "gallery.html",
         "photograph": folder / "photograph",
     }
-    print(f"\ndone in {time.perf_counter() - start:.0f} s")
     for name, path in paths.items():
         print(f"  {name:<12} {path}")
     print(f"  look at the curves with: tensorboard --logdir {folder}")
@@ -75,11 +78,7 @@ def run(*, extra: list[str] | None = None, limit: int | None = None, pictures: i
 
 def main() -> None:
     """Entry point of `fex-quickstart`."""
-    parser = argparse.ArgumentParser(
-        prog="fex-quickstart", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"fex-quickstart {__version__}")
-    parser.parse_args()
+    new_parser("fex-quickstart", __doc__ or "", _EPILOG).parse_args()
     run()
 
 

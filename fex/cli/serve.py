@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from fex import __version__
+from fex.cli.program import USER_ERRORS, new_parser, refused
 
 __all__ = ["main", "run"]
 
@@ -29,12 +29,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="fex-serve",
-        description="Serve a trained explainer by HTTP, on LitServe.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("fex-serve", "Serve a trained explainer by HTTP, on LitServe.", _EPILOG)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="as of fex-explain; also an .onnx or .xml of fex-export")
     add("--black-box", metavar="BOX", help="as of fex-explain: it then chooses the classes, and can be asked to refine")
@@ -51,7 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--max-waiting", type=int, default=256, help="requests at once; further ones get 503 (default: 256)")
     add("--timeout", type=float, default=30, metavar="SECONDS", help="of a request in all (default: 30)")
     add("--rate", type=float, metavar="N", help="requests a second of a client's address (default: any)")
-    add("--version", action="version", version=f"fex-serve {__version__}")
     return parser
 
 
@@ -68,15 +62,12 @@ def run(argv: Sequence[str]) -> Any:
         import python_multipart  # noqa: F401
     except ImportError as error:
         raise ImportError(f'fex-serve needs {error.name}: pip install "fex-explain[serve]".') from error
+    # Here, since they take seconds, for which the help need not wait.
     from fex.black_box.secrets import read_token
+    from fex.cli.explain.black_box_argument import chosen_black_box
     from fex.serve import Limits
     from fex.serve.server import make_server
 
-    box = None
-    if arguments.black_box:
-        from fex.cli.explain.black_box_argument import chosen_black_box
-
-        box = partial(chosen_black_box, arguments.black_box)
     limits = Limits(
         body=int(arguments.max_body * 2**20),
         pixels=arguments.max_pixels,
@@ -88,7 +79,7 @@ def run(argv: Sequence[str]) -> Any:
     )
     server = make_server(
         arguments.checkpoint,
-        black_box=box,
+        black_box=partial(chosen_black_box, arguments.black_box) if arguments.black_box else None,
         limits=limits,
         token=read_token(arguments.token_env, "fex-serve") if arguments.token_env else "",
         device=arguments.device,
@@ -107,13 +98,10 @@ def _stop(*_: object) -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-serve`; returns the exit code."""
-    from fex.errors import BlackBoxError
-
     try:
         server, start = run(sys.argv[1:] if argv is None else argv)
-    except (ValueError, OSError, ImportError, BlackBoxError) as error:
-        print(f"fex-serve: error: {error}", file=sys.stderr)
-        return 2
+    except USER_ERRORS as error:
+        return refused("fex-serve", error)
     signal.signal(signal.SIGTERM, _stop)  # or workers would outlive this process
     # LitServe ends its web server as a process, and tells that a thread cannot be ended so; this process ends with it.
     logging.getLogger("litserve.server").addFilter(lambda record: "'terminate'" not in record.getMessage())
@@ -124,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except (OSError, RuntimeError) as error:
-        print(f"fex-serve: error: {error}", file=sys.stderr)
-        os._exit(2)
+        os._exit(refused("fex-serve", error))
     sys.stdout.flush()
     os._exit(0)  # the thread of the web server does not end by itself
 

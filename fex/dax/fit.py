@@ -156,13 +156,8 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     order = 1 + torch.randperm(data.count - 1, generator=generator)
     val, train = order[:held], torch.cat([torch.zeros(1, dtype=torch.int64), order[held:]])
     bound = data.scores[train].var(0, unbiased=False)
-    unit = bound.where(bound > 0, 1.0)  # a single sample has no variance
     nets.student.start_at(data.scores[train].mean(0))
-    samples = _Samples(nets, data, settings)
-    groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
-    if nets.mask is not None:
-        groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
-    optimizer = torch.optim.Adam(groups, fused=True)
+    samples, optimizer = _Samples(nets, data, settings, bound), _optimizer(nets, settings)
     max_epochs, patience = settings.lengths(len(train))
     warm = 0 if nets.mask is None else int(settings.warm_up * max_epochs)
     fitted = [Fitted(best=warm) for _ in range(len(data))]
@@ -170,26 +165,9 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     kept = {name: value.detach().clone() for name, value in nets.named_parameters()}  # (I, ...) each
     for number in range(max_epochs):
         masked = number >= warm
-        total = bound.new_zeros(len(data))
         shuffled = train[torch.randperm(len(train), generator=generator)]
-        for rows in shuffled.to(data.parts.device).split(settings.batch_size):
-            half = -(-len(rows) // 2)
-            fit, price, known = samples.losses(rows, bound, masked=half if masked else 0)
-            # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
-            # In units of the scores' variance: a class of probability 1e-5 has gradients, too.
-            loss = (fit + known * price) / unit
-            optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()
-            optimizer.step()
-            total += loss.detach() * unit * len(rows)
-        with torch.no_grad():
-            losses = [
-                sum(samples.losses(rows, bound, masked=len(rows) if masked else 0)[:2])
-                * len(rows)  # the whole price, which does not grow
-                for rows in val.to(data.parts.device).split(4 * settings.batch_size)
-            ]
-            masks = samples.own_masks()
-        train_losses, val_losses = (total / len(train)).tolist(), (sum(losses) / len(val)).tolist()  # type: ignore[union-attr]
+        train_losses = samples.train(optimizer, shuffled, masked=masked).tolist()
+        val_losses, masks = samples.validate(val, masked=masked).tolist(), samples.own_masks()
         for row, one in enumerate(fitted):
             if stale[row] >= patience:
                 continue
@@ -208,22 +186,55 @@ def _epochs(nets: Networks, data: Neighbourhoods, settings: FitSettings) -> list
     return fitted
 
 
-class _Samples:
-    """What was queried, laid out for the networks that are fitted to it."""
+def _optimizer(nets: Networks, settings: FitSettings) -> torch.optim.Adam:
+    groups = [{"params": list(nets.student.parameters()), "lr": settings.learning_rate}]
+    if nets.mask is not None:
+        groups.append({"params": list(nets.mask.parameters()), "lr": settings.mask_learning_rate})
+    return torch.optim.Adam(groups, fused=True)
 
-    def __init__(self, nets: Networks, data: Neighbourhoods, settings: FitSettings) -> None:
+
+class _Samples:
+    """What was queried, laid out for the networks that are fitted to it; `bound` is the variance of the scores (I,)."""
+
+    def __init__(self, nets: Networks, data: Neighbourhoods, settings: FitSettings, bound: Tensor) -> None:
         dtype = torch.bfloat16 if settings.precision == "bf16" else data.parts.dtype
-        self.nets, self.data = nets, data
+        self.nets, self.data, self.bound, self.batch_size = nets, data, bound, settings.batch_size
         with torch.no_grad():
             self.student = data.laid_out(nets.student.prepare, dtype)
             self.mask = None if nets.mask is None else data.laid_out(nets.mask.prepare, dtype)
 
-    def losses(self, rows: Tensor, bound: Tensor, *, masked: int) -> tuple[Tensor, Tensor, Tensor]:
+    def train(self, optimizer: torch.optim.Optimizer, order: Tensor, *, masked: bool) -> Tensor:
+        """One epoch over the samples in that order -> its loss (I,)."""
+        total = self.bound.new_zeros(len(self.data))
+        unit = self.bound.where(self.bound > 0, 1.0)  # a single sample has no variance
+        for rows in order.to(self.data.parts.device).split(self.batch_size):
+            half = -(-len(rows) // 2)
+            fit, price, known = self.losses(rows, masked=half if masked else 0)
+            # A mask is charged by what the student knows: before it knows anything, an empty mask is the cheapest.
+            # In units of the scores' variance: a class of probability 1e-5 has gradients, too.
+            loss = (fit + known * price) / unit
+            optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimizer.step()
+            total += loss.detach() * unit * len(rows)
+        return total / len(order)
+
+    @torch.no_grad()
+    def validate(self, order: Tensor, *, masked: bool) -> Tensor:
+        """The loss (I,) with the whole price, which does not grow with what the student knows."""
+        total = self.bound.new_zeros(len(self.data))
+        for rows in order.to(self.data.parts.device).split(4 * self.batch_size):
+            fit, price, _ = self.losses(rows, masked=len(rows) if masked else 0)
+            total += (fit + price) * len(rows)
+        return total / len(order)
+
+    def losses(self, rows: Tensor, *, masked: int) -> tuple[Tensor, Tensor, Tensor]:
         """See `Networks.losses`."""
         seen = self.mask(rows[:masked]) if self.mask is not None and masked else None
         copies = Copies(self.student(rows), seen)
-        return self.nets.losses(copies, self.data.scores[rows], self.data.weights[rows], bound, masked=masked)
+        return self.nets.losses(copies, self.data.scores[rows], self.data.weights[rows], self.bound, masked=masked)
 
+    @torch.no_grad()
     def own_masks(self) -> Tensor | None:
         """f_M(x) of the inputs themselves, (I, h, w)."""
         if self.nets.mask is None or self.mask is None:

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +16,6 @@ from fex.dax.fit import Epoch, Networks, fit_instances
 from fex.dax.neighbourhoods import Neighbourhoods
 from fex.dax.objectives import NoRegulariser
 from fex.dax.perturbations import Perturbations, draw_kept
-from fex.dax.segmenters import Segmenter
-from fex.dax.settings import FitSettings
 from fex.masking.sampling import smooth_cells, smooth_masks
 from fex.modality import Removal
 
@@ -46,15 +45,11 @@ class StudentRISE(_StudentOnly):
     """DAX-Base1: RISE with smooth masks on the student.
 
     Args:
-        black_box: see `Distiller`, as all but the last.
-        removal: fill of what is removed.
-        segmenter: makes the segments.
-        num_samples: Q.
-        resolution: of the student.
-        fit: its regulariser is not used, as there is no mask.
-        seed: of samples, initial weights and masks.
+        black_box: any black box.
+        removal: fill of what is removed; by default the mean colour.
         num_masks: of the student; no query of the black box.
         cells: cells a side of the coarse masks.
+        **options: see `Distiller`; the regulariser of `fit` is not used, as there is no mask.
 
     Raises:
         ValueError: see `Distiller`; no masks, or no cells.
@@ -64,18 +59,12 @@ class StudentRISE(_StudentOnly):
         self,
         black_box: BlackBox,
         removal: Removal | None = None,
-        segmenter: Segmenter | None = None,
         *,
-        num_samples: int = 6000,
-        resolution: int = 40,
-        fit: FitSettings | None = None,
-        seed: int = 0,
         num_masks: int = 4000,
         cells: int = 8,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
-        )
+        super().__init__(black_box, removal, **options)
         if num_masks < 1 or cells < 1:  # told before queries are spent
             raise ValueError(f"Got num_masks={num_masks} and cells={cells}, expected at least 1 of each.")
         self.num_masks, self.cells = num_masks, cells
@@ -99,34 +88,19 @@ class StudentLIME(_StudentOnly):
     """DAX-Base2: the linear model of `fex.baselines.LIME`, over the segments, of the student.
 
     Args:
-        black_box: see `Distiller`, as all but the last.
-        removal: fill of what is removed.
-        segmenter: makes the segments.
-        num_samples: Q.
-        resolution: of the student.
-        fit: its regulariser is not used, as there is no mask.
-        seed: of samples, initial weights and masks.
+        black_box: any black box.
+        removal: fill of what is removed; by default the mean colour.
         num_draws: subsets of segments the student is asked about; no query of the black box.
+        **options: see `Distiller`; the regulariser of `fit` is not used, as there is no mask.
 
     Raises:
         ValueError: see `Distiller`; fewer than 2 subsets.
     """
 
     def __init__(
-        self,
-        black_box: BlackBox,
-        removal: Removal | None = None,
-        segmenter: Segmenter | None = None,
-        *,
-        num_samples: int = 6000,
-        resolution: int = 40,
-        fit: FitSettings | None = None,
-        seed: int = 0,
-        num_draws: int = 4000,
+        self, black_box: BlackBox, removal: Removal | None = None, *, num_draws: int = 4000, **options: Any
     ) -> None:
-        super().__init__(
-            black_box, removal, segmenter, num_samples=num_samples, resolution=resolution, fit=fit, seed=seed
-        )
+        super().__init__(black_box, removal, **options)
         if num_draws < 2:
             raise ValueError(f"Got num_draws={num_draws}, expected at least 2 for a linear model.")
         self.num_draws = num_draws

@@ -13,7 +13,7 @@ from fex.black_box.base import BlackBox
 from fex.explainers.refined import Refined
 from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.base import BaseExplanation
-from fex.images.files import UnreadableImageError, decode
+from fex.images.decoding import UnreadableImageError, decode
 from fex.masking.masker import masker_for
 from fex.metrics.functional.perturbation import perturbation_curve
 from fex.report.text import words_html

@@ -2,7 +2,8 @@
 
 `load_explainer` rebuilds a trained one, which explains in one forward pass, and `load_start` what it started from; any
 method that answers `attribute` takes the same call; many inputs go through as a stream. Read `api`, `loading`,
-`trained`, `any_method`; then `images` and `texts`, in which alone the modalities differ; then the streams.
+`trained`, `given`, `any_method`; then `images` and `texts`, in which alone the modalities differ; then `image_stream`
+and `text_stream`.
 """
 
 import fex.report  # noqa: F401 explanations are drawn by it
@@ -10,10 +11,11 @@ from fex.explainers.any_method import explain_by
 from fex.explainers.api import explain
 from fex.explainers.images import AmortizedImageExplainer
 from fex.explainers.loading import build_explainer, export_explainer, load_explainer, read_explainer
+from fex.explainers.meta import explainer_meta
 from fex.explainers.refined import Refined
 from fex.explainers.start import load_start
 from fex.explainers.texts import AmortizedTextExplainer
-from fex.explainers.trained import AmortizedExplainer, explainer_meta
+from fex.explainers.trained import AmortizedExplainer
 
 __all__ = [
     "AmortizedExplainer",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 from fex.black_box.base import BlackBox
 from fex.checks import check_choice
 from fex.class_names import class_index
+from fex.explainers.classes import class_fields, likeliest
 from fex.explanations.several import Explanations
 from fex.modality import modality_of
 from fex.types import Explainer
 
-__all__ = ["Attribute", "Found", "explain_by"]
+__all__ = ["Attribute", "Found", "explain_by", "removal_name"]
 
 
 @dataclass(frozen=True)
@@ -64,22 +66,14 @@ def explain_by(
     of_features = hasattr(explainer, "attribute_features") and getattr(explainer, "features", None) is not None
     features = explainer.features if of_features else modality.of_inputs(inputs, box.preprocess)  # type: ignore[attr-defined]
 
-    def own(_inputs: Tensor, classes: Tensor) -> Iterator[Found]:
-        for chosen in classes.unbind(1):
-            if of_features:
-                yield Found(explainer.attribute_features(inputs, chosen))  # type: ignore[attr-defined]
-            else:
-                yield Found(explainer.attribute(inputs, chosen).flatten(1))
-
     probabilities = box(inputs)
-    classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+    classes = likeliest(probabilities, top_k)
     if target is not None:
         classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
-    masker = getattr(explainer, "masker", None)
-    removal = getattr(explainer, "removal", getattr(masker, "removal", None))
+    attribute = attribute or partial(_own_maps, explainer, of_features=of_features)
     names = reading.names if sources is None else sources
     found: list[list[Any]] = [[] for _ in range(len(inputs))]
-    parts = iter((attribute or own)(inputs, classes))
+    parts = iter(attribute(inputs, classes))
     for chosen in classes.unbind(1):
         before, start = box.queries, time.perf_counter()
         part = next(parts)
@@ -87,13 +81,9 @@ def explain_by(
         seconds, queries = (time.perf_counter() - start) / len(inputs), (box.queries - before) // len(inputs)
         for row, index in enumerate(chosen.tolist()):
             named = {
-                "target": index,
-                "target_name": box.class_names[index],
-                "probability": float(probabilities[row, index]),
-                "probability_of": "black box",
-                "chosen_by": "black box" if target is None else "user",
+                **class_fields(index, box.class_names, probabilities[row], asked=True, user=target is not None),
                 "method": type(explainer).__name__,
-                "removal": getattr(removal, "name", "no"),
+                "removal": removal_name(explainer) or "no",
                 "black_box": box.name,
                 "queries": queries + 1,
                 "seconds": seconds,
@@ -102,3 +92,17 @@ def explain_by(
             }
             found[row].append(reading.result(row, [scores[row]], features, named))
     return Explanations(explanation for row in found for explanation in row)
+
+
+def _own_maps(explainer: Any, inputs: Tensor, classes: Tensor, *, of_features: bool) -> Iterator[Found]:
+    for chosen in classes.unbind(1):
+        if of_features:
+            yield Found(explainer.attribute_features(inputs, chosen))
+        else:
+            yield Found(explainer.attribute(inputs, chosen).flatten(1))
+
+
+def removal_name(explainer: Any) -> str | None:
+    """Of the fill that the explainer was trained or runs with, where it has one."""
+    removal = getattr(explainer, "removal", getattr(getattr(explainer, "masker", None), "removal", None))
+    return removal if isinstance(removal, str) else getattr(removal, "name", None)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.explainers.images import AmortizedExplainer
+from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.image import Explanation
-from fex.images.files import UnreadableImageError, read_pixels
+from fex.images.decoding import UnreadableImageError, read_pixels
 from fex.images.preprocess import Preprocess, as_unit
 from fex.storage.names import printable
 
@@ -69,7 +69,7 @@ def read_files(
         preprocess: of the explainer.
         batch_size: files at a time, those that cannot be read among them.
         num_workers: threads that decode.
-        reader: of a file's `path`, as `fex.images.files.read_pixels`.
+        reader: of a file's `path`, as `fex.images.decoding.read_pixels`.
     """
     if batch_size < 1 or num_workers < 1:
         raise ValueError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
@@ -110,7 +110,7 @@ def explain_files(
         batch_size: pictures a pass.
         num_workers: threads that decode.
         black_box: see there.
-        reader: of a file's `path`, as `fex.images.files.read_pixels`.
+        reader: of a file's `path`, as `fex.images.decoding.read_pixels`.
 
     Yields:
         The file, and its explanations or the reason why it could not be read.

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fex.checks import check_inputs
-from fex.explainers.trained import AmortizedExplainer, explainer_meta
+from fex.explainers.trained import AmortizedExplainer
 from fex.explanations.image import Explanation
 from fex.images.features import PatchGrid
 from fex.images.files import Picture, as_inputs, as_picture
@@ -15,7 +15,7 @@ from fex.images.preprocess import Preprocess
 from fex.modality import Features, Modality, Reading
 from fex.nets.trunk import put_trunk
 
-__all__ = ["AmortizedExplainer", "AmortizedImageExplainer", "ImageModality", "explainer_meta"]
+__all__ = ["AmortizedImageExplainer", "ImageModality"]
 
 
 class AmortizedImageExplainer(AmortizedExplainer):

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fex.metrics.functional.correlation import class_correlation
+
 __all__ = ["PRECISIONS", "Precision", "chosen_precision", "same_order"]
 
 log = logging.getLogger("fex")
@@ -38,8 +40,6 @@ def chosen_precision(asked: str, device: torch.device) -> Literal["bf16", "fp32"
 
 def same_order(maps: Tensor, exact: Tensor) -> float:
     """Mean rank correlation of maps (B, N) with those in float32; tells where it is below `LEAST`."""
-    from fex.metrics.functional.correlation import class_correlation  # here: protocols take their time to import
-
     found = float(class_correlation(maps, exact).nanmean().nan_to_num(1.0))  # constant maps have no order
     if found < LEAST:
         log.warning(

@@ -52,23 +52,16 @@ class Refined(refine.Refined):
         Raises:
             ValueError: unknown class, `target` along with `top_k`, what cannot be read.
         """
-        return self._explained(image, target, top_k, sources, batch_size, _refined)
+        return self._explained(_refined, image, target, top_k, sources, batch_size)
 
-    def check(
-        self,
-        image: Input,
-        target: str | int | None = None,
-        top_k: int = 1,
-        *,
-        sources: Sequence[str] | None = None,
-        batch_size: int = 32,
-    ) -> Explanations[Explanation] | Explanations[TextExplanation]:
+    def check(self, image: Input, target: str | int | None = None, top_k: int = 1, **options: Any) -> Any:
         """The explainer's own maps, unchanged, each with its fidelity, measured by the queries; else as `explain`."""
-        return self._explained(image, target, top_k, sources, batch_size, _checked)
+        return self._explained(_checked, image, target, top_k, **options)
 
     def _explained(
-        self, image: Input, target: Any, top_k: int, sources: Sequence[str] | None, batch_size: int, told: Told
-    ) -> Any:
+        self, told: Told, image: Input, target: Any, top_k: int, sources: Sequence[str] | None = None,
+        batch_size: int = 32,
+    ) -> Any:  # fmt: skip
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         several = isinstance(image, list) or (isinstance(image, Tensor) and image.ndim == 4)

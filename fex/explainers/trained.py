@@ -1,6 +1,5 @@
 """A trained explainer of any modality: one forward pass an explanation, no black box needed."""
 
-import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -8,39 +7,23 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
-from fex.black_box.classes import misplaced
 from fex.checks import as_targets, check_choice
 from fex.class_names import Target, class_index
+from fex.explainers.fits import check_fits
+from fex.explainers.given import explain_reading
 from fex.explainers.precision import Precision, chosen_precision, same_order
 from fex.explanations.agreement import Agreement
 from fex.explanations.several import Explanations
 from fex.export import ExportedNet
 from fex.hub import push
-from fex.modality import Features, Reading, Removal, modality_of
+from fex.modality import Features, modality_of
 from fex.nets import ClassMapNet
 from fex.refine import Foresight, Trust
 from fex.refine.foresight import signs
 
-__all__ = ["AmortizedExplainer", "explainer_meta"]
+__all__ = ["AmortizedExplainer"]
 
 COMPARED = 8  # inputs whose maps in bf16 are compared with those in float32
-
-
-def explainer_meta(net: ClassMapNet, black_box: BlackBox, removal: Removal, method: str = "FEX") -> dict[str, Any]:
-    """Plain data that, with the weights, is a whole explainer."""
-    return {
-        "kind": "explainer",
-        "method": method,
-        "net": net.init_args,
-        "modality": net.features.modality,
-        "grid": list(net.features.grid) if net.features.grid else None,
-        "class_names": list(black_box.class_names),
-        "multi_label": net.multi_label,
-        "preprocess": black_box.preprocess.to_dict(),
-        "black_box": black_box.name,
-        "removal": removal.name,
-        "adapter_args": getattr(net.encoder, "adapter_args", None) if getattr(net.encoder, "base", None) else None,
-    }
 
 
 class AmortizedExplainer:
@@ -48,8 +31,8 @@ class AmortizedExplainer:
 
     Args:
         net: the network, built, or the graph of an export.
-        meta: see `explainer_meta`; "training" has the queries and seconds it took, and "agreement" how often its own
-            class was the black box's, where they are known.
+        meta: see `fex.explainers.explainer_meta`; "training" has the queries and seconds it took, and "agreement" how
+            often its own class was the black box's, where they are known.
         source: name or path of the file that it was read from; "" for one made in memory.
 
     Attributes:
@@ -154,11 +137,12 @@ class AmortizedExplainer:
         inputs = self._check(inputs)
         if target is None:
             check_choice(None, top_k, len(self.class_names))
-            return self._explained(inputs, (-1 - torch.arange(top_k)).expand(len(inputs), -1))
-        return self._explained(inputs, as_targets(target, len(inputs), self.class_names))
+            return self.explain_checked(inputs, (-1 - torch.arange(top_k)).expand(len(inputs), -1))
+        return self.explain_checked(inputs, as_targets(target, len(inputs), self.class_names))
 
     @torch.inference_mode()
-    def _explained(self, inputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def explain_checked(self, inputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`explain_classes` of inputs that were checked; classes (B, K), of which -1 is the likeliest, -2 the next."""
         inputs = inputs.to(self.device)
         with self._computing():
             maps, chosen, rates = self.net.explain_classes(inputs, classes.to(self.device))
@@ -258,83 +242,8 @@ class AmortizedExplainer:
         chosen = chosen if isinstance(target, list) else chosen * len(reading.names)
         if len(chosen) != len(reading.names):
             raise ValueError(f"Got {len(chosen)} targets for {len(reading.names)} instances, expected one each.")
-        start = time.perf_counter()
-        # Pieces of one instance must agree on the class, so they are explained for all where they are several.
-        several = None in chosen and max(reading.pieces, default=1) > 1
-        pieces = self._pieces(reading, None if several else chosen, top_k, black_box)
-        seconds, names = (time.perf_counter() - start) / max(1, len(reading.names)), sources or reading.names
-        results, first = Explanations[Any](), 0
-        for number, count in enumerate(reading.pieces):
-            here, first = pieces[first : first + count], first + count
-            probability = torch.stack([estimate for _, estimate in here]).mean(0)
-            own, user = here[0][0], chosen[number]
-            if several:
-                own = _likeliest(probability[None], top_k)[0].tolist() if user is None else [user]
-            for index in own:
-                named = {
-                    "target": index,
-                    "target_name": self.class_names[index],
-                    "probability": float(probability[index]),
-                    "probability_of": "explainer" if black_box is None else "black box",
-                    "chosen_by": "user" if user is not None else "explainer" if black_box is None else "black box",
-                    "method": self.method,
-                    "removal": self.removal,
-                    "black_box": self.black_box,
-                    "queries": 0 if black_box is None else count,
-                    "seconds": seconds,
-                    "source": names[number],
-                    "agreement": self.agreement,
-                    "span": self.net.span,
-                }
-                values = [values[index] for values, _ in here]
-                results.append(reading.result(number, values, self.features, named))
-        return results
-
-    def _pieces(
-        self, reading: Reading, chosen: list[int | None] | None, top_k: int, black_box: BlackBox | None
-    ) -> list[tuple[dict[int, Tensor], Tensor]]:
-        """For each piece: its attribution (N,) by class, in the order of the classes, and probabilities (C,).
-
-        `chosen` has the class of each instance, None for the likeliest ones; without it every class is explained.
-        """
-        instance = [number for number, count in enumerate(reading.pieces) for _ in range(count)]
-        likeliest = -1 - torch.arange(top_k)
-        found: dict[int, tuple[dict[int, Tensor], Tensor]] = {}
-        for numbers, inputs in reading.batches():
-            answer = None if black_box is None else black_box(inputs)
-            if chosen is None:
-                classes = torch.arange(len(self.class_names)).expand(len(inputs), -1)
-            else:
-                rows = likeliest.expand(len(inputs), -1) if answer is None else _likeliest(answer, top_k).cpu()
-                wanted = (chosen[instance[number]] for number in numbers)
-                given = torch.tensor([-1 if one is None else one for one in wanted], dtype=torch.int64).unsqueeze(1)
-                classes = torch.where(given < 0, rows, given)
-            inputs = self._check(inputs)
-            values, used, estimate = (part.cpu() for part in self._explained(inputs, classes))
-            estimate = estimate if answer is None else answer.cpu()
-            for row, number in enumerate(numbers):
-                found[number] = dict(zip(used[row].tolist(), values[row].clone(), strict=True)), estimate[row]
-        return [found[number] for number in sorted(found)]
+        return explain_reading(self, reading, chosen, top_k, black_box, sources or reading.names)
 
     def check_box(self, black_box: BlackBox) -> None:
-        """The box must answer for the same inputs and classes.
-
-        Raises:
-            ValueError: it does not.
-        """
-        reason = f"takes {black_box.modality} inputs, this explainer {self.modality.name}"
-        if black_box.modality == self.modality.name:
-            reason = self.modality.misfit(self.preprocess, black_box.preprocess)
-        if not reason and black_box.num_classes != len(self.class_names):
-            reason = f"has {black_box.num_classes} classes, this explainer {len(self.class_names)}"
-        if not reason and (name := misplaced(black_box.class_names, self.class_names)) is not None:
-            reason = f"has class {name!r} in another place than this explainer"
-        if reason:
-            raise ValueError(
-                f"Black box {black_box.name!r} {reason}: give the box that it was trained on, {self.black_box!r}."
-            )
-
-
-def _likeliest(scores: Tensor, top_k: int) -> Tensor:
-    """The classes (B, top_k) of the largest scores (B, C), the largest first; among equals the first, as argmax."""
-    return scores.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+        """The box must answer for the same inputs and classes; raises ValueError where it does not."""
+        check_fits(black_box, self)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fex.black_box.openvino import openvino_core
 from fex.export.reading import FORMAT, OUTPUTS, ExportedNet, read_export
 from fex.storage.atomic import replacing
 
@@ -51,8 +52,6 @@ def _onnx(program: Any, meta: dict[str, str]) -> dict[str, bytes]:
 
 
 def _openvino(program: Any, meta: dict[str, str]) -> dict[str, bytes]:
-    from fex.black_box.openvino import openvino_core
-
     openvino_core()
     import openvino
 

@@ -44,24 +44,8 @@ def model_card(
         OSError: no such report.
         ValueError: a report that is none, or has no scores of such an explainer.
     """
-    known = manifest().get(meta["black_box"], {})
-    cost, grid = meta.get("training") or {}, meta.get("grid")
-    method, names = meta["method"], meta["class_names"]
-    facts = {
-        "Explains": meta["black_box"],
-        "SHA-256 of the black box": _box_digest(meta, known.get("sha256")),
-        "Licence of the black box": box_license or "not said",
-        "Method": method,
-        "Features": f"{grid[0]} x {grid[1]} patches" if grid else "tokens",
-        "Removal": meta["removal"],
-        "Classes": f"{len(names)}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}",
-        "Data": data or known.get("data", "") or "not said",
-        "Licence of the data": data_license or "not said",
-        "Queries of its training": f"{cost['queries']:,}" if "queries" in cost else "not known",
-        "Agreement": told_agreement(Agreement.of(meta.get("agreement"))),
-        "SHA-256 of explainer.safetensors": digest,
-        "Written by": f"fex {__version__}",
-    }
+    method, grid = meta["method"], meta.get("grid")
+    facts = _facts(meta, data, digest, box_license, data_license)
     front = {
         **({"license": license} if license else {}),
         "library_name": "fex",
@@ -94,6 +78,27 @@ explainer.explain({'"a text"' if grid is None else '"photo.jpg"'}, top_k=2).save
 
 A map says what the black box reacts to, not what is true of the world. Its own choice of class need not be the black box's: see *Agreement*.
 """  # noqa: E501 paragraphs of a page
+
+
+def _facts(meta: Mapping[str, Any], data: str, digest: str, box_license: str, data_license: str) -> dict[str, Any]:
+    """The rows of the card's table."""
+    known = manifest().get(meta["black_box"], {})
+    cost, grid, names = meta.get("training") or {}, meta.get("grid"), meta["class_names"]
+    return {
+        "Explains": meta["black_box"],
+        "SHA-256 of the black box": _box_digest(meta, known.get("sha256")),
+        "Licence of the black box": box_license or "not said",
+        "Method": meta["method"],
+        "Features": f"{grid[0]} x {grid[1]} patches" if grid else "tokens",
+        "Removal": meta["removal"],
+        "Classes": f"{len(names)}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}",
+        "Data": data or known.get("data", "") or "not said",
+        "Licence of the data": data_license or "not said",
+        "Queries of its training": f"{cost['queries']:,}" if "queries" in cost else "not known",
+        "Agreement": told_agreement(Agreement.of(meta.get("agreement"))),
+        "SHA-256 of explainer.safetensors": digest,
+        "Written by": f"fex {__version__}",
+    }
 
 
 def _box_digest(meta: Mapping[str, Any], shipped: str | None) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fex.iassa.attention import fuse_levels
-from fex.nets.encoder import feature_levels, load_backbone
+from fex.nets.timm_parts import feature_levels, load_backbone
 
 __all__ = ["BackboneFeatures"]
 

@@ -152,31 +152,19 @@ class IASSA:
         for number in range(self.iterations + 1):
             side, stride = schedule.at(number)
             self._check_side(side, size)
-            centres, region = window_centres(size, stride), None
-            if before is not None:
-                region = highest_activated(before, self.threshold)
-                centres = centres_within(centres, region)
-            there = len(centres)
             spent = sum(map(len, asked)) * len(self.kinds)
-            left = len(centres) if self.budget is None else (self.budget - spent) // len(self.kinds)
-            if left < len(centres):
-                centres = centres[torch.randperm(len(centres), generator=generator)[:left].sort().values]
-            if not len(centres):
+            sweep = self._sweep(size, stride, before, spent, generator)
+            if not len(sweep.centres):
                 return
-            boxes = window_boxes(centres, side, size)
+            boxes = window_boxes(sweep.centres, side, size)
             answers.append(self._scores(inputs, label, boxes, size))
             asked.append(boxes.to(inputs.device))
-            sweeps.append(Sweep(centres, region, len(centres) / there / stride**2))
+            sweeps.append(sweep)
             # Of all windows so far: those of this iteration alone say nothing of where none of them lies.
             scores = torch.cat(answers, 1)
             if unchanged:  # all windows are one question; a box may round it differently in chunks of another size
                 scores = scores[:, :1].expand_as(scores)
-            if scores.shape[1] > 1 and bool(same_everywhere(scores).all()):
-                warnings.warn(
-                    "All windows have one score, so there is nothing to explain: the map is the same everywhere. Check "
-                    "the target class and the removal.",
-                    stacklevel=2,
-                )
+            _warn_where_flat(scores)
             saliency = self._saliency(torch.cat(asked), scores, window_weights(sweeps), size)
             attribution = attend(saliency)
             change = 1.0 if before is None else relative_change(attribution, before)
@@ -185,6 +173,20 @@ class IASSA:
             if change < self.tolerance:
                 return
             before = attribution
+
+    def _sweep(
+        self, size: tuple[int, int], stride: int, before: Tensor | None, spent: int, generator: torch.Generator
+    ) -> Sweep:
+        """The windows of one iteration: within what was salient `before`, as many as the budget still pays for."""
+        centres, region = window_centres(size, stride), None
+        if before is not None:
+            region = highest_activated(before, self.threshold)
+            centres = centres_within(centres, region)
+        there = len(centres)
+        left = there if self.budget is None else (self.budget - spent) // len(self.kinds)
+        if left < there:
+            centres = centres[torch.randperm(there, generator=generator)[:left].sort().values]
+        return Sweep(centres, region, len(centres) / max(1, there) / stride**2)
 
     @staticmethod
     def _check_side(side: int, size: tuple[int, int]) -> None:
@@ -234,3 +236,12 @@ class IASSA:
         attended = attention(coarse.flatten()).view(1, 1, *size)
         attended = F.interpolate(attended, size=saliency.shape, mode="bilinear", align_corners=False)[0, 0]
         return self.beta * saliency + (1 - self.beta) * (attended + low)
+
+
+def _warn_where_flat(scores: Tensor) -> None:
+    if scores.shape[1] > 1 and bool(same_everywhere(scores).all()):
+        warnings.warn(
+            "All windows have one score, so there is nothing to explain: the map is the same everywhere. Check the "
+            "target class and the removal.",
+            stacklevel=3,
+        )

@@ -1,20 +1,18 @@
 """Images: from a file to pixels, their features, and what stands in for removed ones.
 
 Files are opened and decoded, cut to the model's size, divided into patches or segments, and filled where these are
-removed. Read `files`, `preprocess`, `features`, `segments`, `removal`; `fex.texts` and `fex.sounds` are built alike.
+removed. Read `files`, `decoding`, `preprocess`, `features`, `segments`, `removal`; `fex.texts` and `fex.sounds` are
+built alike.
 """
 
+from fex.images.decoding import UnreadableImageError, decode, decode_raw, read_pixels
 from fex.images.features import ImageFeatures, PatchGrid
 from fex.images.files import (
     IMAGE_SUFFIXES,
     Picture,
-    UnreadableImageError,
     as_inputs,
     as_picture,
-    decode,
-    decode_raw,
     passed_over,
-    read_pixels,
     walk_images,
 )
 from fex.images.preprocess import Preprocess, as_unit, to_rgb

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fex.images.files import decode
+from fex.images.decoding import decode
 from fex.modality import Removal
 
 __all__ = ["Black", "Blur", "DatasetMean", "Mean", "Noise"]

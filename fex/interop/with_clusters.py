@@ -16,7 +16,8 @@ from fex.explainers.image_stream import ImageFile, explain_files
 from fex.explainers.loading import load_explainer
 from fex.explainers.text_stream import explain_records
 from fex.explainers.trained import AmortizedExplainer
-from fex.images.files import UnreadableImageError, as_picture, read_pixels
+from fex.images.decoding import UnreadableImageError, read_pixels
+from fex.images.files import as_picture
 from fex.images.preprocess import Preprocess
 from fex.report.shards import SCORES, explanation_table
 from fex.storage.memory import keep_memory

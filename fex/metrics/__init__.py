@@ -1,8 +1,8 @@
 """Metrics of attributions, and the protocols that fix what they mean.
 
-`functional` has the pure scores of tensors, a module of torchmetrics beside each. `protocol` says what a protocol is,
-`protocols` has the FEX paper's and all names, `deletion_protocols` and `paper_protocols` those of DAX, IASSA and
-RISE, `text_protocols` those of texts. Read them in this order.
+`functional` has the pure scores of tensors, `protocol` says what a protocol is, `protocols` has the FEX paper's and all
+names, `deletion_protocols` and `paper_protocols` those of DAX, IASSA and RISE, `text_protocols` those of texts;
+`protocol_scores` is a metric of torchmetrics of any of them. Read them in this order.
 """
 
 from importlib import import_module
@@ -20,9 +20,7 @@ from fex.metrics.sensitivity import Sensitivity
 from fex.metrics.text_protocols import TEXT_PROTOCOLS, Faithfulness, Rationale, TextInsertion
 
 if TYPE_CHECKING:
-    from fex.metrics.perturbation import PerturbationAUC
     from fex.metrics.protocol_scores import ProtocolScores
-    from fex.metrics.segmentation import SegmentationScores
 
 __all__ = [
     "PROTOCOLS",
@@ -35,7 +33,6 @@ __all__ = [
     "IntervalIoU",
     "ModelRandomisation",
     "Perturbation",
-    "PerturbationAUC",
     "Protocol",
     "ProtocolScores",
     "Rationale",
@@ -44,7 +41,6 @@ __all__ = [
     "RegionScores",
     "SaCo",
     "Segmentation",
-    "SegmentationScores",
     "Sensitivity",
     "Summary",
     "TextInsertion",
@@ -53,16 +49,10 @@ __all__ = [
 
 PROTOCOLS.update(TEXT_PROTOCOLS)  # here, where both are known; no module of this package is imported without it
 
-# Loaded on first use: torchmetrics, which they are made of, takes half as long to import as torch.
-_HOMES = {
-    "PerturbationAUC": "fex.metrics.perturbation",
-    "ProtocolScores": "fex.metrics.protocol_scores",
-    "SegmentationScores": "fex.metrics.segmentation",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    """Loads on first use: torchmetrics, of which it is made, takes half as long to import as torch."""
+    if name != "ProtocolScores":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    value = globals()[name] = import_module("fex.metrics.protocol_scores").ProtocolScores
     return value

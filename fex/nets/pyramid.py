@@ -7,18 +7,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fex.nets.encoder import (
-    Encoder,
-    EncoderOutput,
-    feature_levels,
-    freeze_unused,
-    linear_classifier,
-    load_backbone,
-    own_size,
-    probe_size,
-    to_grid,
-)
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, to_grid
 from fex.nets.head_layout import HeadLayout
+from fex.nets.timm_parts import feature_levels, linear_classifier, load_backbone, own_size, probe_size
 
 __all__ = ["PyramidEncoder"]
 

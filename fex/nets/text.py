@@ -11,7 +11,7 @@ from fex.nets.encoder import BaseEncoder, EncoderOutput, freeze_unused
 from fex.storage.resources import manifest
 from fex.texts.backbone import load_text_net
 from fex.texts.lora import add_lora, check_lora, merge_lora
-from fex.texts.network import Pool, TextReading, embeddings_of, hidden_of
+from fex.texts.network import NetworkReading, Pool, embeddings_of, hidden_of
 from fex.texts.text_net import build_text_net, text_body
 
 __all__ = ["TextEncoder"]
@@ -28,8 +28,8 @@ class TextEncoder(BaseEncoder):
         config: a transformers config as plain data, instead of `model`; untrained, for weights to be loaded into.
         pad: id of the padding; only with `config`.
         separator: id that ends the first text of a pair, where there are token types; only with `config`.
-        padded: texts of different lengths may share a pass (`TextReading`); only with `config`.
-        pool: where the pooled vector is read (`TextReading`); only with `config`.
+        padded: texts of different lengths may share a pass (`NetworkReading`); only with `config`.
+        pool: where the pooled vector is read (`NetworkReading`); only with `config`.
         frozen: keep the backbone as it is.
         class_head: keep the model's own classifier, frozen, and start the class levels from it; for a model that
             classifies as the black box does.
@@ -68,7 +68,7 @@ class TextEncoder(BaseEncoder):
             config, reading = found.config, found.reading
         else:
             net = build_text_net(config, classifier=class_head)
-            reading = TextReading(pad, separator, padded, pool)
+            reading = NetworkReading(pad, separator, padded, pool)
         lora = check_lora(lora_rank, lora_alpha, lora_dropout)
         options = {"frozen": frozen, "class_head": class_head, "lora_rank": lora_rank, **lora}
         init_args = {"config": config, **asdict(reading), **options}
@@ -115,7 +115,7 @@ class TextEncoder(BaseEncoder):
         return EncoderOutput(tokens, self.reading.pooled(tokens, inputs), classes)
 
 
-def _tokens(net: Any, reading: TextReading) -> Tensor:
+def _tokens(net: Any, reading: NetworkReading) -> Tensor:
     """Hidden states (1, L, D) of a few ids, by what reads texts in the network, without its classifier."""
     body = text_body(net)
     ids = torch.arange(min(4, embeddings_of(net))).flip(0)[None]

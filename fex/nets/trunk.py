@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fex.nets.encoder import load_backbone
+from fex.nets.timm_parts import load_backbone
 from fex.texts.lora import is_adapter
 
 __all__ = ["put_trunk", "without_trunk"]

@@ -8,17 +8,8 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from fex.nets.direct import direct_forward, has_direct
-from fex.nets.encoder import (
-    Encoder,
-    EncoderOutput,
-    freeze_unused,
-    linear_classifier,
-    load_backbone,
-    own_size,
-    probe_size,
-    shares,
-    to_grid,
-)
+from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, shares, to_grid
+from fex.nets.timm_parts import linear_classifier, load_backbone, own_size, probe_size
 from fex.texts.lora import add_lora, check_lora
 
 __all__ = ["ViTEncoder"]
@@ -90,10 +81,7 @@ class ViTEncoder(Encoder):
         if class_head:
             linear_classifier(net)
         else:
-            net.reset_classifier(0, "")
-        for head in ("fc_norm", "attn_pool", "head_drop") if not class_head else ():  # unused weights would stop DDP
-            if isinstance(getattr(net, head, None), nn.Module):
-                setattr(net, head, nn.Identity())
+            _drop_classifier(net)
         self.prefix = int(net.num_prefix_tokens)
         if frozen or lora_rank:
             net.requires_grad_(requires_grad=False)
@@ -166,6 +154,13 @@ def _check_direct(model: str, net: Any, layers: int, *, class_head: bool) -> Non
         raise ValueError(
             f"direct_layers must be between 0 and the {len(net.blocks)} blocks of {model!r}, got {layers}."
         )
+
+
+def _drop_classifier(net: Any) -> None:
+    net.reset_classifier(0, "")
+    for head in ("fc_norm", "attn_pool", "head_drop"):  # unused weights would stop DDP
+        if isinstance(getattr(net, head, None), nn.Module):
+            setattr(net, head, nn.Identity())
 
 
 def _patch(net: Any) -> tuple[int, int] | None:

@@ -14,6 +14,9 @@ __all__ = ["Baseline", "CompatibleControl", "Control", "LeaveOneOut", "NoControl
 class Baseline(ABC):
     """Expected reward before the mask is known."""
 
+    def check(self, *, paired: bool, replayed: bool) -> None:  # noqa: B027 most take any masks
+        """Raises ValueError for masks that it cannot do with: drawn in pairs, or of many policies."""
+
     @abstractmethod
     def __call__(self, rewards: Tensor, values: Tensor) -> Tensor:
         """Rewards (B, K) and the value net's output (B, K) -> baseline (B, K), independent of each mask itself."""
@@ -28,6 +31,18 @@ class ValueBaseline(Baseline):
 
 class LeaveOneOut(Baseline):
     """Mean reward of the instance's other K - 1 masks; for masks that share one distribution and are independent."""
+
+    def check(self, *, paired: bool, replayed: bool) -> None:
+        if paired:
+            raise ValueError(
+                "LeaveOneOut wants independent masks; one of an antithetic pair is among the others of its twin, which "
+                "biases the gradient: use Independent noise (or antithetic: false), or another baseline."
+            )
+        if replayed:
+            raise ValueError(
+                "LeaveOneOut wants masks of one policy, and replay mixes those of many: use ValueBaseline, or set "
+                "replay to null."
+            )
 
     def __call__(self, rewards: Tensor, values: Tensor) -> Tensor:
         count = rewards.shape[1]

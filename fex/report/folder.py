@@ -1,10 +1,8 @@
 """A folder of results: files for each image, a table of all, a gallery; written as they come."""
 
-import csv
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,6 +11,7 @@ from urllib.parse import quote
 from fex.explanations.image import SUFFIXES, Explanation
 from fex.report.fidelity import fidelity_cells, least_fidelity
 from fex.report.html import Card, Gallery, make_card
+from fex.report.result_files import ResultFiles
 
 __all__ = [
     "FORMATS", "MASKED_SOUND", "SOUND_PICTURE", "ResultFolder", "Written", "inside", "result_path", "write_files",
@@ -105,7 +104,7 @@ def write_files(
     return Written(card, rows, flat, least_fidelity(explanations))
 
 
-class ResultFolder:
+class ResultFolder(ResultFiles):
     """Writes results under one folder.
 
     Args:
@@ -121,6 +120,8 @@ class ResultFolder:
         OSError: the folder cannot be written.
     """
 
+    named = "file"
+
     def __init__(
         self,
         folder: str | Path,
@@ -134,33 +135,11 @@ class ResultFolder:
         unknown = sorted(set(formats) - set(FORMATS))
         if unknown:
             raise ValueError(f"Unknown format {', '.join(unknown)}: give some of {', '.join(FORMATS)}.")
-        self.folder, self.formats = Path(folder), tuple(formats)
-        self.shown = gallery
-        self.gallery = Gallery(self.folder, title=title, note=note, page_size=page_size)
-        self._stack = ExitStack()
-        self._skips: Any = None
-        self.skipped = 0
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._table = self._csv("explanations.csv", COLUMNS)
-        except OSError as error:
-            raise OSError(
-                f"Could not write to {self.folder} ({error.strerror or error}): choose a folder that is writable."
-            ) from error
-        (self.folder / "skipped.csv").unlink(missing_ok=True)  # of an earlier run
+        self.formats, self.shown = tuple(formats), gallery
+        super().__init__(folder, Gallery(Path(folder), title=title, note=note, page_size=page_size))
 
-    def _csv(self, name: str, columns: Sequence[str]) -> Any:
-        file = (self.folder / name).open("w", newline="", encoding="utf-8", buffering=1)
-        writer = csv.writer(self._stack.enter_context(file))
-        writer.writerow(columns)
-        return writer
-
-    def __enter__(self) -> "ResultFolder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._stack:
-            self.gallery.close()
+    def _begin(self) -> None:
+        self._table = self._csv("explanations.csv", COLUMNS)
 
     def write(self, name: PurePath, explanations: Sequence[Explanation]) -> Written:
         """Writes the files of one image; threads may call it, for different names."""
@@ -171,11 +150,3 @@ class ResultFolder:
         self._table.writerows(written.rows)
         if written.card is not None:
             self.gallery.add(written.card)
-
-    def skip(self, name: str, reason: str) -> None:
-        """Notes an image that could not be explained in skipped.csv."""
-        if self._skips is None:
-            self._skips = self._csv("skipped.csv", ("file", "reason"))
-        self.skipped += 1
-        self.gallery.remark = f"{self.skipped:,} more skipped: see skipped.csv"
-        self._skips.writerow((name, reason))

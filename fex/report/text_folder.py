@@ -1,16 +1,15 @@
 """A folder of results for texts: one JSON line a text, a table, coloured pages; written as they come."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from fex.explanations.text import TextExplanation
 from fex.report.fidelity import fidelity_cells
 from fex.report.html import Card, Gallery
+from fex.report.result_files import ResultFiles
 from fex.report.text import TEXTS, text_card
 
 __all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats", "written_text"]
@@ -75,7 +74,7 @@ def written_text(formats: Sequence[str], explanations: Sequence[TextExplanation]
     return WrittenText(lines, rows, card, sum(explanation.flat for explanation in explanations))
 
 
-class TextResultFolder:
+class TextResultFolder(ResultFiles):
     """Writes results under one folder, in the order they are added.
 
     explanations.jsonl has words, scores and character spans; explanations.csv a line for each text and class, with
@@ -92,37 +91,16 @@ class TextResultFolder:
         OSError: the folder cannot be written.
     """
 
+    named = "source"
+
     def __init__(self, folder: str | Path, *, formats: Sequence[str] = TEXT_FORMATS, note: str = "") -> None:
         check_formats(formats)
-        self.folder, self.formats = Path(folder), tuple(formats)
-        self.gallery = Gallery(self.folder, title="Explanations", note=note, kind=TEXTS)
-        self._stack = ExitStack()
-        self._skips: Any = None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lines = self._open("explanations.jsonl") if "jsonl" in formats else None
-            self._table = self._csv("explanations.csv", COLUMNS) if "csv" in formats else None
-        except OSError as error:
-            raise OSError(
-                f"Could not write to {self.folder} ({error.strerror or error}): choose a folder that is writable."
-            ) from error
-        (self.folder / "skipped.csv").unlink(missing_ok=True)  # of an earlier run
+        self.formats = tuple(formats)
+        super().__init__(folder, Gallery(Path(folder), title="Explanations", note=note, kind=TEXTS))
 
-    def _open(self, name: str) -> TextIO:
-        file = (self.folder / name).open("w", newline="", encoding="utf-8", errors="replace")
-        return self._stack.enter_context(file)
-
-    def _csv(self, name: str, columns: Sequence[str]) -> Any:
-        writer = csv.writer(self._open(name))
-        writer.writerow(columns)
-        return writer
-
-    def __enter__(self) -> "TextResultFolder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._stack:
-            self.gallery.close()
+    def _begin(self) -> None:
+        self._lines = self._open("explanations.jsonl") if "jsonl" in self.formats else None
+        self._table = self._csv("explanations.csv", COLUMNS) if "csv" in self.formats else None
 
     def add(self, explanations: Sequence[TextExplanation]) -> WrittenText:
         """Adds the explanations of one text; returns what it added."""
@@ -138,9 +116,3 @@ class TextResultFolder:
             self._table.writerows(written.rows)
         if written.card is not None:
             self.gallery.add(written.card)
-
-    def skip(self, name: str, reason: str) -> None:
-        """Notes a text that could not be explained in skipped.csv."""
-        if self._skips is None:
-            self._skips = self._csv("skipped.csv", ("source", "reason"))
-        self._skips.writerow((name, reason))

@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fex.class_names import class_index
-from fex.images.files import UnreadableImageError, read_pixels
+from fex.images.decoding import UnreadableImageError, read_pixels
 from fex.serve.limits import Limits
 from fex.storage.names import on_one_line
 from fex.texts.files import LONGEST_TEXT, unfit

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from fex.storage.description import building
+from fex.storage.pretrained import fetch_pretrained
 from fex.storage.resources import manifest, shipped_path
 from fex.storage.weights import load_weights, save_weights
 from fex.texts.lora import add_lora, merge_lora
-from fex.texts.network import TextReading, ask_positions, ask_reading, embeddings_of, settle
+from fex.texts.network import NetworkReading, ask_positions, ask_reading, embeddings_of, settle
 from fex.texts.text_net import kind_of, plain_config, text_body
 from fex.texts.tokenizer import TextPreprocess
 from fex.texts.tokenizer_files import fetch_tokenizer
@@ -34,7 +34,7 @@ class TextNet(NamedTuple):
     preprocess: TextPreprocess
     class_names: list[str]
     missing: list[str]
-    reading: TextReading
+    reading: NetworkReading
     config: dict[str, Any]
 
 
@@ -73,30 +73,12 @@ def load_tokenizer(model: str, *, revision: str | None = None, max_length: int |
 def _fetch(model: str, revision: str | None, *, classifier: bool, **options: Any) -> tuple[nn.Module, list[str]]:
     from transformers import AutoConfig
 
-    try:
+    def kind() -> Any:
         config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-        net, report = kind_of(config, classifier=classifier).from_pretrained(
-            model,
-            revision=revision or "main",
-            trust_remote_code=False,
-            output_loading_info=True,
-            dtype=torch.float32,  # by default that of the file: fp16 trains to NaN, and answers otherwise
-            **options,
-        )
-    except OSError as error:
-        if Path(model).is_dir():
-            raise OSError(
-                f"{model} is no folder of a transformers model ({error}): expected config.json, tokenizer.json and "
-                "model.safetensors, as `save_pretrained` writes them."
-            ) from error
-        raise OSError(
-            f"Could not get {model!r} from the hub ({error}). Without a network, give a local folder with config.json, "
-            "tokenizer.json and the weights."
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{model!r} is no text model that transformers can build ({str(error).splitlines()[0]})."
-        ) from error
+        return kind_of(config, classifier=classifier)
+
+    files = "config.json, tokenizer.json and model.safetensors"
+    net, report = fetch_pretrained(kind, model, revision, noun="text model", files=files, **options)
     other_shape = {entry[0] for entry in report["mismatched_keys"]}
     net = net if classifier else text_body(net)
     return net.eval(), sorted(other_shape.union(report["missing_keys"]))

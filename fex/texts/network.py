@@ -15,13 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fex.texts.features import model_arguments
 from fex.texts.tokenizer import TextPreprocess
 
-__all__ = ["Pool", "TextReading", "ask_positions", "ask_reading", "embeddings_of", "hidden_of", "settle"]
+__all__ = ["Pool", "NetworkReading", "ask_positions", "ask_reading", "embeddings_of", "hidden_of", "settle"]
 
 Pool = Literal["first", "last", "mean"]
 
 
 @dataclass(frozen=True)
-class TextReading:
+class NetworkReading:
     """How a network takes ids (B, L), int64, padded on the right.
 
     Args:
@@ -168,13 +168,13 @@ def ask_positions(net: Any, preprocess: TextPreprocess) -> int | None:
     """
     row = _template(net, preprocess).row(4)
     with _Lookups(len(row)) as lookups:
-        _run(net, row[None], TextReading(preprocess.pad, preprocess.separator))
+        _run(net, row[None], NetworkReading(preprocess.pad, preprocess.separator))
     named = getattr(net.config, "max_position_embeddings", None)
     limits = [*lookups.room, *([named] if isinstance(named, int) and named > 0 else [])]
     return min(limits, default=None)
 
 
-def _run(net: Any, inputs: Tensor, reading: TextReading) -> tuple[Tensor | None, Tensor | None]:
+def _run(net: Any, inputs: Tensor, reading: NetworkReading) -> tuple[Tensor | None, Tensor | None]:
     """Logits (B, C) of a classifier, and hidden states (B, L, D) where there is one for each token."""
     try:
         with torch.random.fork_rng(devices=[]):
@@ -189,14 +189,14 @@ def _run(net: Any, inputs: Tensor, reading: TextReading) -> tuple[Tensor | None,
 
 
 @torch.no_grad()
-def ask_reading(net: Any, preprocess: TextPreprocess) -> TextReading:
+def ask_reading(net: Any, preprocess: TextPreprocess) -> NetworkReading:
     """How the network is to read texts: asked by a short text alone, beside longer ones, and with another last word.
 
     Raises:
         ValueError: as `ask_positions`.
     """
     template = _template(net, preprocess)
-    reading = TextReading(preprocess.pad, preprocess.separator)
+    reading = NetworkReading(preprocess.pad, preprocess.separator)
     room = preprocess.max_length - len(template.before) - len(template.after)
     short, other = template.row(2), template.row(2, last=template.words[2])
     rows = [short, template.row(max(2, min(5, room))), template.row(max(2, min(24, room)))]
@@ -215,7 +215,7 @@ def ask_reading(net: Any, preprocess: TextPreprocess) -> TextReading:
             pool = "last"
         elif not template.before:
             pool = "mean"
-    return TextReading(preprocess.pad, preprocess.separator, padded, pool)
+    return NetworkReading(preprocess.pad, preprocess.separator, padded, pool)
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

@@ -67,13 +67,18 @@ def fetch_tokenizer(
     )
     found.tokenizer = _split_control_words(found, sorted(slow.all_special_tokens))
     found.forget()
-    read = sum(found(f"{letter} {letter.upper()}").has_tokens for letter in ascii_lowercase)
-    if read < 4:  # those of DNA; what it drops without an unknown token is never seen
+    _check_letters(found, model, type(slow).__name__)
+    return found
+
+
+def _check_letters(preprocess: TextPreprocess, model: str, kind: str) -> None:
+    """Whether a tokenizer reads letters: what it drops without an unknown token is never seen."""
+    read = sum(preprocess(f"{letter} {letter.upper()}").has_tokens for letter in ascii_lowercase)
+    if read < 4:  # those of DNA
         raise ValueError(
             f"The tokenizer of {model!r} makes tokens of {read} of 26 letters and drops the others: its vocabulary is "
-            f"of another kind than {type(slow).__name__}. The folder must hold the model's own tokenizer.json."
+            f"of another kind than {kind}. The folder must hold the model's own tokenizer.json."
         )
-    return found
 
 
 def _split_control_words(preprocess: TextPreprocess, control: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from torchmetrics import MeanMetric
 
 from fex.metrics.functional.correlation import class_correlation
@@ -24,40 +23,29 @@ class ClassCorrelation(pl.Callback):
     def __init__(self) -> None:
         self.mean = MeanMetric()
 
-    def _start(self, module: pl.LightningModule) -> None:
-        self.mean = MeanMetric().to(module.device)
-
-    def _add(self, module: Any, outputs: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> None:
-        second = outputs["clean"].topk(2, dim=1).indices[:, 1]
-        other = module.explainer.explain(batch["inputs"], second)[0]
-        correlation = class_correlation(outputs["attribution"].float(), other.float())
-        known = batch["valid"] & correlation.isfinite()
-        self.mean.update(correlation.nan_to_num(), known.float())
-
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts over."""
-        self._start(pl_module)
+        self.mean = MeanMetric().to(pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Adds a batch."""
-        self._add(pl_module, outputs, batch)
+        second = outputs["clean"].topk(2, dim=1).indices[:, 1]
+        other = pl_module.explainer.explain(batch["inputs"], second)[0]
+        correlation = class_correlation(outputs["attribution"].float(), other.float())
+        known = batch["valid"] & correlation.isfinite()
+        self.mean.update(correlation.nan_to_num(), known.float())
+
+    def _log(self, module: pl.LightningModule, stage: str) -> None:
+        module.log(f"{stage}/class_correlation", self.mean.compute(), rank_zero_only=True)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the mean over the images of all processes."""
-        pl_module.log("val/class_correlation", self.mean.compute(), rank_zero_only=True)
+        self._log(pl_module, "val")
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts over."""
-        self._start(pl_module)
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Adds a batch."""
-        self._add(pl_module, outputs, batch)
+    on_test_epoch_start, on_test_batch_end = on_validation_epoch_start, on_validation_batch_end
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs the mean over the images of all processes."""
-        pl_module.log("test/class_correlation", self.mean.compute(), rank_zero_only=True)
+        """The same of a test."""
+        self._log(pl_module, "test")

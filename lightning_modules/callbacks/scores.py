@@ -99,9 +99,7 @@ class ExplanationScores(pl.Callback):
             for sink in found:
                 sink.picture(f"curves/{name}/{component}", picture, trainer.global_step)
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Empties the metrics."""
-        self._start(pl_module)
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
+from fex.explanations import Explanation
 from fex.images import Preprocess
 from fex.masking.sampling import incorrect_classes
 from fex.report.curves import draw_course
@@ -187,14 +188,18 @@ class InstanceModule(pl.LightningModule):
             scores = score(attribution)
             for number, each in enumerate(self.course_maps(course)):
                 scores |= {f"course/{number}/{name}": values for name, values in score(each).items()}
-            order = int(batch["index"][rows[place]])
-            if self.sound is not None:
-                waveform, mask = (batch[key][rows[place]] if key in batch else None for key in ("waveforms", "masks"))  # type: ignore[literal-required]
-                keep_sound(self.store.folder, explanation, self.sound, waveform, mask)
-            self.store.save(names[rows[place]], explanation, scores, order, keys[rows[place]])
-            self._log(names[rows[place]], order, course)
+            self._keep(batch, rows[place], explanation, scores, keys[rows[place]])
+            self._log(names[rows[place]], int(batch["index"][rows[place]]), course)
             queries, start = self.black_box.queries, time.perf_counter()
         return names
+
+    def _keep(self, batch: Batch, row: int, explanation: Explanation, scores: dict[str, Tensor], key: str) -> None:
+        """Writes what there is of one instance, its sound beside it."""
+        assert self.store is not None
+        if self.sound is not None:
+            waveform, mask = (batch[name][row] if name in batch else None for name in ("waveforms", "masks"))  # type: ignore[literal-required]
+            keep_sound(self.store.folder, explanation, self.sound, waveform, mask)
+        self.store.save(explanation.source, explanation, scores, int(batch["index"][row]), key)
 
     def _log(self, name: str, order: int, course: Any) -> None:
         if order >= self.pictures:

@@ -6,7 +6,6 @@ from typing import Any
 
 from fex.benchmark.fingerprint import code_fingerprint, fingerprint, referenced_files
 from fex.benchmark.settings import library_versions, plain_settings
-from fex.black_box import BlackBox
 from fex.types import Batch
 
 __all__ = ["instance_keys", "run_settings"]
@@ -24,7 +23,7 @@ def run_settings(explainer: Any, module: type, arguments: dict[str, Any]) -> dic
     settings = {
         "explainer": plain_explainer,
         "module": plain_module,
-        "weights": _weights(explainer.black_box),
+        "weights": explainer.black_box.digest(),
         "code": code_fingerprint(),
         "code of lightning_modules": _code(),
         **{f"source of {name}": found for name, found in sources.items()},
@@ -45,12 +44,3 @@ def _code() -> str:
     root = Path(__file__).parents[1]
     found = referenced_files(sorted([*root.glob("*.py"), *root.glob("instances/*.py")]))
     return fingerprint({Path(path).relative_to(root).as_posix(): content for path, content in found.items()})
-
-
-def _weights(black_box: BlackBox) -> str | None:
-    """What a box trained anew under its old name differs in; None of a box that can only be queried."""
-    try:
-        module = black_box.module
-    except TypeError:
-        return None
-    return fingerprint(dict(module.state_dict()))

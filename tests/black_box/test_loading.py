@@ -151,7 +151,7 @@ def test_ambiguous_name(tmp_path, monkeypatch):
     (tmp_path / "resnet18" / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(ValueError, match="'resnet18' is ambiguous: a folder of a transformers .* and a timm name"):
         fex.load_black_box("resnet18")
-    with pytest.raises(OSError, match="no folder of a transformers classifier"):
+    with pytest.raises(OSError, match="no folder of a transformers model"):
         fex.load_black_box("./resnet18")
 
 

@@ -112,20 +112,18 @@ def test_headless_model_is_refused(tmp_path):
 
 
 def test_unreachable_hub():
-    with pytest.raises(
-        OSError, match="(?s)Could not get 'nobody/nothing' from the hub .*set `model` to a local folder"
-    ):
+    with pytest.raises(OSError, match="(?s)Could not get 'nobody/nothing' from the hub .*give a local folder"):
         TransformersBlackBox("nobody/nothing")
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(OSError, match="no folder of a transformers classifier .it has no config.json.: expected"):
+    with pytest.raises(OSError, match="no folder of a transformers model .it has no config.json.: expected"):
         TransformersBlackBox(str(tmp_path))
 
 
 def test_folder_without_weights(folder, tmp_path):
     (tmp_path / "config.json").write_text((Path(folder) / "config.json").read_text())
-    with pytest.raises(OSError, match="no folder of a transformers classifier .*as `save_pretrained` writes them"):
+    with pytest.raises(OSError, match="no folder of a transformers model .*as `save_pretrained` writes them"):
         TransformersBlackBox(str(tmp_path))
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from fex.cli.bench import bench
-from fex.cli.config import told
+from fex.cli.ending import told
 from fex.cli.explain.black_box_argument import chosen_black_box
 from fex.cli.plain_errors import plain
 from fex.cli.train import train

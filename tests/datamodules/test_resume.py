@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import Augment, Parquet
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.explain import run
 from fex.report.shards import read_head
 from tests.cli.explain.test_sources import PICTURES, write_tar
 from tests.explainers.tiny import CLASSES, tiny_explainer, write_checkpoint

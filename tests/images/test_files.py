@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fex.images import UnreadableImageError, decode, files, walk_images
+from fex.images import UnreadableImageError, decode, decoding, walk_images
 
 
 def test_walk_is_sorted_relative_and_picks_pictures(tmp_path):
@@ -45,7 +45,7 @@ def test_damaged_pictures_give_one_kind_of_error(tmp_path):
 def test_bombs_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     Image.new("L", (300, 200)).save(tmp_path / "a.png")
     Image.new("RGB", (300, 200)).save(tmp_path / "a.jpg")
-    monkeypatch.setattr(files, "MAX_PIXELS", 20_000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 20_000)
     with pytest.raises(UnreadableImageError, match=r"300 x 200 pixels, the limit is 20,000"):
         decode(tmp_path / "a.png")
     assert decode(tmp_path / "a.jpg").size == (150, 100)
@@ -86,6 +86,6 @@ def test_only_pictures_are_opened(tmp_path):
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with (tmp_path / "a.webp").open("wb") as file:
         file.write(b"RIFF\xff\xff\xff\xffWEBPVP8 ")
-        file.truncate(files.MAX_BYTES + 1)  # a hole: takes no room
+        file.truncate(decoding.MAX_BYTES + 1)  # a hole: takes no room
     with pytest.raises(UnreadableImageError, match=r"1,073,741,825 bytes, the limit is 1,073,741,824"):
         decode(tmp_path / "a.webp")

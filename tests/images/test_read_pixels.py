@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fex.images import Preprocess, UnreadableImageError, as_unit, decode, files, read_pixels
+from fex.images import Preprocess, UnreadableImageError, as_unit, decode, decoding, read_pixels
 
 
 def picture(size, mode="RGB"):
@@ -41,7 +41,7 @@ def test_plain_jpegs_differ_by_one_of_255_here_and_there(size, preprocess, monke
     source = encoded(picture(size), quality=90)
     expected = preprocess.pixels(decode(source))
     if not preprocess.squash:
-        monkeypatch.setattr(files, "decode", None)  # the long way is not taken
+        monkeypatch.setattr(decoding, "decode", None)  # the long way is not taken
     found = read_pixels(source, preprocess)
     assert found.dtype == torch.uint8
     assert found.shape == (3, *preprocess.size) == expected.shape
@@ -56,7 +56,7 @@ def test_all_kinds_of_plain_jpegs(options, tmp_path, monkeypatch):
     source = tmp_path / "a.jpg"
     source.write_bytes(encoded(picture((90, 70), options.pop("mode", "RGB")), **options))
     expected = Preprocess(32, 32).pixels(decode(source))
-    monkeypatch.setattr(files, "decode", None)
+    monkeypatch.setattr(decoding, "decode", None)
     assert close(read_pixels(source, Preprocess(32, 32)), expected)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.explain import run
 from fex.interop import ExplainBatch
 from tests.explainers.tiny import CLASSES, tiny_explainer, write_checkpoint
 from tests.lightning_modules.test_texts import explainer as text_explainer

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from fex.images import PatchGrid, Preprocess
 from fex.nets import ExplainerNet, ViTEncoder
 from lightning_modules import FEXModule

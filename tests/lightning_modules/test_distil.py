@@ -48,7 +48,7 @@ def test_a_student_comes_near_its_teacher_and_asks_nothing(teacher, tmp_path):
     taught, answers = learner.teacher, learner._teaching.black_box
     learner._teaching.black_box = _Counting(answers, asked)
     fit(learner, Pictures(64, bright=True), max_epochs=30, callbacks=[kept], enable_checkpointing=True)
-    assert learner._queries == 0 == learner.black_box.queries
+    assert learner.cost.queries == 0 == learner.black_box.queries
     assert sum(asked) == 64  # remembered: the later epochs cost the student alone
     inputs = pictures(16, bright=True, seed=5)[0]
     classes = torch.zeros(16, dtype=torch.int64)
@@ -80,7 +80,7 @@ class _Counting:
 def test_labels_of_the_box_are_queries_and_counted(teacher):
     learner = module(teacher, labels="black_box")
     fit(learner, Pictures(64), max_epochs=2)
-    assert learner._queries == 128  # this box may answer otherwise the next time, so it is asked in both epochs
+    assert learner.cost.queries == 128  # this box may answer otherwise the next time, so it is asked in both epochs
 
 
 def pooled(inputs):

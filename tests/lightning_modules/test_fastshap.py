@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules.base import ImageDataModule
+from datamodules.images import ImageDataModule
 from fex.explainers import load_explainer
 from fex.images import Blur, Mean, PatchGrid, Preprocess
 from fex.images import Noise as NoiseFill

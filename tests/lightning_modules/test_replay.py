@@ -5,7 +5,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import HorizontalFlip, ResizedCrop
-from datamodules.base import DataModule, ImageDataModule
+from datamodules.base import DataModule
+from datamodules.images import ImageDataModule
 from datamodules.text_rows import TextRows
 from fex.explainers import load_explainer
 from fex.images import PatchGrid, Preprocess

@@ -3,7 +3,6 @@ import torch
 
 from fex.images import Black, PatchGrid
 from fex.masking import Masker
-from fex.metrics import PerturbationAUC
 from fex.metrics.functional import mean_auc, perturbation_curve, rank_features, removal_masks, trapezoid_auc
 from tests.toys import LinearBox, PatchBox, white
 
@@ -126,24 +125,8 @@ def test_areas():
         (lambda: curve(LinearBox(GRID, WEIGHTS), torch.rand(2, 3)), r"scores of shape \(2, 3\), expected \(2, 4\)"),
         (lambda: curve(LinearBox(GRID, WEIGHTS), torch.rand(2, 4), measure="loss"), "measure 'loss', expected"),
         (lambda: trapezoid_auc(torch.rand(3, 4), (0.0, 1.0)), "4 points for 2 fractions"),
-        (lambda: PerturbationAUC([0.0], "median"), "area 'median'"),
-        (lambda: PerturbationAUC([0.0]).update(torch.rand(2, 3)), r"shape \(2, 3\), expected \(B, 1\)"),
     ],
 )
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@pytest.mark.parametrize("area", ["mean", "trapezoid"])
-def test_ranks_that_are_merged_give_the_whole(area):
-    curves, fractions = torch.rand(7, 5), QUARTERS
-    whole, left, right = (PerturbationAUC(fractions, area) for _ in range(3))
-    whole.update(curves)
-    left.update(curves[:4])
-    # The second rank's last row pads its batch.
-    right.update(torch.cat([curves[4:], curves[:1]]), torch.tensor([True, True, True, False]))
-    left.merge_state(right)
-    torch.testing.assert_close(left.compute(), whole.compute())
-    expected = mean_auc(curves) if area == "mean" else trapezoid_auc(curves, fractions)
-    torch.testing.assert_close(whole.compute(), expected.mean())

@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score
 
-from fex.metrics import SegmentationScores
+from fex.images import PatchGrid
+from fex.metrics import Attributed, ProtocolScores, get_protocol
 from fex.metrics.functional import (
     average_precision,
     confusion,
@@ -78,16 +79,26 @@ def test_pointing_game():
     assert float(pointing_game(maps, masks)) == 0.5
 
 
+def scores(*parts):
+    """Protocol `seg` of maps and masks (and pixels that are not counted), gathered as ranks are."""
+    gathered, first = None, 0
+    for maps, masks, ignored in parts:
+        given = {"masks": masks, "ignored": ignored}
+        data = Attributed(maps, maps.flatten(1), maps, PatchGrid(*maps.shape[1:]), maps, **given)
+        own = ProtocolScores("seg")
+        own.update(get_protocol("seg").evaluate(None, data), torch.arange(first, first + len(maps)))
+        if gathered is not None:
+            own.merge_state(gathered)
+        gathered = own
+        first += len(maps)
+    return gathered.compute()
+
+
 def test_sums_of_two_ranks_are_those_of_one(scene):
     maps, masks = scene
     masks = masks.clone()
     masks[5] = False  # an image without foreground
-    whole, left, right = SegmentationScores(), SegmentationScores(), SegmentationScores()
-    whole.update(maps, masks)
-    left.update(maps[:3], masks[:3])
-    right.update(torch.cat([maps[3:], maps[:1]]), torch.cat([masks[3:], masks[:1]]), torch.tensor([True] * 3 + [False]))
-    left.merge_state(right)
-    got, expected = left.compute(), whole.compute()
+    got, expected = scores((maps[:3], masks[:3], None), (maps[3:], masks[3:], None)), scores((maps, masks, None))
     assert set(got) == {
         "pixel_accuracy",
         "mean_iou",
@@ -139,10 +150,8 @@ def test_ignored_pixels_change_nothing_whatever_their_values(scene):
     maps, masks = scene
     ignored = torch.zeros_like(masks)
     ignored[:, 3:5] = True
-    metric, other = SegmentationScores(), SegmentationScores()
-    metric.update(maps, masks, ignored=ignored)
-    other.update(maps, masks ^ ignored, ignored=ignored)
-    assert {k: float(v) for k, v in metric.compute().items()} == {k: float(v) for k, v in other.compute().items()}
+    metric, other = scores((maps, masks, ignored)), scores((maps, masks ^ ignored, ignored))
+    assert {k: float(v) for k, v in metric.items()} == {k: float(v) for k, v in other.items()}
     everything = torch.ones_like(masks)
     assert average_precision(maps, masks, everything).isnan().all()
     assert two_class_average_precision(maps, masks, everything).isnan().all()

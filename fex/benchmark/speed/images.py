@@ -14,7 +14,7 @@ from torch import Tensor
 from fex.baselines import RISE, GradSHAP, IntegratedGradients
 from fex.benchmark.measure import wait
 from fex.black_box.base import BlackBox
-from fex.explainers.images import AmortizedExplainer, explainer_meta
+from fex.explainers import AmortizedExplainer, explainer_meta
 from fex.images.features import PatchGrid
 from fex.images.preprocess import Preprocess
 from fex.images.removal import Mean

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fex.benchmark.measure import peak_bytes
@@ -40,7 +41,6 @@ def _lite0() -> _Timed:
 
 def _photograph() -> Tensor:
     """A real one, which has segments; it comes with scikit-image."""
-    from PIL import Image
     from skimage import data
 
     return Preprocess(224, 224)(Image.fromarray(data.chelsea())).unsqueeze(0)

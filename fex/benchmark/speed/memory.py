@@ -15,7 +15,7 @@ from fex.baselines import RISE, GradSHAP, IntegratedGradients
 from fex.benchmark.measure import peak_bytes
 from fex.benchmark.speed.images import Figure
 from fex.black_box.base import BlackBox
-from fex.explainers.images import AmortizedExplainer
+from fex.explainers.trained import AmortizedExplainer
 from fex.nets import Encoded, ExplainerNet
 from fex.storage.weights import save_weights
 from fex.types import Explainer

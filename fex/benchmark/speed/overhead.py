@@ -11,7 +11,7 @@ from fex.benchmark.runner import Candidate, Store, evaluate_explainers
 from fex.benchmark.speed.images import Figure, ratio, time_in_turn
 from fex.benchmark.store import ResultStore
 from fex.black_box.base import BlackBox
-from fex.explainers.images import AmortizedExplainer
+from fex.explainers.trained import AmortizedExplainer
 from fex.types import Explainer
 
 __all__ = ["harness_overhead"]

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from fex.benchmark.speed.images import Figure
 from fex.black_box.text import TextBlackBox
-from fex.explainers.images import explainer_meta
+from fex.explainers.meta import explainer_meta
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.nets import ExplainerNet, TextEncoder
 from fex.storage.resources import manifest
@@ -69,7 +70,6 @@ def text_weights_or_random(name: str, folder: Path) -> str:
 
 def _save_tokenizer(folder: Path) -> Path:
     """Writes a tokenizer of `WORDS` with BERT's special tokens and as many ids as MiniLM has."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     fill = (f"[unused{number}]" for number in range(MINILM["vocab_size"] - len(SPECIAL) - len(WORDS)))

@@ -13,7 +13,8 @@ from fex.black_box import BlackBox
 from fex.cli.bench.checks import check_selected
 from fex.cli.bench.method_overrides import overridden, take_overrides
 from fex.cli.bench.run import plain, run_benchmark
-from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated, told
+from fex.cli.config import PackagedConfig, ShortErrors, check_help, help_with, instantiated
+from fex.cli.ending import told
 from fex.cli.help_pages import BENCH_EXAMPLES, SPEED_EXAMPLES
 from fex.images.features import PatchGrid
 
@@ -44,6 +45,12 @@ def _selecting(argv: list[str]) -> list[str]:
 def _parser() -> ArgumentParser:
     parser = _Parser(prog="fex-bench", description=__doc__, **help_with(BENCH_EXAMPLES + SPEED_EXAMPLES))
     commands = parser.add_subcommands()
+    commands.add_subcommand("run", _run_parser(), help="methods x protocols on one black box")
+    commands.add_subcommand("speed", _speed_parser(), help="speed and memory of the framework")
+    return parser
+
+
+def _run_parser() -> ArgumentParser:
     run = _Parser(description="Score explainers by named protocols.", **help_with(BENCH_EXAMPLES))
     run.add_argument("--config", action=PackagedConfig)
     run.add_subclass_arguments(BlackBox, "black_box", required=True)
@@ -77,7 +84,10 @@ def _parser() -> ArgumentParser:
     run.add_argument("--device", type=str, default="cpu", help="of black box and explainers, such as cuda.")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--threads", type=PositiveInt | None, default=None)
-    commands.add_subcommand("run", run, help="methods x protocols on one black box")
+    return run
+
+
+def _speed_parser() -> ArgumentParser:
     speed = _Parser(description="Ratios of times and memory, measured in turn in one run.", **help_with(SPEED_EXAMPLES))
     speed.add_argument("--json", type=str | None, default=None, help="also write the figures here.")
     speed.add_argument("--repeats", type=PositiveInt, default=15, help="measurements of each time.")
@@ -87,8 +97,7 @@ def _parser() -> ArgumentParser:
     )
     speed.add_argument("--only", type=list[str] | None, default=None, help="only these figures.")
     speed.add_argument("--threads", type=PositiveInt | None, default=None)
-    commands.add_subcommand("speed", speed, help="speed and memory of the framework")
-    return parser
+    return speed
 
 
 def run(argv: list[str]) -> dict[str, Any]:

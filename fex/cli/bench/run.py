@@ -19,18 +19,23 @@ from fex.benchmark.method_run import Taken
 from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explainers
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
-from fex.black_box import CachedBlackBox
+from fex.black_box import BlackBox, CachedBlackBox
 from fex.cli.bench.checks import bring_to, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.bench.files import write_report
 from fex.cli.bench.method_overrides import check_entries
 from fex.cli.label_agreement import tell_agreement
 from fex.cli.progress import progress
+from fex.explainers.any_method import removal_name
 from fex.metrics.label_classes import check_labels
 from fex.metrics.protocols import get_protocol
 from fex.storage.atomic import claimed
 
 __all__ = ["plain", "run_benchmark"]
 
+REMEMBERED = (
+    "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes less "
+    "time. Do not compare the seconds; queries are counted in full."
+)
 _SAMPLERS = re.compile(r"(^|\.)(Smooth)?RISE$")
 _BLIND = re.compile(r"(^|\.)Random$")
 
@@ -98,11 +103,7 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     check_entries(methods)
     check_shown(config.show, config.protocols)
     black_box, data = objects.black_box, objects.data
-    data._preprocess = data._preprocess or black_box.preprocess
-    data.needs_labels = any("labels" in get_protocol(name).needs for name in config.protocols)
-    data.setup("test")
-    if config.device != "cpu":
-        bring_to(black_box, config.device)
+    _set_up(config, black_box, data)
     warnings = check_labels(black_box, data, config.protocols)
     key = box_key(plain(config.black_box), config.device)
     features = objects.features if objects.features is not None else black_box.features
@@ -116,51 +117,71 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
     warnings += tell_agreement(black_box, data, ("test",), output / "results" if config.resume else None)
     for warning in warnings:  # again in the report, hours later
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    evaluations: list[Evaluation] = []
-    found = 0
-    if candidates:
-        total = _size(data, config.limit)
-        total = total and total * len(candidates)
-        with progress(total, "explanations", note=lambda: f"{black_box.queries:,} queries") as advance:
-
-            def finished(count: int, taken: Taken) -> None:
-                nonlocal found
-                found += count * (taken == "stored")
-                advance(count, free=taken != "explained")
-
-            evaluations = evaluate_explainers(
-                candidates,
-                data.test_dataloader(),
-                black_box,
-                features,
-                config.protocols,
-                store=Store(ResultStore(output / "results"), key) if config.resume else None,
-                limit=config.limit,
-                seed=config.seed,
-                memory=True,
-                progress=finished,
-            )
-    if found:
-        print(f"{found:,} explanations of earlier runs were found in {output / 'results'}.", file=sys.stderr)
+    store = Store(ResultStore(output / "results"), key) if config.resume else None
+    evaluations = _evaluated(config, candidates, data, injected, store) if candidates else []
     scored = {evaluation.method for evaluation in evaluations if evaluation.rows}
     samplers = [name for name in _named(_SAMPLERS, methods) if name in scored]
     report = summarise(
         evaluations,
         failed=failed,
         training=costs,
-        removals={c.name: _removal(c.explainer) for c in candidates},
+        removals={c.name: removal_name(c.explainer) for c in candidates},
         reference=config.reference or (samplers[0] if samplers else None),
         random=_named(_BLIND, methods),
         seed=config.seed,
     )
     if isinstance(black_box, CachedBlackBox):
-        report["warnings"].append(
-            "The black box remembers answers (CachedBlackBox): a method that asks what another one asked before takes "
-            "less time. Do not compare the seconds; queries are counted in full."
-        )
+        report["warnings"].append(REMEMBERED)
     read = data.remarks() if hasattr(data, "remarks") else []
     report["warnings"] += [*warnings, *strangers(candidates, black_box), *read]
-    report |= {
+    report |= {**_facts(config, black_box), "methods": methods}
+    write_report(output, report, config, data, evaluations, black_box)
+    return report
+
+
+def _set_up(config: Namespace, black_box: BlackBox, data: Any) -> None:
+    """Brings the data to the box's geometry, and the box to its device."""
+    data._preprocess = data._preprocess or black_box.preprocess
+    data.needs_labels = any("labels" in get_protocol(name).needs for name in config.protocols)
+    data.setup("test")
+    if config.device != "cpu":
+        bring_to(black_box, config.device)
+
+
+def _evaluated(
+    config: Namespace, candidates: list[Candidate], data: Any, injected: Mapping[str, Any], store: Store | None
+) -> list[Evaluation]:
+    """Scores every method, and says how many results of earlier runs were taken over."""
+    black_box, found, total = injected["black_box"], 0, _size(data, config.limit)
+    total = total and total * len(candidates)
+    with progress(total, "explanations", note=lambda: f"{black_box.queries:,} queries") as advance:
+
+        def finished(count: int, taken: Taken) -> None:
+            nonlocal found
+            found += count * (taken == "stored")
+            advance(count, free=taken != "explained")
+
+        evaluations = evaluate_explainers(
+            candidates,
+            data.test_dataloader(),
+            black_box,
+            injected["features"],
+            config.protocols,
+            store=store,
+            limit=config.limit,
+            seed=config.seed,
+            memory=True,
+            progress=finished,
+        )
+    if found:
+        folder = Path(config.output) / "results"
+        print(f"{found:,} explanations of earlier runs were found in {folder}.", file=sys.stderr)
+    return evaluations
+
+
+def _facts(config: Namespace, black_box: BlackBox) -> dict[str, Any]:
+    """What a report says of its run."""
+    return {
         "black_box": black_box.name,
         "data": config.data.class_path,
         "seed": config.seed,
@@ -171,14 +192,4 @@ def _run(config: Namespace, objects: Namespace, held: ExitStack) -> dict[str, An
             for key in ("black_box", "data", "features", "protocols", "limit")
         },
         "versions": {"python": platform.python_version(), **package_versions()},
-        "methods": methods,
     }
-    write_report(output, report, config, data, evaluations, black_box)
-    return report
-
-
-def _removal(explainer: Any) -> str | None:
-    """Name of the fill that the explainer itself was trained or runs with, where it has one."""
-    masker = getattr(explainer, "masker", None)
-    removal = getattr(explainer, "removal", getattr(masker, "removal", None))
-    return removal if isinstance(removal, str) else getattr(removal, "name", None)

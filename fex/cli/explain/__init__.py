@@ -1,9 +1,9 @@
 """`fex-explain`: explanations of pictures, sounds and texts as files.
 
 Arguments choose an explainer or a method, inputs stream through it, results are written as they come.
-Read `arguments`, `pictures`, `texts`, `instances`, `black_box_argument`.
+Read `parser`, `run`, `pictures`, `texts`, `instances`, `refined`.
 """
 
-from fex.cli.explain.pictures import main
+from fex.cli.explain.explain import main
 
 __all__ = ["main"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
 from fex.black_box import BlackBox, CallableBlackBox, HttpBlackBox, PromptBlackBox, load_black_box
 from fex.black_box.loading import loader_of
@@ -68,8 +69,6 @@ def chosen_black_box(name: str) -> BlackBox:
                 "--black-box mine.yaml."
             )
         return load_black_box(name)
-    from jsonargparse import ArgumentError, ArgumentParser
-
     path = config_path(name)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

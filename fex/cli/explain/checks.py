@@ -4,21 +4,22 @@ import argparse
 from pathlib import Path
 
 from fex.cli.explain.arguments import refuse_text_flags
+from fex.cli.explain.found_pictures import find_pictures
 from fex.cli.explain.found_texts import is_text_file
-from fex.cli.explain.shares import check_processes
-from fex.cli.found_pictures import find_pictures
+from fex.cli.explain.processes import check_processes
 from fex.storage.tables import Row, is_dataset
 
 __all__ = ["check_pictures", "check_texts"]
 
 
 def check_pictures(arguments: argparse.Namespace) -> int:
-    """Returns the number of pictures, and chooses tables for those that have no files.
+    """Returns the number of pictures; chooses an output folder, and tables for those that have no files.
 
     Raises:
         FileNotFoundError: no such picture or folder.
         ValueError: flags that do not fit the inputs, or no pictures.
     """
+    arguments.output = arguments.output or Path("explanations")
     missing = [given for given in arguments.inputs if not is_dataset(given) and not Path(given).exists()]
     if missing:
         raise FileNotFoundError(f"Found no picture or folder at {', '.join(missing)}.")

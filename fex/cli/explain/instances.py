@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fex.black_box import BlackBox
 from fex.class_names import class_index
 from fex.cli.explain.black_box_argument import chosen_black_box, is_config
+from fex.cli.explain.devices import chosen_device, moved
 from fex.dax import DAX, FitSettings
 from fex.explainers.api import explain
 from fex.explanations.image import Explanation
@@ -70,17 +70,13 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
     Raises:
         ValueError: unknown black box or class, more classes than there are, an unusable device.
     """
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(arguments.device)
     box = chosen_black_box(arguments.black_box)
     if arguments.target is not None:
         class_index(arguments.target, box.class_names)  # an unknown class is told before anything is read or written
     elif arguments.top_k > box.num_classes:
         raise ValueError(f"--top-k is {arguments.top_k}, the black box has {box.num_classes} classes.")
-    try:
-        box.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"Device {device!r} cannot be used ({reason}): give cpu, cuda, cuda:1, mps ...") from error
+    moved(box, device)
     if device == "cpu" and not is_config(arguments.black_box):  # a file says itself how large chunks are
         box.chunk = min(box.chunk, CPU_CHUNK)
     arguments.batch_size = 1  # each picture takes thousands of queries: progress is shown, and results kept, one by one

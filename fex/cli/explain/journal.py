@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fex.checks import differences
 from fex.storage.atomic import replacing
 
 __all__ = ["JOURNAL", "Journal"]
@@ -47,8 +48,6 @@ class Journal:
                     "--resume to explain all inputs anew, or give another --output."
                 )
             return False
-        from fex.checks import differences  # here: torch, which it imports, takes seconds
-
         unlike = differences("the run's", head[0].get("settings"), self.settings)
         if unlike:
             raise ValueError(

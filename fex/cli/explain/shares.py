@@ -3,46 +3,23 @@
 import argparse
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from fex.cli.explain.summary import Summary
-    from fex.cli.explain.texts import TextSummary
+from fex.checks import differences
+from fex.cli.explain.notes import tell_earlier_results
+from fex.cli.explain.processes import processes
+from fex.cli.explain.summary import Summary, TextSummary
+from fex.cli.progress import progress
+from fex.report.fidelity import least_fidelity
+from fex.report.shards import read_head, shard_name, shards_of, write_shard
+from fex.storage.atomic import claimed
 
-__all__ = ["Inputs", "check_processes", "default_device", "processes", "run_shards"]
-
-
-def processes() -> tuple[int, int]:
-    """(this process, their number) where `torchrun` started several."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return 0, 1
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def default_device() -> str:
-    """The GPU of this process, or the CPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if processes()[1] > 1 else "cuda"
-
-
-def check_processes(arguments: argparse.Namespace) -> None:
-    """Only tables can be shared.
-
-    Raises:
-        ValueError: several processes would write the same files.
-    """
-    count = processes()[1]
-    if count > 1 and arguments.formats != ["parquet"]:
-        raise ValueError(f"{count} processes would write the same gallery and tables: share --formats parquet alone.")
+__all__ = ["Inputs", "run_shards"]
 
 
 class Inputs(NamedTuple):
@@ -95,9 +72,6 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], total: int
     Raises:
         ValueError: tables of other settings, or of more inputs than there are now.
     """
-    from fex.checks import differences
-    from fex.report.shards import read_head, shards_of
-
     rank, count = processes()
     found = shards_of(arguments.output)
     own = {number: path for number, path in found.items() if number % count == rank}
@@ -123,7 +97,7 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], total: int
 def run_shards(
     explainer: Any,
     inputs: Inputs,
-    summary: "Summary | TextSummary",
+    summary: Summary | TextSummary,
     arguments: argparse.Namespace,
     settings: dict[str, Any],
 ) -> None:
@@ -143,10 +117,6 @@ def run_shards(
         ValueError: --resume with other settings or inputs than those of the tables that are there.
         OSError: results that cannot be written.
     """
-    from fex.cli.explain.arguments import tell_earlier_results
-    from fex.cli.progress import progress
-    from fex.storage.atomic import claimed
-
     rank, count = processes()
     settings = settings | {"shard_size": arguments.shard_size, "scores": arguments.scores}
     total = inputs.total
@@ -173,8 +143,6 @@ def run_shards(
 
 def _finished(path: Path, given: _Hashed) -> dict[str, Any]:
     """The counts of a table that is there, if it is of these inputs."""
-    from fex.report.shards import read_head
-
     head = read_head(path)
     for _ in given:
         pass
@@ -188,16 +156,13 @@ def _finished(path: Path, given: _Hashed) -> dict[str, Any]:
 def _write(
     explainer: Any,
     inputs: Inputs,
-    summary: "Summary | TextSummary",
+    summary: Summary | TextSummary,
     arguments: argparse.Namespace,
     settings: dict[str, Any],
     shard: tuple[int, _Hashed],
     advance: Any,
 ) -> dict[str, Any]:
     """Explains the inputs of one table and writes it; returns its counts."""
-    from fex.report.fidelity import least_fidelity
-    from fex.report.shards import shard_name, write_shard
-
     (number, given), found = shard, []
     for name, explained in inputs.explain(given):
         found.append((name, explained))

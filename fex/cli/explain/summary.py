@@ -1,11 +1,19 @@
 """What a run of `fex-explain` did."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fex.cli.explain.measured import Measured
 
 __all__ = ["Summary", "TextSummary"]
+
+NAMED = 3  # of the inputs that were skipped
+OF_THE_PROCESS = ("seconds", "output", "note", "kept_in")  # all else a stopped run and the one that goes on share
+
+
+S = TypeVar("S", bound="_Summary")
 
 
 @dataclass(kw_only=True)
@@ -35,6 +43,25 @@ class _Summary:
     done: int = 0
     measured: Measured = field(default_factory=Measured)
     kept_in: str = ""
+
+    def count(self, name: str, skipped: str | None, flat: int = 0) -> None:
+        """Counts one input: explained, with so many flat maps, or skipped for a reason."""
+        if skipped is None:
+            self.explained += 1
+            self.flat += flat
+            return
+        self.skipped += 1
+        if len(self.named) < NAMED:
+            self.named.append((name, skipped))
+
+    def counts(self) -> dict[str, Any]:
+        """Plain data of a run that has ended, for `ended`."""
+        kept = {name: value for name, value in vars(self).items() if name not in OF_THE_PROCESS}
+        return {**kept, "done": self.explained + self.skipped, "measured": self.measured.to_dict()}
+
+    def ended(self: S, counts: Mapping[str, Any]) -> S:
+        """The summary of a run that had ended before: what `counts` gave."""
+        return replace(self, **{**counts, "measured": Measured.of(counts.get("measured"))})
 
     def _explained(self, unit: str) -> str:
         new = self.explained + self.skipped - self.done
@@ -103,14 +130,8 @@ class TextSummary(_Summary):
             text += f"\nskipped {self.skipped:,} that could not be explained{where}:{self._reasons}"
         return text + self._end
 
-    def count(self, name: str, skipped: str | None, cut: int = 0, flat: int = 0) -> None:
-        """Counts one text, explained or skipped for a reason."""
-        if skipped is not None:
-            self.skipped += 1
-            if len(self.named) < 3:
-                self.named.append((name, skipped))
-            return
-        self.explained += 1
+    def count(self, name: str, skipped: str | None, flat: int = 0, cut: int = 0) -> None:
+        """As there; `cut` tokens were left out."""
+        super().count(name, skipped, flat)
         self.truncated += cut > 0
         self.tokens_cut += cut
-        self.flat += flat

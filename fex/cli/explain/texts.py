@@ -4,81 +4,35 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import replace
+from contextlib import closing
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fex.cli.explain.arguments import tell_earlier_results
+from rich.console import Console
+
 from fex.cli.explain.found_texts import as_record, find_texts, found_key, is_text_file, read_texts
 from fex.cli.explain.journal import Journal
-from fex.cli.explain.measured import Measured
-from fex.cli.explain.notes import own_class_note, resume_settings, text_key
+from fex.cli.explain.notes import own_class_note, resume_settings, run_note, tell_earlier_results, text_key
+from fex.cli.explain.processes import check_processes
+from fex.cli.explain.shares import Inputs, run_shards
 from fex.cli.explain.summary import TextSummary
+from fex.explainers.text_stream import explain_records
+from fex.explanations.text import TextExplanation
+from fex.report.fidelity import least_fidelity
+from fex.report.text import terminal_text
+from fex.report.text_folder import TEXT_FORMATS, TextResultFolder, WrittenText, check_formats
 from fex.storage.atomic import claimed
 from fex.storage.names import printable
-
-if TYPE_CHECKING:
-    from fex.explainers.texts import AmortizedTextExplainer
-    from fex.report.text_folder import TextResultFolder
+from fex.texts.files import TextRecord
 
 __all__ = ["run_texts"]
 
 SHOWN = 20  # texts in the terminal
 
 
-def _replay(journal: Journal, summary: TextSummary, results: "TextResultFolder") -> None:
-    """Adds what a stopped run had finished."""
-    from fex.report.text_folder import WrittenText
-
-    for entry in journal.replay():
-        name, reason = entry["key"][0], entry.get("skip")
-        summary.count(name, reason, entry.get("cut", 0), entry.get("flat", 0))
-        if reason is not None:
-            results.skip(name, reason)
-            continue
-        results.add_written(WrittenText.of(entry))
-        summary.measured.add(name, entry.get("fidelity"))
-
-
-def _tell(
-    stream: Iterable[Any],
-    summary: TextSummary,
-    results: "TextResultFolder | None" = None,
-    journal: Journal | None = None,
-) -> None:
-    """Counts, shows and stores what comes."""
-    from rich.console import Console
-
-    from fex.report.fidelity import least_fidelity
-    from fex.report.text import terminal_text
-
-    console = Console()
-    for record, found in stream:
-        if isinstance(found, str):
-            summary.count(record.name, found)
-            if results is not None and journal is not None:
-                results.skip(record.name, found)
-                journal.append(text_key(record), skip=found)
-            continue
-        summary.count(record.name, None, found[0].cut, sum(each.flat for each in found))
-        fidelity = least_fidelity(found)
-        summary.measured.add(record.name, fidelity)
-        if results is not None and journal is not None:
-            written = results.add(found)
-            journal.append(text_key(record), cut=found[0].cut, fidelity=fidelity, **written.to_dict())
-        if summary.explained <= SHOWN:
-            for explanation in found:
-                console.print(terminal_text(explanation))
-        elif summary.explained == SHOWN + 1:
-            print("... (the others are in the results alone)", file=sys.stderr)
-
-
-def run_texts(
-    explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any
-) -> TextSummary:
+def run_texts(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any) -> TextSummary:
     """Explains the strings and files of a command line.
 
     Args:
@@ -92,24 +46,29 @@ def run_texts(
         ValueError: no such column or format; nothing that can be explained.
         OSError: results that cannot be written.
     """
-    from fex.cli.explain.shares import check_processes
-    from fex.report.text_folder import TEXT_FORMATS, check_formats
-
     check_processes(arguments)
-    files = any(map(is_text_file, arguments.inputs))
-    tables = arguments.formats == ["parquet"]
+    files, tables = any(map(is_text_file, arguments.inputs)), arguments.formats == ["parquet"]
     # Strings alone are shown, not stored.
-    output = arguments.output or (Path("explanations") if files or tables else None)
+    output = arguments.output = arguments.output or (Path("explanations") if files or tables else None)
+    summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments))
+    settings = partial(resume_settings, arguments, checkpoint, box)
     if tables:
-        return _run_tables(explainer, box, arguments, checkpoint, output)
+        _check_columns(arguments)
+        summary.kept_in = "the tables"
+        explain = partial(_explained, explainer, box, arguments)
+        inputs = Inputs("texts", partial(find_texts, arguments), found_key, explain)
+        run_shards(explainer, inputs, summary, arguments, settings())
+        return summary
     formats = arguments.formats or list(TEXT_FORMATS)
     if arguments.no_gallery:
         formats = [name for name in formats if name != "html"]
     check_formats(formats)
-    if arguments.resume and output is None:
-        raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
-    with nullcontext() if output is None else claimed(output):
-        return _run_texts(explainer, box, arguments, checkpoint, output, formats)
+    if output is None:
+        if arguments.resume:
+            raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
+        return _shown(explainer, box, arguments, summary)
+    with claimed(output):
+        return _stored(explainer, box, arguments, settings(), summary, output, formats)
 
 
 def _check_columns(arguments: argparse.Namespace) -> None:
@@ -118,74 +77,95 @@ def _check_columns(arguments: argparse.Namespace) -> None:
         next(find_texts(argparse.Namespace(**{**vars(arguments), "inputs": [given]})), None)
 
 
-def _run_tables(
-    explainer: "AmortizedTextExplainer", box: Any, arguments: argparse.Namespace, checkpoint: Any, output: Path
-) -> TextSummary:
-    """`--formats parquet`."""
-    from fex.cli.explain.shares import Inputs, run_shards
-    from fex.explainers.text_stream import explain_records
+def _stream(
+    explainer: Any, box: Any, arguments: argparse.Namespace, records: Iterable[TextRecord]
+) -> Iterator[tuple[TextRecord, list[TextExplanation] | str]]:
+    return explain_records(
+        explainer, records, target=arguments.target, top_k=arguments.top_k,
+        batch_size=arguments.batch_size, window=arguments.window, black_box=box,
+    )  # fmt: skip
 
-    def explain(found: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-        stream = explain_records(
-            explainer, map(as_record, found), target=arguments.target, top_k=arguments.top_k,
-            batch_size=arguments.batch_size, window=arguments.window, black_box=box,
-        )  # fmt: skip
-        return ((printable(record.name), explained) for record, explained in stream)
 
-    arguments.output = output
-    _check_columns(arguments)
-    summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments), kept_in="the tables")
-    settings = resume_settings(arguments, checkpoint, box)
-    run_shards(
-        explainer, Inputs("texts", partial(find_texts, arguments), found_key, explain), summary, arguments, settings
-    )
+def _explained(
+    explainer: Any, box: Any, arguments: argparse.Namespace, found: Iterable[Any]
+) -> Iterator[tuple[str, list[TextExplanation] | str]]:
+    """Names of texts or rows, and their explanations or the reason why there are none."""
+    for record, explained in _stream(explainer, box, arguments, map(as_record, found)):
+        yield printable(record.name), explained
+
+
+def _shown(explainer: Any, box: Any, arguments: argparse.Namespace, summary: TextSummary) -> TextSummary:
+    """Explains strings in the terminal alone."""
+    start = time.perf_counter()
+    for _ in _told(_stream(explainer, box, arguments, read_texts(arguments)), summary):
+        pass
+    summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _run_texts(
-    explainer: "AmortizedTextExplainer",
+def _stored(
+    explainer: Any,
     box: Any,
     arguments: argparse.Namespace,
-    checkpoint: Any,
-    output: Path | None,
+    settings: dict[str, Any],
+    summary: TextSummary,
+    output: Path,
     formats: Sequence[str],
 ) -> TextSummary:
     """What is left to do of a run whose output folder is this process's alone."""
-    from fex.explainers.text_stream import explain_records
-    from fex.report.text_folder import TextResultFolder
-
-    note = f"{explainer.method} explains {explainer.black_box} · {explainer.removal} removal · {arguments.checkpoint}"
-    summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments))
-    note += f" · {summary.note}" if summary.note else ""
-    journal = None
-    if output is not None:
-        journal = Journal(output, resume_settings(arguments, checkpoint, box), resume=arguments.resume)
-        summary.done = journal.check(map(text_key, read_texts(arguments)))
-        if journal.counts is not None:
-            return replace(summary, **{**journal.counts, "measured": Measured.of(journal.counts.get("measured"))})
+    journal = Journal(output, settings, resume=arguments.resume)
+    summary.done = journal.check(map(text_key, read_texts(arguments)))
+    if journal.counts is not None:
+        return summary.ended(journal.counts)
     _check_columns(arguments)
     start = time.perf_counter()
-    stream = explain_records(
-        explainer,
-        islice(read_texts(arguments), summary.done, None),
-        target=arguments.target,
-        top_k=arguments.top_k,
-        batch_size=arguments.batch_size,
-        window=arguments.window,
-        black_box=box,
-    )
+    stream = _stream(explainer, box, arguments, islice(read_texts(arguments), summary.done, None))
     first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over
-    if output is None or journal is None:
-        _tell(chain(first, stream), summary)
-    else:
-        if not arguments.resume:
-            tell_earlier_results(output)
-        with TextResultFolder(output, formats=formats, note=note) as results, closing(journal):
-            _replay(journal, summary, results)
-            _tell(chain(first, stream), summary, results, journal)
-        keys = ("explained", "skipped", "truncated", "tokens_cut", "named", "flat")
-        every = summary.explained + summary.skipped
-        counts = {key: getattr(summary, key) for key in keys}
-        journal.close({**counts, "done": every, "measured": summary.measured.to_dict()})
+    if not arguments.resume:
+        tell_earlier_results(output)
+    note = run_note(explainer, arguments, summary.note)
+    with TextResultFolder(output, formats=formats, note=note) as results, closing(journal):
+        _replay(journal, summary, results)
+        for record, found, fidelity in _told(chain(first, stream), summary):
+            if isinstance(found, str):
+                results.skip(record.name, found)
+                journal.append(text_key(record), skip=found)
+            else:
+                written = results.add(found)
+                journal.append(text_key(record), cut=found[0].cut, fidelity=fidelity, **written.to_dict())
+    journal.close(summary.counts())
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _replay(journal: Journal, summary: TextSummary, results: TextResultFolder) -> None:
+    """Adds what a stopped run had finished."""
+    for entry in journal.replay():
+        name, reason = entry["key"][0], entry.get("skip")
+        summary.count(name, reason, entry.get("flat", 0), entry.get("cut", 0))
+        if reason is not None:
+            results.skip(name, reason)
+            continue
+        results.add_written(WrittenText.of(entry))
+        summary.measured.add(name, entry.get("fidelity"))
+
+
+def _told(
+    stream: Iterable[tuple[TextRecord, list[TextExplanation] | str]], summary: TextSummary
+) -> Iterator[tuple[TextRecord, list[TextExplanation] | str, list[float] | str | None]]:
+    """Counts and shows what comes, and hands it on with its fidelity."""
+    console = Console()
+    for record, found in stream:
+        if isinstance(found, str):
+            summary.count(record.name, found)
+            yield record, found, None
+            continue
+        summary.count(record.name, None, sum(each.flat for each in found), found[0].cut)
+        fidelity = least_fidelity(found)
+        summary.measured.add(record.name, fidelity)
+        yield record, found, fidelity
+        if summary.explained <= SHOWN:
+            for explanation in found:
+                console.print(terminal_text(explanation))
+        elif summary.explained == SHOWN + 1:
+            print("... (the others are in the results alone)", file=sys.stderr)

@@ -1,4 +1,8 @@
-"""Metrics as pure functions."""
+"""Metrics as pure functions: tensors and seeds in, tensors out, one formula of a paper each.
+
+What asks a black box takes it as an argument and says how often. Read `perturbation`, `deletion`, `infidelity`, `saco`,
+`sensitivity` (by queries); `segmentation`, `regions`, `text`, `correlation` (against what is known); `bootstrap`.
+"""
 
 from fex.metrics.functional.bootstrap import Interval, bootstrap_interval, paired_difference
 from fex.metrics.functional.correlation import class_correlation

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,17 +49,28 @@ def bootstrap_interval(
         >>> bootstrap_interval(torch.ones(10))
         Interval(value=1.0, low=1.0, high=1.0)
     """
-    return _bootstrap(values, statistic or _identity, level, resamples, seed)
+    statistic = statistic or _identity
+    if values.ndim not in (1, 2) or len(values) < 1:
+        raise ValueError(f"Got values of shape {tuple(values.shape)}, expected (n,) or (n, D) with n >= 1 instances.")
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"Got level={level} and resamples={resamples}, expected 0 < level < 1 and resamples >= 1.")
+    values = values.detach().cpu().double()
+    flat = values.view(len(values), -1)
+    if bool(values.isnan().any()):
+        raise ValueError("Got NaN values: leave out instances that have none, and say how many are left.")
+    count = len(values)
+    draws = _kept_draws if count * resamples <= KEPT else _draws
+    drawn = [
+        statistic((times.double() @ flat / count).view(-1, *values.shape[1:]))
+        for times in draws(count, resamples, seed)
+    ]
+    tail = (1 - level) / 2
+    bounds = torch.cat(drawn).double().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
+    return Interval(float(statistic(values.mean(0))), float(bounds[0]), float(bounds[1]))
 
 
 def paired_difference(
-    a: Tensor,
-    b: Tensor,
-    *,
-    statistic: Callable[[Tensor], Tensor] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    a: Tensor, b: Tensor, *, statistic: Callable[[Tensor], Tensor] | None = None, **options: Any
 ) -> Interval:
     """Statistic of `a` minus that of `b` over the same resampled instances.
 
@@ -67,9 +78,7 @@ def paired_difference(
         a: (n,) or (n, D); row i is the same instance as row i of `b`.
         b: same shape.
         statistic: as in `bootstrap_interval`.
-        level: coverage.
-        resamples: bootstrap samples.
-        seed: seed of the resampling.
+        **options: level, resamples and seed, as there.
 
     Returns:
         The difference with its bounds; it is significant where they are on one side of 0.
@@ -90,7 +99,8 @@ def paired_difference(
             right.squeeze(-1) if a.ndim == 1 else right
         )
 
-    return _bootstrap(torch.cat([a.view(len(a), -1), b.view(len(b), -1)], 1), difference, level, resamples, seed)
+    both = torch.cat([a.view(len(a), -1), b.view(len(b), -1)], 1)
+    return bootstrap_interval(both, statistic=difference, **options)
 
 
 def _identity(means: Tensor) -> Tensor:
@@ -112,25 +122,3 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
 def _kept_draws(count: int, resamples: int, seed: int) -> list[Tensor]:
     """The same in int16, kept: a table takes hundreds of intervals over the same instances and seed."""
     return [times.to(torch.int16) for times in _draws(count, resamples, seed)]
-
-
-def _bootstrap(
-    values: Tensor, statistic: Callable[[Tensor], Tensor], level: float, resamples: int, seed: int
-) -> Interval:
-    if values.ndim not in (1, 2) or len(values) < 1:
-        raise ValueError(f"Got values of shape {tuple(values.shape)}, expected (n,) or (n, D) with n >= 1 instances.")
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"Got level={level} and resamples={resamples}, expected 0 < level < 1 and resamples >= 1.")
-    values = values.detach().cpu().double()
-    flat = values.view(len(values), -1)
-    if bool(values.isnan().any()):
-        raise ValueError("Got NaN values: leave out instances that have none, and say how many are left.")
-    count = len(values)
-    draws = _kept_draws if count * resamples <= KEPT else _draws
-    drawn = [
-        statistic((times.double() @ flat / count).view(-1, *values.shape[1:]))
-        for times in draws(count, resamples, seed)
-    ]
-    tail = (1 - level) / 2
-    bounds = torch.cat(drawn).double().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
-    return Interval(float(statistic(values.mean(0))), float(bounds[0]), float(bounds[1]))

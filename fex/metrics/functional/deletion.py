@@ -20,7 +20,7 @@ def _pixels(black_box: BlackBox, removal: Removal, inputs: Tensor) -> Masker:
     return Masker(PatchGrid(inputs.shape[-2], inputs.shape[-1]), removal, black_box.mean)
 
 
-def _curve(
+def deletion_curve(
     black_box: BlackBox,
     removal: Removal,
     inputs: Tensor,
@@ -29,9 +29,25 @@ def _curve(
     clean: Tensor,
     *,
     fractions: Sequence[float],
-    order: Order,
-    seed: int,
+    order: Order = "most_important_first",
+    seed: int = 0,
 ) -> Tensor:
+    """Probability of the target with the shares of the pixels removed, most important first (RISE).
+
+    Args:
+        black_box: spends B queries a share above 0.
+        removal: fill.
+        inputs: (B, 3, H, W), in [0, 1].
+        maps: (B, H, W).
+        target: (B,), int64.
+        clean: probabilities (B, C) of the inputs.
+        fractions: S shares, ascending.
+        order: in which they are removed.
+        seed: of ties.
+
+    Returns:
+        (B, S), float32.
+    """
     masker = _pixels(black_box, removal, inputs)
     parts = [
         perturbation_curve(
@@ -51,59 +67,19 @@ def _curve(
     return torch.cat(parts)
 
 
-def deletion_curve(
-    black_box: BlackBox,
-    removal: Removal,
-    inputs: Tensor,
-    maps: Tensor,
-    target: Tensor,
-    clean: Tensor,
-    *,
-    fractions: Sequence[float],
-    seed: int = 0,
-) -> Tensor:
-    """Probability of the target with the shares of the pixels removed, most important first (RISE).
-
-    Args:
-        black_box: spends B queries a share above 0.
-        removal: fill.
-        inputs: (B, 3, H, W), in [0, 1].
-        maps: (B, H, W).
-        target: (B,), int64.
-        clean: probabilities (B, C) of the inputs.
-        fractions: S shares, ascending.
-        seed: of ties.
-
-    Returns:
-        (B, S), float32.
-    """
-    return _curve(
-        black_box, removal, inputs, maps, target, clean, fractions=fractions, order="most_important_first", seed=seed
-    )
-
-
 def insertion_curve(
-    black_box: BlackBox,
-    removal: Removal,
-    inputs: Tensor,
-    maps: Tensor,
-    target: Tensor,
-    clean: Tensor,
-    *,
-    fractions: Sequence[float],
-    seed: int = 0,
+    black_box: BlackBox, removal: Removal, *instances: Tensor, fractions: Sequence[float], seed: int = 0
 ) -> Tensor:
     """Probability of the target with the shares of the pixels inserted into the fill, most important first (RISE).
 
-    Inserting the top share r is removing the least important 1 - r. Arguments as of `deletion_curve`.
+    Inserting the top share r is removing the least important 1 - r. Arguments as of `deletion_curve`; `instances` are
+    its inputs, maps, targets and clean probabilities.
 
     Returns:
         (B, S), float32.
     """
     removed = [1 - share for share in reversed(fractions)]
-    found = _curve(
-        black_box, removal, inputs, maps, target, clean, fractions=removed, order="least_important_first", seed=seed
-    )
+    found = deletion_curve(black_box, removal, *instances, fractions=removed, order="least_important_first", seed=seed)
     return found.flip(1)
 
 

@@ -1,10 +1,10 @@
 """Image networks of the transformers library: from a folder or the hub, or built again from plain data."""
 
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
+
+from fex.storage.pretrained import fetch_pretrained
 
 __all__ = ["build_vision_net", "head_of", "load_vision_net"]
 
@@ -24,16 +24,8 @@ def load_vision_net(model: str, *, classifier: bool) -> nn.Module:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    try:
-        net, report = AutoModelForImageClassification.from_pretrained(
-            model, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
-        )
-    except OSError as error:
-        what = "is no folder of a transformers model" if Path(model).is_dir() else "cannot be had from the hub"
-        raise OSError(f"{model!r} {what} ({error}): give a folder with config.json and model.safetensors.") from error
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{model!r} is no image network that transformers can build ({first}).") from error
+    files = "config.json and model.safetensors"
+    net, report = fetch_pretrained(lambda: AutoModelForImageClassification, model, noun="image network", files=files)
     prefix = f"{net.base_model_prefix}."
     missing = sorted(name for name in report["missing_keys"] if classifier or name.startswith(prefix))
     if missing:  # transformers would fill them with random numbers, and only warn

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fex.black_box import load_black_box
-from fex.cli.explain import pictures as explain
+from fex.cli.explain import explain
 from fex.cli.explain.arguments import parse_arguments
 from fex.cli.explain.black_box_argument import chosen_black_box
 from fex.cli.explain.instances import load_method

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fex.class_names import class_index
-from fex.cli.explain import pictures
+from fex.cli.explain import explain
 from fex.cli.explain.journal import JOURNAL
 from fex.explanations import Explanation
 from tests.cli.explain.test_pictures import picture, read_csv, tree
@@ -34,7 +34,7 @@ def test_bad_pictures_are_counted_and_named(tmp_path, checkpoint, capsys):
     (folder / "empty.png").touch()
     Image.new("1", (12_000, 9_000)).save(folder / "bomb.png")
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, str(folder), "--output", str(out), "--batch-size", "3"]) == 1
+    assert explain.main([checkpoint, str(folder), "--output", str(out), "--batch-size", "3"]) == 1
     printed = capsys.readouterr().out
     assert f"explained {len(good) + 1} images" in printed
     assert "skipped 4" in printed
@@ -60,7 +60,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_counted_skip(tmp_path, checkpoint, 
 
     monkeypatch.setattr(Explanation, "save", broken)
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz"]) == 1
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz"]) == 1
     assert "skipped 1" in capsys.readouterr().out
     assert [row["file"] for row in read_csv(out / "explanations.csv")] == ["0.png", "2.png"]
     (skipped,) = read_csv(out / "skipped.csv")
@@ -69,7 +69,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_counted_skip(tmp_path, checkpoint, 
 
 def test_only_bad_pictures(tmp_path, checkpoint, capsys):
     (tmp_path / "a.png").write_text("no picture")
-    assert pictures.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
+    assert explain.main([checkpoint, str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
     told = capsys.readouterr()
     assert "explained 0 images" in told.out
     assert "none of the inputs could be explained" in told.err
@@ -96,7 +96,7 @@ def test_errors_end_with_code_2_and_no_results(tmp_path, checkpoint, capsys, cha
     (tmp_path / "file").touch()
     before = tree(tmp_path)
     paths = [str(tmp_path / change.get("inputs", "in")), "--output", str(tmp_path / change.get("output", "out"))]
-    assert pictures.main([change.get("checkpoint", checkpoint), *paths, *change.get("flags", [])]) == 2
+    assert explain.main([change.get("checkpoint", checkpoint), *paths, *change.get("flags", [])]) == 2
     assert message in capsys.readouterr().err
     assert tree(tmp_path) == before
     assert not (tmp_path / "out").exists()
@@ -109,7 +109,7 @@ def test_checkpoint_with_code_is_refused(tmp_path, capsys):
 
     torch.save({"fex": Payload(), "state_dict": {}}, tmp_path / "x.ckpt")
     image = picture(tmp_path / "a.png")
-    assert pictures.main([str(tmp_path / "x.ckpt"), str(image), "--output", str(tmp_path / "out")]) == 2
+    assert explain.main([str(tmp_path / "x.ckpt"), str(image), "--output", str(tmp_path / "out")]) == 2
     assert "without running code from it" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
 
@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_ends_the_run_but_keeps_what_was_done(tmp_path, che
     monkeypatch.setattr("fex.storage.atomic.os.replace", full)
     out = tmp_path / "out"
     arguments = [checkpoint, str(tmp_path / "in"), "--output", str(out), "--formats", "npz", "--num-workers", "1"]
-    assert pictures.main(arguments) == 2
+    assert explain.main(arguments) == 2
     assert "Could not write" in (message := capsys.readouterr().err)
     assert "No space left on device" in message
     assert [row["file"] for row in read_csv(out / "explanations.csv")] == [f"{n}.png" for n in range(4)]
@@ -142,7 +142,7 @@ def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
         (["--target", "a", "--top-k", "2"], "not allowed with"),
     ):
         with pytest.raises(SystemExit) as error:
-            pictures.main([checkpoint, "a.png", *flags])
+            explain.main([checkpoint, "a.png", *flags])
         assert error.value.code == 2
         assert message in capsys.readouterr().err
 
@@ -158,23 +158,23 @@ def test_mistyped_flags_are_told_by_the_parser(checkpoint, capsys):
 )
 def test_flags_for_texts_are_refused_for_pictures(flags, named, tmp_path, checkpoint, capsys):
     image = picture(tmp_path / "a.png")
-    assert pictures.main([checkpoint, str(image), "--output", str(tmp_path / "out"), *flags]) == 2
+    assert explain.main([checkpoint, str(image), "--output", str(tmp_path / "out"), *flags]) == 2
     message = capsys.readouterr().err
     assert f"{named} only for texts, and {checkpoint} explains pictures" in message
     assert not (tmp_path / "out").exists()
     if flags == ["--column", "text"]:  # which a table of pictures may have
-        assert pictures.main(["--method", "dax", "--black-box", "x", str(image), *flags]) == 2
+        assert explain.main(["--method", "dax", "--black-box", "x", str(image), *flags]) == 2
         assert "--column: only for texts, and dax explains pictures in files" in capsys.readouterr().err
         return
     with pytest.raises(SystemExit):
-        pictures.main(["--method", "dax", "--black-box", "x", str(image), *flags])
+        explain.main(["--method", "dax", "--black-box", "x", str(image), *flags])
     assert f"{named} only for explainers of texts; --method dax explains pictures" in capsys.readouterr().err
 
 
 def test_the_checkpoint_is_read_once(tmp_path, checkpoint, monkeypatch):
     reads, load = [], torch.load
     monkeypatch.setattr("fex.storage.checkpoint.torch.load", lambda *a, **k: reads.append(1) or load(*a, **k))
-    assert pictures.main([checkpoint, str(picture(tmp_path / "a.png")), "--output", str(tmp_path / "out")]) == 0
+    assert explain.main([checkpoint, str(picture(tmp_path / "a.png")), "--output", str(tmp_path / "out")]) == 0
     assert len(reads) == 1
 
 
@@ -187,7 +187,7 @@ def test_a_box_that_breaks_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     flags = ["--method", "iassa", "--black-box", "box.yaml", "--backbone", "none", "--budget", "20"]
-    assert pictures.main([*flags, "a.png"]) == 2
+    assert explain.main([*flags, "a.png"]) == 2
     told = capsys.readouterr().err
     assert "'brokenbox:down' raised RuntimeError: server down" in told
     assert "Traceback" not in told

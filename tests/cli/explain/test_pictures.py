@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from fex.black_box import load_black_box
-from fex.cli.explain import pictures
+from fex.cli.explain import explain
 from fex.cli.explain.journal import JOURNAL
+from fex.cli.explain.summary import Summary
 from fex.images import Preprocess
 from fex.nets.backbones import build_timm
 from fex.storage.weights import save_black_box
@@ -46,7 +47,7 @@ def test_a_folder_is_mirrored(tmp_path, checkpoint, capsys):
         picture(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--batch-size", "2"]) == 0
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out), "--batch-size", "2"]) == 0
     stems = ("a.png", "a.jpg", "sub/a.png")
     assert tree(out) == {f"{s}.{f}" for s in stems for f in ("png", "npz", "json")} | {
         "gallery.html",
@@ -75,7 +76,7 @@ def test_a_folder_is_mirrored(tmp_path, checkpoint, capsys):
 def test_top_k_and_formats(tmp_path, checkpoint):
     path = picture(tmp_path / "a.png")
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, str(path), "--output", str(out), "--top-k", "2", "--formats", "npz, html"]) == 0
+    assert explain.main([checkpoint, str(path), "--output", str(out), "--top-k", "2", "--formats", "npz, html"]) == 0
     assert tree(out) == {"a.png.top1.npz", "a.png.top2.npz", "a.png.top1.html", "a.png.top2.html", "gallery.html",
                          "explanations.csv", JOURNAL}  # fmt: skip
     rows = read_csv(out / "explanations.csv")
@@ -86,7 +87,7 @@ def test_top_k_and_formats(tmp_path, checkpoint):
 
 def test_target_by_name(tmp_path, checkpoint):
     path = picture(tmp_path / "a.png")
-    assert pictures.main([checkpoint, str(path), "--output", str(tmp_path), "--target", "CRANE"]) == 0
+    assert explain.main([checkpoint, str(path), "--output", str(tmp_path), "--target", "CRANE"]) == 0
     assert json.loads((tmp_path / "a.png.json").read_text())["target"] == {"index": 2, "name": "crane"}
 
 
@@ -95,7 +96,7 @@ def test_several_arguments_do_not_meet(tmp_path, checkpoint):
         picture(tmp_path / name)
     inputs = [str(tmp_path / name) for name in ("x/in", "y/in", "x/b.png", "y/b.png")]
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, *inputs, "--output", str(out), "--formats", "npz"]) == 0
+    assert explain.main([checkpoint, *inputs, "--output", str(out), "--formats", "npz"]) == 0
     assert {name for name in tree(out) if name.endswith("npz")} == {
         "in/a.png.npz", "2-in/a.png.npz", "b.png.npz", "2-b.png.npz"}  # fmt: skip
 
@@ -103,11 +104,11 @@ def test_several_arguments_do_not_meet(tmp_path, checkpoint):
 def test_output_inside_the_input_is_not_explained_again(tmp_path, checkpoint, capsys):
     picture(tmp_path / "a.png")
     arguments = [checkpoint, str(tmp_path), "--output", str(tmp_path / "out")]
-    assert pictures.run(arguments).explained == 1
+    assert explain.run(arguments).explained == 1
     assert "earlier run" not in capsys.readouterr().err
-    assert pictures.run(arguments).explained == 1
+    assert explain.run(arguments).explained == 1
     assert f"{tmp_path / 'out'} has results of an earlier run" in capsys.readouterr().err
-    assert pictures.main([checkpoint, str(tmp_path), "--output", str(tmp_path)]) == 2
+    assert explain.main([checkpoint, str(tmp_path), "--output", str(tmp_path)]) == 2
 
 
 def test_names_with_control_characters_are_drawn(tmp_path, checkpoint):
@@ -115,7 +116,7 @@ def test_names_with_control_characters_are_drawn(tmp_path, checkpoint):
     for name in names:
         picture(tmp_path / "in" / name)
     out = tmp_path / "out"
-    assert pictures.main([checkpoint, str(tmp_path / "in"), "--output", str(out)]) == 0
+    assert explain.main([checkpoint, str(tmp_path / "in"), "--output", str(out)]) == 0
     assert {f"{name}.png" for name in names} <= tree(out)
     assert {row["file"] for row in read_csv(out / "explanations.csv")} == set(names)
 
@@ -129,14 +130,14 @@ def test_a_black_box_may_be_asked(tmp_path, checkpoint, capsys):
     save_black_box(tmp_path / "box.safetensors", build_timm("conv_vit_tiny", model_args), meta)
     path = picture(tmp_path / "a.png")
     flags = [checkpoint, str(path), "--output", str(tmp_path), "--black-box"]
-    assert pictures.main([*flags, str(tmp_path / "box.safetensors")]) == 0
+    assert explain.main([*flags, str(tmp_path / "box.safetensors")]) == 0
     box = load_black_box(tmp_path / "box.safetensors")
     probabilities = box(box.preprocess(Image.open(path))[None])[0]
     result = json.loads((tmp_path / "a.png.json").read_text())
     assert (result["probability_of"], result["queries"]) == ("black box", 1)
     assert result["target"]["index"] == int(probabilities.argmax())
     assert result["probability"] == pytest.approx(float(probabilities.max()))
-    assert pictures.main([*flags, "no_such_module:f"]) == 2
+    assert explain.main([*flags, "no_such_module:f"]) == 2
     assert "no_such_module" in capsys.readouterr().err
 
 
@@ -145,13 +146,13 @@ def test_it_is_told_whose_class_is_explained(tmp_path, capsys):
     known = str(write_checkpoint(tmp_path / "known.ckpt", agreement={"share": 0.864, "inputs": 1000}))
     told = "its own class is the black box's in 86 % of 1,000 held-out inputs"
     arguments = [known, path, "--output", str(tmp_path / "out"), "--formats", "json,html"]
-    assert pictures.main(arguments) == 0
+    assert explain.main(arguments) == 0
     assert f"{told} (--black-box NAME asks the box, one query an input)" in capsys.readouterr().out
     for page in ("gallery.html", "a.png.html"):
         assert told in html.unescape((tmp_path / "out" / page).read_text())
     result = json.loads((tmp_path / "out" / "a.png.json").read_text())
     assert (result["class_chosen_by"], result["agreement"]) == ("explainer", {"share": 0.864, "inputs": 1000})
-    assert pictures.main([*arguments, "--target", "crane"]) == 0
+    assert explain.main([*arguments, "--target", "crane"]) == 0
     assert "its own class" not in capsys.readouterr().out
     assert "its own class" not in (tmp_path / "out" / "gallery.html").read_text()
 
@@ -162,12 +163,12 @@ def test_nearly_flat_maps_are_counted(tmp_path, capsys):
         flat.net.weight.mul_(1e-4)
         flat.net.shared.weight.mul_(1e-4)
     arguments = [str(write_checkpoint(tmp_path / "flat.ckpt", flat)), str(picture(tmp_path / "a.png"))]
-    assert pictures.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    assert explain.main([*arguments, "--output", str(tmp_path / "out")]) == 0
     assert "maps that are nearly flat and say little: 1 " in capsys.readouterr().out
 
 
 def test_help_is_fast_and_documents_exit_codes():
-    code = "import sys; from fex.cli.explain.arguments import build_parser; print(build_parser().format_help()); "
+    code = "import sys; from fex.cli.explain.parser import build_parser; print(build_parser().format_help()); "
     code += "assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "exit codes" in done.stdout
@@ -186,15 +187,15 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, checkpoint, monkeypatch)
     for number in range(2000):
         (tmp_path / "in" / f"{number:05}.png").write_bytes(image)
     seen = []
-    advance = pictures.Summary.__setattr__
+    advance = Summary.__setattr__
 
     def watch(self, name, value):
         advance(self, name, value)
         if name == "explained" and value % 250 == 0:
             seen.append(resident())
 
-    monkeypatch.setattr(pictures.Summary, "__setattr__", watch)
-    summary = pictures.run([checkpoint, str(tmp_path / "in"), "--output", str(tmp_path / "out")])
+    monkeypatch.setattr(Summary, "__setattr__", watch)
+    summary = explain.run([checkpoint, str(tmp_path / "in"), "--output", str(tmp_path / "out")])
     assert summary.explained == 2000
     assert len(seen) >= 8
     assert seen[-1] - seen[1] < 25e6  # from the 250th image on: 1,750 images of 12 kB each, and their pictures

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from fex.cli.explain import refined
+from fex.cli.explain.explain import main, run
 from fex.cli.explain.journal import JOURNAL
-from fex.cli.explain.pictures import main, run
-from fex.images.files import read_pixels
+from fex.images.decoding import read_pixels
 from fex.images.preprocess import as_unit
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 from tests.lightning_modules.test_texts import explainer as text_explainer
@@ -23,7 +23,7 @@ from tests.texts.tiny import WordBox
 @pytest.fixture
 def box(monkeypatch):
     made = tiny_box()
-    monkeypatch.setattr("fex.cli.explain.black_box_argument.chosen_black_box", lambda _: made)
+    monkeypatch.setattr("fex.cli.explain.run.chosen_black_box", lambda _: made)
     return made
 
 
@@ -148,7 +148,7 @@ def test_mistakes_are_told(flags, said, capsys):
 
 
 def test_texts(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("fex.cli.explain.black_box_argument.chosen_black_box", lambda _: WordBox())
+    monkeypatch.setattr("fex.cli.explain.run.chosen_black_box", lambda _: WordBox())
     one = text_explainer()
     path = tmp_path / "text.ckpt"
     state = {f"explainer.{name}": tensor for name, tensor in one.net.state_dict().items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fex.cli.explain import pictures as explain
+from fex.cli.explain import explain
 from fex.cli.explain.journal import JOURNAL
 from tests.cli.explain.test_pictures import picture, tree
 from tests.explainers.tiny import tiny_explainer, write_checkpoint
@@ -107,7 +107,7 @@ def test_a_process_that_is_killed(pictures, tmp_path):
     checkpoint, folder = pictures
     out = tmp_path / "out"
     code = (
-        "import sys, time; from fex.cli.explain import pictures as explain\n"
+        "import sys, time; from fex.cli.explain import explain\n"
         "from fex.cli.explain.journal import Journal; append = Journal.append\n"
         "def slow(self, key, **entry):\n    append(self, key, **entry); print('one', flush=True); time.sleep(30)\n"
         "Journal.append = slow; explain.run(sys.argv[1:])"

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fex.cli.explain.pictures import main, run
+from fex.cli.explain.explain import main, run
 from fex.report.shards import read_head
 from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
 
@@ -128,7 +128,7 @@ def test_pictures_in_smaller_files(given, tmp_path):
 
 
 def test_fidelity_has_columns_of_its_own(given, tmp_path, monkeypatch):
-    monkeypatch.setattr("fex.cli.explain.black_box_argument.chosen_black_box", lambda _: tiny_box())
+    monkeypatch.setattr("fex.cli.explain.run.chosen_black_box", lambda _: tiny_box())
     summary = run([*given, "--black-box", "b", "--check", "16", "--output", "t"])
     assert summary.measured.maps + summary.measured.unknown == 6
     rows = [row for table in tables(tmp_path / "t").values() for row in table.to_pylist()]

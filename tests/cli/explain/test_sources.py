@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.explain import run
 from tests.cli.explain.test_shares import tables
 from tests.explainers.tiny import tiny_explainer, write_checkpoint
 

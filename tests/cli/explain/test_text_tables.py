@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fex.cli.explain.pictures import run
+from fex.cli.explain.explain import run
 from fex.interop import ExplainBatch
 from tests.cli.explain.test_shares import tables
 from tests.cli.explain.test_texts import checkpoint  # noqa: F401

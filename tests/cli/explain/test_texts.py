@@ -10,8 +10,8 @@ from html import escape
 import pytest
 import torch
 
+from fex.cli.explain.explain import main, run
 from fex.cli.explain.journal import JOURNAL
-from fex.cli.explain.pictures import main, run
 from fex.explainers.text_stream import explain_records
 from fex.report.text_folder import TextResultFolder
 from fex.texts import TextRecord

@@ -9,7 +9,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from fex.explainers.image_stream import ImageFile
-from fex.images.files import IMAGE_SUFFIXES, MAX_BYTES, UnreadableImageError, passed_over, read_pixels, walk_images
+from fex.images.decoding import MAX_BYTES, UnreadableImageError, read_pixels
+from fex.images.files import IMAGE_SUFFIXES, passed_over, walk_images
 from fex.images.preprocess import Preprocess
 from fex.storage.archives import TarMember, tar_members
 from fex.storage.tables import DatasetRows, Row, Unread, open_dataset, parquet_rows

@@ -1,0 +1,53 @@
+"""Networks of the transformers library, from a local folder or the hub: code that comes with them is never run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["fetch_pretrained"]
+
+
+def fetch_pretrained(
+    kind: Callable[[], Any], model: str, revision: str | None = None, *, noun: str, files: str, hint: str = "",
+    **options: Any,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """A network in float32, on the CPU, and what was missing in its file, as `from_pretrained` tells it.
+
+    Args:
+        kind: gives the class of transformers, such as AutoModelForImageClassification.
+        model: local folder as `save_pretrained` writes it, or hub id.
+        revision: on the hub.
+        noun: what is expected, for errors.
+        files: what its folder holds, for errors.
+        hint: what to do about another kind of network.
+        **options: of `from_pretrained`.
+
+    Raises:
+        OSError: neither a folder nor a model that the hub gives.
+        ValueError: no such network.
+    """
+    try:
+        if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+            raise OSError("it has no config.json")  # some releases of transformers guess by the folder's name
+        return kind().from_pretrained(
+            model,
+            revision=revision or "main",
+            trust_remote_code=False,
+            output_loading_info=True,
+            dtype=torch.float32,  # by default that of the file: fp16 trains to NaN, and answers otherwise
+            **options,
+        )
+    except OSError as error:
+        if Path(model).is_dir():
+            raise OSError(
+                f"{model} is no folder of a transformers model ({error}): expected {files}, as `save_pretrained` "
+                "writes them."
+            ) from error
+        raise OSError(
+            f"Could not get {model!r} from the hub ({error}). Without a network, give a local folder with {files}."
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{model!r} is no {noun} that transformers can build ({first}).{hint}") from error
