@@ -196,6 +196,7 @@ def shrink_instances(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if box["weights"].startswith("runs/"):  # of another run: a small one of the same inputs
         box["weights"] = str(sound_weights(folder, Path(box["weights"]).stem))
     box |= {"precision": "fp32"} if "precision" in box else {}  # see `shrink`
+    explainer.get("fit", {})["max_epochs"] = 4  # some before the mask is fitted, some after
     explainer |= {"num_samples": 8} if "num_samples" in explainer else {"iterations": 1, "budget": 8}
     model["output"], model["only"] = str(folder / "run" / "results"), "all"  # an untrained box is hardly ever correct
     trainer |= {"accelerator": "cpu", "devices": 1, "limit_predict_batches": 2}

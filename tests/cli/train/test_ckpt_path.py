@@ -26,7 +26,8 @@ def two_epochs(folder):
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without a logger, the config is saved there
     return two_epochs(tmp_path)
 
 
@@ -47,7 +48,9 @@ def changed(path, **entries):
 def begun(tmp_path_factory):
     """A run of three steps: its command line and its last checkpoint, of which tests make others."""
     folder = tmp_path_factory.mktemp("begun")
-    return run(["--config", at(two_epochs(folder), folder / "run", max_steps=3)]), folder / "run" / "last.ckpt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run(["--config", at(two_epochs(folder), folder / "run", max_steps=3)]), folder / "run" / "last.ckpt"
 
 
 @pytest.fixture
@@ -78,15 +81,13 @@ def test_a_stranger_s_checkpoint_names_no_class_address_or_variable(begun, confi
     box = {"class_path": "fex.black_box.HttpBlackBox",
            "init_args": {"url": address, "token_env": "SECRET_OF_MINE", "num_classes": 8}}  # fmt: skip
     function = {"class_path": "fex.black_box.CallableBlackBox", "init_args": {"function": "os:getcwd"}}
-    for number, settings in enumerate(
-        (
-            {"black_box": box, "num_masks": 77},
-            {"black_box": function, "_class_path": "os.system", "command": "true"},
-        )
+    for other, settings in (
+        ("validate", {"black_box": box, "num_masks": 77}),
+        ("test", {"black_box": function, "_class_path": "os.system", "command": "true"}),
     ):
         stranger = changed(last, hyper_parameters=settings)
-        for stage in ("fit", "validate", "test"):
-            again = at(config, tmp_path / f"again{number}{stage}", max_steps=5)
+        for stage in ("fit", other):
+            again = at(config, tmp_path / f"{stage} beside {other}", max_steps=5)
             found = run([stage, "--config", again, "--ckpt_path", stranger])
             assert type(found.model.black_box) is type(first.model.black_box)
             assert found.model.num_masks == first.model.num_masks
@@ -155,7 +156,6 @@ def test_states_that_are_none_are_told(begun, config, tmp_path, entries, message
 def test_two_runs_into_one_folder_are_refused(config, tmp_path, monkeypatch):
     from fex.storage import atomic
 
-    monkeypatch.chdir(tmp_path)  # without a logger, the config is saved there
     monkeypatch.setattr(atomic.claimed.__wrapped__, "__defaults__", (0.0,))
     path = at(config, tmp_path / "run", max_steps=3)
     with (
