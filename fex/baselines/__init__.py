@@ -1,8 +1,8 @@
 """Baselines: other explainers, answering the same call on the same black box.
 
-Those that only ask (`queried`, then `rise`, `lime`, `kernel_shap`, `occlusion`) need no network. Those that look
-inside (`gradcam`, `captum_methods`, `attention` with `attention_maps`) need one of torch. `random` looks at nothing.
-Read `base` first.
+Those that only ask (`queried`, then `rise`, `lime`, `kernel_shap`, `occlusion`; `shap_methods` of other libraries) need
+no network. Those that look inside (`gradcam`, `captum_methods`, `attention` with `attention_maps`) need one of torch.
+`random` looks at nothing. Read `base` first.
 """
 
 from fex.baselines.attention import AttentionRollout, AttLRP
@@ -14,6 +14,7 @@ from fex.baselines.lime import LIME
 from fex.baselines.occlusion import Occlusion, SlidingWindow
 from fex.baselines.random import CentreGaussian, Random
 from fex.baselines.rise import RISE, SmoothRISE
+from fex.baselines.shap_methods import PartitionSHAP, ProxySPEX
 from fex.baselines.tokens import TokenGradCAM
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "IntegratedGradients",
     "KernelSHAP",
     "Occlusion",
+    "PartitionSHAP",
+    "ProxySPEX",
     "Random",
     "Saliency",
     "SlidingWindow",
