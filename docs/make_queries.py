@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 
 HERE = Path(__file__).resolve().parent
 ONE_PASS = 10  # where no query stands on the logarithmic axis
-COLOURS = {"FEX": "C0", "GradCAM": "C1", "RISE": "C2", "LIME": "C3", "KernelSHAP": "C4", "Random": "C7"}
+FAMILIES = ("FEX", "GradCAM", "RISE", "LIME", "KernelSHAP", "PartitionSHAP", "ProxySPEX", "Random")
 METRICS = {"positive_auc": "positive AUC (lower is better)", "negative_auc": "negative AUC (higher is better)"}
 
 
@@ -34,13 +34,13 @@ def family(method: str) -> str:
 
 def draw(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """One metric: a line a family, with 95 % intervals; methods without queries stand at the left."""
-    for name in dict.fromkeys(family(row["method"]) for row in rows):
+    for place, name in enumerate(FAMILIES):
         points = sorted((row for row in rows if family(row["method"]) == name), key=lambda row: row["queries"])
         axes.errorbar(
-            [max(row["queries"], ONE_PASS) for row in points],
+            [max(row["queries"], ONE_PASS) * 1.02**place for row in points],  # side by side
             [row["value"] for row in points],
             yerr=[[abs(row["value"] - row["ci95"][side]) for row in points] for side in (0, 1)],
-            label=name, color=COLOURS.get(name), marker="o", markersize=4, linewidth=1.5, capsize=2,
+            label=name if points else None, color=f"C{place}", marker="o", markersize=4, linewidth=1.5, capsize=2,
         )  # fmt: skip
     axes.set_xscale("log")
     ticks = sorted({max(row["queries"], ONE_PASS) for row in rows})
