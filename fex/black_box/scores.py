@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fex.class_names import Target, class_indices
+from fex.class_names import Target, one_class_each
 
 __all__ = [
     "Outputs",
@@ -160,12 +160,12 @@ def resolve_target(target: Target | None, probabilities: Tensor, class_names: Se
         class_names: of the C classes, where names are to be understood.
 
     Raises:
-        ValueError: a class outside [0, C), an unknown name, no whole number, or a count that is not B.
+        ValueError: a class outside [0, C), an unknown name, no whole number, several an input, or not B of them.
     """
     batch, classes = probabilities.shape
     if target is None:
         return probabilities.argmax(1)
-    chosen = class_indices(target, class_names).to(probabilities.device).reshape(-1)
+    chosen = one_class_each(target, class_names).to(probabilities.device)
     chosen = chosen.expand(batch) if chosen.numel() == 1 else chosen
     if len(chosen) != batch:
         raise ValueError(f"Got {len(chosen)} targets for {batch} inputs, expected one class each or one for all.")
