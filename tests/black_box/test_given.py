@@ -124,9 +124,8 @@ def test_what_is_no_table_of_scores_is_a_sentence(change, told, outputs):
     with pytest.raises(ValueError, match=told):
         fex.load_black_box(Answers(change), outputs=outputs, **GEOMETRY)
     box = fex.load_black_box(Answers(change), class_names=list("abc"), num_classes=3, outputs=outputs, **GEOMETRY)
-    with pytest.raises(
-        ValueError, match=r"returned a NoneType|single number|\(3, 2\).*transposed|\(2, 3, 7\)|no tensor|sum"
-    ):
+    told = r"NoneType|single number|\(3, 2\), .*transposed|\(2, 3, 7\)|rows do not sum"
+    with pytest.raises(ValueError, match=told):
         box(torch.rand(2, 3, 8, 8))
 
 
@@ -134,9 +133,8 @@ def test_of_several_tables_of_scores_the_first_is_taken_and_told_once(caplog):
     warn_once.cache_clear()
     box = fex.load_black_box(Answers(lambda z: (z, z.flip(1), z.exp()[:, :2])), name="twin", **GEOMETRY)
     inputs = torch.rand(2, 3, 8, 8)
-    assert (
-        torch.equal(box(inputs), fex.load_black_box(Answers(lambda z: z), **GEOMETRY)(inputs)) or box.num_classes == 3
-    )
+    shown = normalised(inputs).mean((2, 3))
+    torch.testing.assert_close(box(inputs), box.module.linear(shown).softmax(1).detach())
     box(inputs[:1])
     told = [record.getMessage() for record in caplog.records if "'twin'" in record.getMessage()]
     assert len(told) == 1
