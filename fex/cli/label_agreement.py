@@ -16,6 +16,7 @@ from fex.benchmark.fingerprint import fingerprint
 from fex.benchmark.settings import plain_settings
 from fex.black_box import BlackBox
 from fex.black_box.classes import misplaced
+from fex.black_box.steadiness import check_steadiness
 from fex.storage.atomic import replacing
 from fex.types import Batch
 

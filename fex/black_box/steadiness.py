@@ -1,0 +1,66 @@
+"""Whether a black box answers the same input alike, when asked again and whatever is asked beside it."""
+
+import torch
+from torch import Tensor
+
+from fex.black_box.base import BlackBox
+
+__all__ = ["ROUNDING", "STEADY_INPUTS", "check_steadiness", "steadiness"]
+
+STEADY_INPUTS = 3  # different ones; each is asked three times
+ROUNDING = 0.02  # of a probability, in another batch or on another processor
+
+
+def steadiness(together: Tensor, again: Tensor, alone: Tensor) -> str:
+    """What is wrong with the answers about the same inputs, (B, C) each; "" where nothing is.
+
+    Args:
+        together: of all inputs in one batch.
+        again: of the same batch, asked once more.
+        alone: of each input in a batch of its own.
+
+    Example:
+        >>> here = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+        >>> steadiness(here, here, here), steadiness(here, here, here.flip(0))[:46]
+        ('', 'gives other answers to the same input in anoth')
+    """
+    if float((together - again).abs().max()) > ROUNDING:
+        return (
+            "gives other answers to the same input when asked again (dropout or another draw is left on), so maps and "
+            "scores change from run to run: switch it off"
+        )
+    if float((together - alone).abs().max()) > ROUNDING:
+        return (
+            "gives other answers to the same input in another batch (rows in another order, or batch normalisation in "
+            "training mode), so maps and scores are wrong: make each row depend on its own input alone"
+        )
+    return ""
+
+
+def check_steadiness(black_box: BlackBox, inputs: Tensor) -> str:
+    """Asks a box about `STEADY_INPUTS` of some inputs, thrice each; one warning, or "" where it is steady.
+
+    A box that is not counts as not `deterministic` from then on: what it has said is not remembered.
+
+    Args:
+        black_box: nine queries, or three an input where there are fewer than three different ones.
+        inputs: (B, ...), of which the first different ones are asked.
+    """
+    few = _different(inputs)
+    if len(few) < 2:  # one has no other beside it, and nothing is known of batches
+        return ""
+    together = black_box(few)
+    alone = torch.cat([black_box(row) for row in few.split(1)])
+    found = steadiness(together, black_box(few), alone)
+    if not found:
+        return ""
+    black_box.deterministic = False  # type: ignore[misc]  # of this box, whatever its class says
+    return f"Black box {black_box.name!r} {found}."
+
+
+def _different(inputs: Tensor) -> Tensor:
+    rows: list[int] = []
+    for row in range(len(inputs)):
+        if len(rows) < STEADY_INPUTS and not any(torch.equal(inputs[row], inputs[other]) for other in rows):
+            rows.append(row)
+    return inputs[rows]
