@@ -53,7 +53,7 @@ class BlackBox(ABC):
     """
 
     modality: ClassVar[str] = "image"
-    deterministic: ClassVar[bool] = False
+    deterministic: bool = False
 
     def __init__(
         self,

@@ -37,30 +37,36 @@ def steadiness(together: Tensor, again: Tensor, alone: Tensor) -> str:
     return ""
 
 
-def check_steadiness(black_box: BlackBox, inputs: Tensor) -> str:
+def check_steadiness(black_box: BlackBox, inputs: Tensor, answers: Tensor | None = None) -> str:
     """Asks a box about `STEADY_INPUTS` of some inputs, thrice each; one warning, or "" where it is steady.
 
     A box that is not counts as not `deterministic` from then on: what it has said is not remembered.
 
     Args:
-        black_box: nine queries, or three an input where there are fewer than three different ones.
-        inputs: (B, ...), of which the first different ones are asked.
+        black_box: nine queries, or six where only two inputs differ; none where all are the same.
+        inputs: (B, ...).
+        answers: what it has said of them, where that is known, (B, C): those of different classes are asked first,
+            since rows that are exchanged show only where they differ.
     """
-    few = _different(inputs)
-    if len(few) < 2:  # one has no other beside it, and nothing is known of batches
+    few = inputs[_different(inputs, answers)]
+    if len(few) < 2:  # nothing is beside it
         return ""
-    together = black_box(few)
-    alone = torch.cat([black_box(row) for row in few.split(1)])
-    found = steadiness(together, black_box(few), alone)
+    with black_box.bare():
+        together = black_box(few)
+        alone = torch.cat([black_box(row) for row in few.split(1)])
+        found = steadiness(together, black_box(few), alone)
     if not found:
         return ""
-    black_box.deterministic = False  # type: ignore[misc]  # of this box, whatever its class says
+    black_box.deterministic = False
     return f"Black box {black_box.name!r} {found}."
 
 
-def _different(inputs: Tensor) -> Tensor:
+def _different(inputs: Tensor, answers: Tensor | None) -> list[int]:
+    """Rows of different inputs, of different classes first; then by class, so that the first and last one differ."""
+    classes = [0] * len(inputs) if answers is None else answers.argmax(1).tolist()
+    order = sorted(range(len(inputs)), key=lambda row: classes.index(classes[row]) != row)
     rows: list[int] = []
-    for row in range(len(inputs)):
+    for row in order:
         if len(rows) < STEADY_INPUTS and not any(torch.equal(inputs[row], inputs[other]) for other in rows):
             rows.append(row)
-    return inputs[rows]
+    return sorted(rows, key=lambda row: classes[row])
