@@ -200,7 +200,8 @@ class ClassMapNet(nn.Module):
 
         Args:
             inputs: (B, ...).
-            target: (B, K), int64, in [-C, C); -1 stands for the class that the explainer finds the likeliest, -2 for the next, ...
+            target: (B, K), int64, in [-C, C); -1 stands for the class that the explainer finds the likeliest, -2 for
+                the next, ...
 
         Returns:
             Attribution (B, K, N), the classes (B, K), int64, and probabilities (B, C).
