@@ -20,7 +20,7 @@ quickstart: install
 
 # Writes the tables of the README and of docs/ from docs/results/*.json.
 results-pages: install
-	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_results.py && $(BIN)/python docs/make_queries.py
 
 # The default tests are offline, on the CPU and deterministic, a file at a time on each core; those on real data run where
 # the data is.

@@ -39,6 +39,18 @@ class BatchLoader:
         self.loader, self.position, self.setting = loader, position, setting or {}
 
     @property
+    def _iterator(self) -> Any:
+        """By this name Lightning finds the loader processes, which it ends with the run.
+
+        Left to the garbage collector, each of them is waited for in vain for five seconds, whenever that may be.
+        """
+        return self.loader._iterator
+
+    @_iterator.setter
+    def _iterator(self, value: Any) -> None:
+        self.loader._iterator = value
+
+    @property
     def dataset(self) -> Any:
         """What is loaded."""
         return self.loader.dataset

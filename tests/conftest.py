@@ -1,5 +1,6 @@
 """Fixtures for every test: seeds, the real data's folder, generated pictures."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -19,6 +20,12 @@ from PIL import Image, ImageDraw
 # The same examples in every run; a loaded machine is no failure.
 settings.register_profile("deterministic", deadline=None, derandomize=True)
 settings.load_profile("deterministic")
+
+
+def pytest_collection_finish():
+    """Each search for garbage that goes through all libraries and tests takes a second: they stay until the end."""
+    gc.freeze()
+
 
 SHAPES = {"disc": "ellipse", "square": "rectangle"}
 

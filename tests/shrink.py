@@ -160,11 +160,13 @@ def _stand_in(args: dict[str, Any], folder: Path) -> None:
 def shrink(config: dict[str, Any], folder: Path, *, batch_size: int = 4) -> dict[str, Any]:
     """The same run on generated data, with its outputs in `folder`/run; nothing else changes.
 
-    But for networks of their own size, which compute in fp32: without instructions for it bf16 takes ten times as long.
+    But for networks of their own size and pictures of 224 pixels, which compute in fp32: without instructions for it
+    bf16 takes ten times as long.
     """
     model, data, trainer = config["model"]["init_args"], config["data"], config["trainer"]
-    if model.get("black_box", {}).get("init_args", {}).get("weights") == "efficientnet_lite0":
-        model["black_box"]["init_args"]["precision"], trainer["precision"] = "fp32", "32-true"
+    box = model.get("black_box", {}).get("init_args", {})
+    if box.get("weights") == "efficientnet_lite0" or box.get("model") == "vit_base_patch16_224":
+        box["precision"], trainer["precision"] = "fp32", "32-true"
     data["init_args"] |= {"batch_size": batch_size, **_data(data["class_path"], folder)}
     if "black_box" in model:
         _stand_in(model["black_box"]["init_args"], folder)
@@ -196,6 +198,7 @@ def shrink_instances(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if box["weights"].startswith("runs/"):  # of another run: a small one of the same inputs
         box["weights"] = str(sound_weights(folder, Path(box["weights"]).stem))
     box |= {"precision": "fp32"} if "precision" in box else {}  # see `shrink`
+    explainer.get("fit", {})["max_epochs"] = 4  # some before the mask is fitted, some after
     explainer |= {"num_samples": 8} if "num_samples" in explainer else {"iterations": 1, "budget": 8}
     model["output"], model["only"] = str(folder / "run" / "results"), "all"  # an untrained box is hardly ever correct
     trainer |= {"accelerator": "cpu", "devices": 1, "limit_predict_batches": 2}

@@ -150,7 +150,8 @@ def _sources(kinds: Iterable[Any]) -> dict[str, str]:
         for each in inspect.getmro(kind) if isinstance(kind, type) else (kind,):
             module = getattr(each, "__module__", None) or ""
             path = getattr(sys.modules.get(module), "__file__", None)
-            if path and Path(path).is_file() and module.split(".")[0] not in _COUNTED:
+            known = module in found  # and with it all that it imports
+            if path and not known and Path(path).is_file() and module.split(".")[0] not in _COUNTED:
                 for name, file in own_sources(module, Path(path)).items():
                     found[name] = referenced_files([str(file)])[str(file)]
     return dict(sorted(found.items()))

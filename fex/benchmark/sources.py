@@ -11,6 +11,10 @@ import fex
 __all__ = ["own_sources"]
 
 
+# Of Python and of installed packages: where they are is asked once, for a run asks of thousands of files.
+_INSTALLED = tuple(filter(None, map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))))
+
+
 def own_sources(module: str, path: Path) -> dict[str, Path]:
     """Files of a module and of the modules that it imports, and so on, as far as these are nobody's packages.
 
@@ -32,8 +36,7 @@ def own_sources(module: str, path: Path) -> dict[str, Path]:
 
 def _is_own(path: Path) -> bool:
     """Not of Python, of an installed package or of this one, which count by their versions or as a whole."""
-    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    installed = any(path.is_relative_to(folder) for folder in folders if folder) or "site-packages" in path.parts
+    installed = "site-packages" in path.parts or any(path.is_relative_to(folder) for folder in _INSTALLED)
     return not installed and not path.is_relative_to(Path(fex.__file__).parent)
 
 

@@ -41,7 +41,7 @@ FEW = {
     "num_samples": 20,
     "resolution": 8,
     # Several steps: the first one of Adam is the sign of the gradient, the same for many a class.
-    "fit": FitSettings(mask_width=2, mask_kernel=3, student_width=2, hidden=4, max_epochs=8, batch_size=4),
+    "fit": FitSettings(mask_width=2, mask_kernel=3, student_width=2, hidden=4, max_epochs=3, batch_size=4),
 }
 SMALL_WINDOWS = WindowSchedule(window=6, stride=3, min_window=2)
 MAKE = {

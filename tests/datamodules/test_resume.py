@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 
 import lightning.pytorch as pl
 import pyarrow as pa
@@ -59,7 +60,7 @@ def _fit(make, *, stop=None, callbacks=(), ckpt=None, **options):
         **{"max_epochs": 3, **options},
         logger=False,
         callbacks=list(callbacks),
-        enable_checkpointing=bool(callbacks),
+        enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -138,6 +139,21 @@ def test_batches_of_two_epochs_differ_and_cover_the_data():
     assert seen[:5] != seen[5:]
     for epoch in (seen[:5], seen[5:]):
         assert len({index for batch in epoch for index in batch}) == 20
+
+
+def test_loader_processes_live_as_long_as_the_run():
+    data, alive = _Table(batch_size=4, num_workers=1), []
+    before = set(multiprocessing.active_children())
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, *_):
+            alive.append(set(multiprocessing.active_children()) - before)
+
+    module = _fit(lambda: data, max_epochs=2, callbacks=[Watch()], limit_val_batches=0)
+    assert len(module.seen) == 10
+    assert alive == [alive[0]] * 10  # kept from one epoch to the next
+    assert len(alive[0]) == 1
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_overfitting_repeats_its_batches():

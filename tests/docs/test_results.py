@@ -157,3 +157,14 @@ def test_what_cannot_be_shown_is_refused(tmp_path):
     written(tmp_path, rows=[["FEX", 1]])
     with pytest.raises(ValueError, match="a row has 2 cells, expected 3"):
         make_results.filled(PAGE, tmp_path)
+
+
+def test_no_picture_of_queries_is_older_than_its_json():
+    spec = importlib.util.spec_from_file_location("make_queries", ROOT / "docs" / "make_queries.py")
+    make_queries = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_queries)
+    for path in (ROOT / "docs" / "results").glob("queries-*.json"):
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        assert make_queries.digest(rows) in (ROOT / "docs" / "pictures" / f"{path.stem}.svg").read_text(
+            encoding="utf-8"
+        )

@@ -218,7 +218,7 @@ def test_the_checkpoint_is_read_once(checkpoint, monkeypatch):
 
 def test_memory_does_not_grow_with_the_rows(checkpoint, tmp_path, monkeypatch):
     """A file of any size is never held: after each pool of rows, as much is in memory as after the one before."""
-    pool, pools = 2 * 64, 4
+    pool, pools = 2 * 64, 3
     with (tmp_path / "in.csv").open("w") as file:
         file.write("text\n" + "a gem so odd\n" * (pool * pools))
     seen, count, add = [], iter(range(1, 1 + pool * pools)), TextResultFolder.add

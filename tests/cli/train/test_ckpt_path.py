@@ -11,10 +11,9 @@ from fex.cli.train.train import run
 from tests.shrink import load, shrink, written
 
 
-@pytest.fixture
-def config(tmp_path):
+def two_epochs(folder):
     """Two epochs of nine batches, from a quickstart that saves at each step."""
-    found = shrink(load("quickstart"), tmp_path, batch_size=8)
+    found = shrink(load("quickstart"), folder, batch_size=8)
     found["data"]["init_args"] |= {"num_train": 72, "num_val": 8}
     found["model"]["init_args"] |= {"decay": "constant", "warmup": 0.0}  # which a limit of steps would change
     trainer = found["trainer"]
@@ -24,6 +23,12 @@ def config(tmp_path):
             del trainer[key]
     trainer["callbacks"] = trainer["callbacks"][:1]
     return found
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without a logger, the config is saved there
+    return two_epochs(tmp_path)
 
 
 def at(config, folder, **trainer):
@@ -37,6 +42,15 @@ def changed(path, **entries):
     new = path.with_name("stranger.ckpt")
     torch.save({**torch.load(path, weights_only=True), **entries}, new)
     return str(new)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run of three steps: its command line and its last checkpoint, of which tests make others."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run(["--config", at(two_epochs(folder), folder / "run", max_steps=3)]), folder / "run" / "last.ckpt"
 
 
 @pytest.fixture
@@ -60,26 +74,20 @@ def server():
         found.shutdown()
 
 
-def test_a_stranger_s_checkpoint_names_no_class_address_or_variable(config, tmp_path, server, monkeypatch):
+def test_a_stranger_s_checkpoint_names_no_class_address_or_variable(begun, config, tmp_path, server, monkeypatch):
     address, asked = server
     monkeypatch.setenv("SECRET_OF_MINE", "abc")
-    path = at(config, tmp_path / "run", max_steps=4)
-    first = run(["--config", path])
+    first, last = begun
     box = {"class_path": "fex.black_box.HttpBlackBox",
            "init_args": {"url": address, "token_env": "SECRET_OF_MINE", "num_classes": 8}}  # fmt: skip
     function = {"class_path": "fex.black_box.CallableBlackBox", "init_args": {"function": "os:getcwd"}}
-    last = tmp_path / "run" / "last.ckpt"
-    for number, settings in enumerate(
-        (
-            {"black_box": box},
-            {"black_box": function},
-            {"num_masks": 77},
-            {"_class_path": "os.system", "command": "true"},
-        )
+    for other, settings in (
+        ("validate", {"black_box": box, "num_masks": 77}),
+        ("test", {"black_box": function, "_class_path": "os.system", "command": "true"}),
     ):
         stranger = changed(last, hyper_parameters=settings)
-        for stage in ("fit", "validate", "test"):
-            again = at(config, tmp_path / f"again{number}{stage}", max_steps=6)
+        for stage in ("fit", other):
+            again = at(config, tmp_path / f"{stage} beside {other}", max_steps=5)
             found = run([stage, "--config", again, "--ckpt_path", stranger])
             assert type(found.model.black_box) is type(first.model.black_box)
             assert found.model.num_masks == first.model.num_masks
@@ -139,17 +147,15 @@ def test_a_limit_of_steps_in_mid_epoch_loses_nothing_of_the_epoch(config, tmp_pa
         ({"fex_queries": "many"}, "counts 'many' queries"),
     ],
 )
-def test_states_that_are_none_are_told(config, tmp_path, entries, message):
-    path = at(config, tmp_path / "run", max_steps=3)
-    run(["--config", path])
+def test_states_that_are_none_are_told(begun, config, tmp_path, entries, message):
+    path = at(config, tmp_path / "run", max_steps=5)
     with pytest.raises(ValueError, match=message):
-        run(["--config", path, "--ckpt_path", changed(tmp_path / "run" / "last.ckpt", **entries)])
+        run(["--config", path, "--ckpt_path", changed(begun[1], **entries)])
 
 
 def test_two_runs_into_one_folder_are_refused(config, tmp_path, monkeypatch):
     from fex.storage import atomic
 
-    monkeypatch.chdir(tmp_path)  # without a logger, the config is saved there
     monkeypatch.setattr(atomic.claimed.__wrapped__, "__defaults__", (0.0,))
     path = at(config, tmp_path / "run", max_steps=3)
     with (

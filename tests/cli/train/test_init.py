@@ -125,7 +125,9 @@ def graph(path, side):
 
 
 def test_a_training_ends_with_its_checkpoint_and_the_next_command(inside, capsys):
-    written("--black-box", "tests.cli.train.boxes:shares", "--size", "48")
+    content = written("--black-box", "tests.cli.train.boxes:shares", "--size", "48")
+    box = content["model"]["init_args"]["black_box"]["init_args"]
+    assert (box["num_classes"], box["outputs"]) == (3, "probabilities")
     trained()
     path = "runs/my/checkpoints/last.ckpt"
     assert capsys.readouterr().out.splitlines()[-2:] == [
@@ -188,11 +190,7 @@ def test_an_address(inside):
         server.server_close()
 
 
-def test_functions(inside):
-    content = written("--black-box", "tests.cli.train.boxes:shares", "--size", "48")
-    box = content["model"]["init_args"]["black_box"]["init_args"]
-    assert (box["num_classes"], box["outputs"]) == (3, "probabilities")
-    trained()
+def test_functions_that_answer_with_logits_or_several_labels(inside):
     content = written("--black-box", "tests.cli.train.boxes:logits", "--size", "96", name="large.yaml")
     assert content["model"]["init_args"]["black_box"]["init_args"]["outputs"] == "logits"
     assert encoder_of(content)["init_args"]["model"] == "convnext_atto"

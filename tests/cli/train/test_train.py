@@ -17,11 +17,23 @@ from fex.storage.resources import resource_dir
 from tests.shrink import load, shrink, written
 
 
+def quickstart_in(folder):
+    config = shrink(load("quickstart"), folder)
+    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
+    return written(config, folder / "small.yaml")
+
+
 @pytest.fixture
 def small(tmp_path):
-    config = shrink(load("quickstart"), tmp_path)
-    config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
-    return written(config, tmp_path / "small.yaml")
+    return quickstart_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a finished run: small.yaml, run/checkpoints/last.ckpt."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(["--config", quickstart_in(folder)])
+    return folder
 
 
 def refused(capsys, *argv):
@@ -181,11 +193,10 @@ def test_checkpoints_that_cannot_be_written_fail_before_training(small, tmp_path
         main()
 
 
-def test_a_checkpoint_of_another_explainer_is_refused(small, tmp_path):
-    run(["--config", small])
-    config = yaml.safe_load(Path(small).read_text())
+def test_a_checkpoint_of_another_explainer_is_refused(trained, tmp_path):
+    config = yaml.safe_load((trained / "small.yaml").read_text())
     config["model"]["init_args"]["explainer"]["init_args"]["value_degree"] = 1
-    last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    last = str(trained / "run" / "checkpoints" / "last.ckpt")
     with pytest.raises(ValueError, match="another explainer: net.value_degree is 3 there and 1 here. They must agree"):
         run(["--config", written(config, tmp_path / "other.yaml"), "--ckpt_path", last])
 
@@ -242,12 +253,11 @@ def test_help_of_each_stage_shows_examples(stage, capsys):
     assert "exit codes" in text
 
 
-def test_predict_writes_as_fex_explain_does_and_holds_nothing(small, tmp_path):
+def test_predict_writes_as_fex_explain_does_and_holds_nothing(trained):
     """Every row of the data: a picture and arrays each, one table, one gallery; they are the explainer's own."""
-    run(["--config", small])
-    last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    small, last = str(trained / "small.yaml"), str(trained / "run" / "checkpoints" / "last.ckpt")
     done = run(["predict", "--config", small, "--trainer.precision", "32-true", "--ckpt_path", last])
-    folder = tmp_path / "run" / "predictions"
+    folder = trained / "run" / "predictions"
     with (folder / "explanations.csv").open() as file:
         rows = list(csv.DictReader(file))
     count = len(done.datamodule.datasets["test"])
