@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Target", "class_index", "class_indices"]
+__all__ = ["Target", "class_index", "class_indices", "one_class_each"]
 
 Target = Tensor | int | str | Sequence[int] | Sequence[str]
 
@@ -28,6 +28,8 @@ def class_indices(target: Any, names: Sequence[str] = ()) -> Tensor:
         >>> class_indices(["Cat", "dog"], ["dog", "cat"]).tolist(), class_indices(3).tolist()
         ([1, 0], 3)
     """
+    if isinstance(target, np.ndarray) and target.dtype.kind in "UO":
+        target = target.tolist()
     if isinstance(target, str):
         return torch.tensor(class_index(target, names))
     if isinstance(target, list | tuple) and any(isinstance(one, str) for one in target):
@@ -43,7 +45,22 @@ def class_indices(target: Any, names: Sequence[str] = ()) -> Tensor:
 
 def _has_bool(target: Any) -> bool:
     """Whether a list holds True or False, which numpy takes for 1 and 0 beside numbers."""
-    return isinstance(target, bool) or (isinstance(target, list | tuple) and any(map(_has_bool, target)))
+    return isinstance(target, bool | np.bool_) or (isinstance(target, list | tuple) and any(map(_has_bool, target)))
+
+
+def one_class_each(target: Any, names: Sequence[str] = ()) -> Tensor:
+    """`class_indices` of one class for all inputs or one each, as (1,) or (B,), int64.
+
+    Raises:
+        ValueError: see there; several an input, such as the rows of a one-hot matrix.
+    """
+    found = class_indices(target, names)
+    if found.ndim > 2 or (found.ndim == 2 and found.shape[1] != 1):
+        raise ValueError(
+            f"Got targets of shape {tuple(found.shape)}, expected one class for all inputs or one each, (B,): give the "
+            "indices of the classes; those of a one-hot matrix are its `argmax(1)`."
+        )
+    return found.reshape(-1)
 
 
 def class_index(target: str | int, names: Sequence[str]) -> int:

@@ -239,8 +239,8 @@ class AmortizedModule(pl.LightningModule):
             checkpoint["fex_answers"] = answers
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks that the checkpoint is of the same explainer, and goes on counting queries."""
-        found, queries, seconds = description_of(checkpoint, self._meta())
+        """Checks that the checkpoint is of the same explainer and box, and goes on counting queries."""
+        found, queries, seconds = description_of(checkpoint, self._meta(), self.black_box, self._trainer)
         self.cost.resume(queries, seconds)
         if self.replaying is not None and self.replaying.ready:
             self.replaying.resume(checkpoint)

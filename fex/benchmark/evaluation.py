@@ -25,6 +25,7 @@ class Cost:
         cold_seconds: of the others: first batches, which pay for what is made at first use.
         evaluation: queries that each protocol spent besides.
         peak_mb: largest memory allocated while one instance is explained, 10^6 bytes; None where not measured.
+        flat: instances whose maps have hardly any contrast.
     """
 
     instances: int = 0
@@ -34,6 +35,7 @@ class Cost:
     cold_seconds: float = 0.0
     evaluation: dict[str, int] = field(default_factory=dict)
     peak_mb: float | None = None
+    flat: int = 0
 
     @property
     def seconds_an_instance(self) -> float:
@@ -54,6 +56,7 @@ class Evaluation:
         errors: what went wrong: by protocol, or under "" where the method itself failed.
         maps: of the first instances, (b, H, W) or, of texts, (b, L) with zeros after short ones, float32; or None.
         clean: the box's probabilities of the same instances (b, C), or None.
+        flat: how many of the `instances` that were explained have a map with hardly any contrast.
     """
 
     method: str
@@ -62,6 +65,8 @@ class Evaluation:
     errors: dict[str, Exception] = field(default_factory=dict)
     maps: Tensor | None = None
     clean: Tensor | None = None
+    flat: int = 0
+    instances: int = 0
 
 
 def make_rows(

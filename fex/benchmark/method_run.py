@@ -17,6 +17,7 @@ from fex.benchmark.measure import peak_bytes, wait
 from fex.benchmark.setting import Candidate, Rows, Setting, Store
 from fex.benchmark.store import Record
 from fex.black_box.base import BlackBox, resolve_target
+from fex.contrast import FLAT, contrast
 from fex.metrics.protocol import Attributed, Explain
 from fex.metrics.protocol_scores import ProtocolScores
 from fex.seeding import seeded
@@ -25,6 +26,7 @@ from fex.types import Explainer
 __all__ = ["MethodRun", "Taken"]
 
 LONGEST_WARM_UP = 0.5  # seconds; a first batch that takes longer is not explained again, but left out of the times
+EQUAL = 1e-5  # of the largest value: what rounding leaves between equal ones
 LONGEST_PROFILE = 5.0  # seconds; an explanation that takes longer is not profiled for its memory on the CPU
 
 Taken = Literal["explained", "stored", "left out"]
@@ -101,7 +103,7 @@ class MethodRun:
             cold = False
         self._profile(rows.inputs[:1], target[:1], seconds / len(rows.inputs), randomness)
         if record is None:  # otherwise the first measurement stands
-            record = Record(len(rows.inputs), queries, seconds, cold=cold)
+            record = Record(len(rows.inputs), queries, seconds, cold=cold, flat=self._flat(rows.inputs, scores, maps))
         if rows.shown:
             record.maps = maps[: rows.shown].float().cpu()
         data = self._attributed(rows, scores, maps)
@@ -130,6 +132,17 @@ class MethodRun:
             scores, maps = attributions(self.candidate.explainer, own, classes, self.setting.features)
             wait(inputs.device)
             return scores, maps, time.perf_counter() - start, box.queries - before
+
+    def _flat(self, inputs: Tensor, scores: Tensor, maps: Tensor) -> int:
+        """How many maps have hardly any contrast; of texts, over the tokens that are features.
+
+        Of scores without a known span only equal ones are flat: those of RISE lie close together by nature.
+        """
+        span = getattr(getattr(self.candidate.explainer, "net", None), "span", None)
+        valid = self.setting.features.valid(inputs)
+        rows = maps if valid is None else [row[own] for row, own in zip(scores, valid, strict=True)]
+        least = EQUAL if span is None else FLAT
+        return sum(contrast(row.float().cpu().numpy(), span) < least for row in rows)
 
     def _profile(
         self,
@@ -179,6 +192,7 @@ class MethodRun:
     def _add(self, record: Record, rows: Rows) -> None:
         self.cost.instances += record.instances
         self.cost.queries += record.queries
+        self.cost.flat += record.flat
         if record.cold:
             self.cost.cold_seconds += record.seconds
         else:
@@ -202,11 +216,12 @@ class MethodRun:
             self.cost.peak_mb = _noted_peak(store, self.candidate.key)  # by one of the same settings and another name
         scores = {each.protocol.name: each for each in self.scores.values()}
         rows = make_rows(name, scores, self.cost, self.setting.features, resamples=resamples, seed=self.setting.seed)
+        counted = {"flat": self.cost.flat, "instances": self.cost.instances}
         if not self.maps:
-            return Evaluation(name, rows, scores, self.errors)
+            return Evaluation(name, rows, scores, self.errors, **counted)
         longest = max(each.shape[-1] for each in self.maps)  # batches of texts differ in length
         maps = [pad(each, (0, longest - each.shape[-1])) for each in self.maps]
-        return Evaluation(name, rows, scores, self.errors, torch.cat(maps), torch.cat(self.clean))
+        return Evaluation(name, rows, scores, self.errors, torch.cat(maps), torch.cat(self.clean), **counted)
 
 
 def _noted_peak(store: Store, key: str) -> float | None:

@@ -24,6 +24,7 @@ class Record:
         queries: that the explanations of the batch spent.
         seconds: that they took.
         cold: they were the method's first in their process, and took what is made at first use as well.
+        flat: how many of the maps have hardly any contrast.
         components: of each protocol, by its key, (B,) or (B, D), float32, on the CPU.
         evaluation: queries that each protocol spent on the batch, by its key.
         maps: of the first instances, to be shown: (b, h, w), or (b, L) of texts, float32, or None.
@@ -36,6 +37,7 @@ class Record:
     evaluation: dict[str, int] = field(default_factory=dict)
     maps: Tensor | None = None
     cold: bool = False
+    flat: int = 0
 
     @property
     def mapped(self) -> int:
@@ -67,7 +69,7 @@ class ResultStore:
             for protocol, components in record.components.items()
             for name, values in components.items()
         }
-        meta = {key: getattr(record, key) for key in ("instances", "queries", "seconds", "evaluation", "cold")}
+        meta = {key: getattr(record, key) for key in ("instances", "queries", "seconds", "evaluation", "cold", "flat")}
         if record.maps is not None:
             arrays["maps"] = record.maps.numpy()
         save_arrays(self._path(method, batch), meta, arrays)
@@ -102,7 +104,7 @@ def _record(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Record:
     for name, values in arrays.items():
         protocol, _, component = name.rpartition(":")
         record.components.setdefault(protocol, {})[component] = torch.from_numpy(values)
-    counts = [record.instances, record.queries, *record.evaluation.values()]
+    counts = [record.instances, record.queries, record.flat, *record.evaluation.values()]
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError(f"it counts {counts}")
     if type(record.seconds) not in (int, float) or not 0 <= record.seconds < float("inf"):

@@ -35,7 +35,8 @@ def summarise(
         seed: of the bootstrap.
 
     Returns:
-        Plain data without NaN: rows ("error" in those of what failed), differences, curves, removal_matrix, warnings.
+        Plain data without NaN: rows ("error" in those of what failed), differences, curves, removal_matrix,
+        flat_maps (how many of each method's maps have hardly any contrast), warnings.
     """
     options = {"resamples": resamples, "seed": seed}
     usable = [evaluation for evaluation in evaluations if evaluation.rows]
@@ -59,9 +60,20 @@ def summarise(
             "curves": _curves(usable),
             "removal_matrix": _matrix(rows),
             "break_even_against": reference if reference in costs else None,
-            "warnings": warnings,
+            "flat_maps": {e.method: {"flat": e.flat, "instances": e.instances} for e in usable},
+            "warnings": [*warnings, *_flat_warnings(usable)],
         }
     )
+
+
+def _flat_warnings(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A method whose maps say nothing is ranked all the same, by how ties are broken."""
+    return [
+        f"{e.method}: {e.flat:,} of {e.instances:,} maps are nearly flat: their values hardly differ, so the order of "
+        "their features, and what is scored by it, says little."
+        for e in evaluations
+        if e.flat
+    ]
 
 
 def _failure(method: str, protocol: str, error: Exception | str) -> dict[str, Any]:

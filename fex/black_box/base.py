@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.classes import as_names, both_names
-from fex.black_box.colour import LUMA, Colour, as_colour
+from fex.black_box.colour import LUMA, Colour, as_colour, check_scale
 from fex.black_box.scores import both_probabilities, check_probabilities, columns, resolve_target
 from fex.images.preprocess import Preprocess, as_preprocess
 from fex.modality import Features
@@ -53,7 +53,7 @@ class BlackBox(ABC):
     """
 
     modality: ClassVar[str] = "image"
-    deterministic: ClassVar[bool] = False
+    deterministic: bool = False
 
     def __init__(
         self,
@@ -85,8 +85,7 @@ class BlackBox(ABC):
         self.mean = as_colour(mean, "mean")
         default = (0.229, 0.224, 0.225) if len(self.mean) == 3 else 1.0
         self.std = as_colour(default if std is None else std, "std", len(self.mean))
-        if min(self.std) <= 0:
-            raise ValueError(f"std needs values, std > 0; got {std}.")
+        check_scale(self.mean, self.std)
         self.chunk, self.multi_label, self.name = chunk, multi_label, name or type(self).__name__
         self.device = torch.device("cpu")
         self.queries = 0

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-__all__ = ["are_named", "as_names", "both_names", "misplaced", "names_of"]
+__all__ = ["are_named", "as_names", "both_names", "chosen_names", "misplaced", "names_of"]
 
 
 def as_names(names: Sequence[str | int]) -> list[str]:
@@ -57,6 +57,28 @@ def names_of(id2label: Mapping[Any, Any], source: str) -> list[str]:
         )
     named = {int(index): str(label) for index, label in id2label.items()}
     return [named[index] for index in ids]
+
+
+def chosen_names(given: Sequence[str] | None, own: Sequence[str] | None) -> Sequence[str] | None:
+    """Class names of a model: those given, or else its own.
+
+    Raises:
+        ValueError: its own names in another order, which would swap classes; others rename them, and are taken.
+
+    Example:
+        >>> chosen_names(None, ["cat", "dog"]), chosen_names(["Katze", "Hund"], ["cat", "dog"])
+        (['cat', 'dog'], ['Katze', 'Hund'])
+    """
+    if not given or not own or not isinstance(given, Sequence):  # what is no list is refused by the box
+        return given or own
+    wanted, known = ([str(name).casefold() for name in names] for names in (given, own))
+    if are_named(own) and wanted != known and sorted(wanted) == sorted(known):
+        shown = ", ".join(own[:10]) + ", ..." * (len(own) > 10)
+        raise ValueError(
+            f"Got class_names that are the model's own names in another order: its scores are those of {shown}. Leave "
+            "`class_names` out, or, if the model's names are wrong, correct them in its config."
+        )
+    return given
 
 
 def are_named(names: Sequence[str]) -> bool:

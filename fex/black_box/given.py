@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
-from fex.black_box.classes import names_of
+from fex.black_box.classes import chosen_names, names_of
 from fex.black_box.network import TorchBlackBox
-from fex.black_box.scores import Outputs, check_outputs, columns, find_scores
+from fex.black_box.scores import Outputs, check_outputs, columns, score_table
 from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm
 from fex.images.preprocess import Preprocess, as_preprocess
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 class FromProbabilities(nn.Module):
     """A network that ends in a softmax (or sigmoids) as one of logits, which give the same probabilities back."""
 
-    def __init__(self, network: nn.Module, *, multi_label: bool) -> None:
+    def __init__(self, network: nn.Module, *, multi_label: bool, num_classes: int = 0) -> None:
         super().__init__()
-        self.network, self.multi_label = network, multi_label
+        self.network, self.multi_label, self.num_classes = network, multi_label, num_classes
 
     def forward(self, inputs: Tensor) -> Tensor:
         answer = self.network(inputs)
-        scores = columns(find_scores(answer, rows=len(inputs), num_classes=0, name="network"), len(inputs))
+        scores = score_table(answer, rows=len(inputs), num_classes=self.num_classes, name=type(self.network).__name__)
         low, high = scores.detach().aminmax()
         sums = scores.detach().sum(1)
         exclusive = self.multi_label or scores.shape[1] == 1 or bool(((sums - 1).abs() < 0.05).all())
@@ -73,11 +73,13 @@ def box_of(model: nn.Module | Callable[..., Any], /, **options: Any) -> BlackBox
 
 
 def _torch_box(net: nn.Module, /, *, outputs: Outputs = "logits", **options: Any) -> TorchBlackBox:
-    known = keywords_of(TorchBlackBox)
-    check_keywords(options, [*known, "outputs"], what=called(TorchBlackBox), taken=known[:1])
+    keywords = keywords_of(TorchBlackBox)
+    check_keywords(options, [*keywords, "outputs"], what=called(TorchBlackBox), taken=keywords[:1])
     check_outputs(outputs)
-    for key, value in _known(net).items():
-        options.setdefault(key, value)
+    known = _known(net)
+    options = {**known, **options}
+    if names := chosen_names(options.get("class_names"), known.get("class_names")):
+        options["class_names"] = names
     guessed = [key for key in ("preprocess", "mean", "std") if options.get(key) is None]
     if guessed:
         log.warning(
@@ -89,10 +91,10 @@ def _torch_box(net: nn.Module, /, *, outputs: Outputs = "logits", **options: Any
     options.setdefault("name", type(net).__name__)
     if options.get("num_classes") is None:  # names are compared with it
         options["num_classes"] = _count(net, options.get("preprocess") or Preprocess(), options.get("channels", 3))
-    wrapped = (
-        FromProbabilities(net, multi_label=bool(options.get("multi_label"))) if outputs == "probabilities" else net
-    )
-    return TorchBlackBox(wrapped, **options)
+    if outputs == "probabilities":
+        multi_label, count = bool(options.get("multi_label")), options["num_classes"]
+        net = FromProbabilities(net, multi_label=multi_label, num_classes=count)
+    return TorchBlackBox(net, **options)
 
 
 def _known(net: Any) -> dict[str, Any]:
@@ -118,7 +120,13 @@ def _count(net: nn.Module, preprocess: Preprocess, channels: int) -> int:
         ) from error
     finally:
         net.train(mode)
-    return int(columns(torch.as_tensor(find_scores(answer, rows=1, num_classes=0, name="network")), 1).shape[-1])
+    found = score_table(answer, rows=1, num_classes=0, name=type(net).__name__)
+    if found.ndim != 2 or len(found) != 1:
+        raise ValueError(
+            f"{type(net).__name__} returned shape {tuple(found.shape)} for one picture (1, {channels}, "
+            f"{preprocess.size[0]}, {preprocess.size[1]}), expected (1, C): one row an input and one column a class."
+        )
+    return found.shape[1]
 
 
 @torch.no_grad()

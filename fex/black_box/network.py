@@ -12,8 +12,7 @@ from fex.black_box.colour import as_colour
 from fex.black_box.openvino import compile_openvino
 from fex.black_box.scores import (
     both_logits,
-    columns,
-    find_scores,
+    score_table,
     to_probabilities,
 )
 from fex.storage.weights import digest_of
@@ -149,13 +148,7 @@ class TorchBlackBox(BlackBox):
 
     def _logits(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
         answer = (self._module if network is None else network)(inputs)
-        found = find_scores(answer, rows=len(inputs), num_classes=self.num_classes, name=self.name)
-        if not isinstance(found, Tensor):
-            raise ValueError(
-                f"Black box {self.name!r} returned a {type(answer).__name__} without a tensor of logits, expected "
-                f"({len(inputs)}, {self.num_classes}). Wrap it in a function that returns them: CallableBlackBox."
-            )
-        return columns(found, len(inputs))
+        return score_table(answer, rows=len(inputs), num_classes=self.num_classes, name=self.name)
 
     def _prepared(self, inputs: Tensor) -> Tensor:
         """Inputs (B, 3, H, W) in [0, 1] as the network takes them."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fex.black_box.base import BlackBox
+from fex.black_box.classes import chosen_names
 from fex.black_box.endpoint import Endpoint
 from fex.black_box.logprobs import encode_prompts, label_probabilities, read_tops
 from fex.black_box.text import TextInputs
@@ -101,7 +102,7 @@ class PromptBlackBox(TextInputs):
         preprocess: Any = load_tokenizer(tokenizer, max_length=max_length)
         BlackBox.__init__(
             self,
-            class_names=labels if class_names is None else class_names,
+            class_names=chosen_names(class_names, labels),
             num_classes=len(labels),
             preprocess=preprocess,
             chunk=self.request_size * concurrency,

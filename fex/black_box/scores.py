@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fex.class_names import Target, class_indices
+from fex.class_names import Target, one_class_each
+from fex.errors import warn_once
 
 __all__ = [
     "Outputs",
@@ -17,6 +18,7 @@ __all__ = [
     "columns",
     "find_scores",
     "resolve_target",
+    "score_table",
     "to_probabilities",
 ]
 
@@ -27,7 +29,7 @@ def find_scores(answer: Any, *, rows: int, num_classes: int, name: str) -> Any:
     """The scores in what a network or a function returned.
 
     `answer.logits` or `answer["logits"]`, the only entry of a dict, the first array of a tuple or list that is as large
-    as scores are; anything else is returned as it is.
+    as scores are (said once where several are); anything else is returned as it is.
 
     Args:
         answer: what was returned.
@@ -54,9 +56,34 @@ def find_scores(answer: Any, *, rows: int, num_classes: int, name: str) -> Any:
         return answer
     if len(arrays) == rows and all(part.shape == (num_classes,) for part in arrays) and isinstance(answer, list):
         return torch.stack([torch.as_tensor(part) for part in arrays])  # a list of rows
-    one = ((rows, 1), (rows,)) if num_classes == 2 else ()
+    one = ((rows, 1), (rows,)) if num_classes in (1, 2) else ()
     fitting = [part for shape in ((rows, num_classes), *one) for part in arrays if tuple(part.shape) == shape]
-    return (fitting or arrays)[0]
+    if not num_classes:  # nobody has said how many: each table of a row an input may be it
+        fitting = [part for part in arrays if part.ndim == 2 and len(part) == rows]
+    chosen = (fitting or arrays)[0]
+    if sum(part.shape == chosen.shape or not num_classes for part in fitting) > 1:
+        shapes = ", ".join(f"({', '.join(['B', *map(str, part.shape[1:])])})" for part in arrays)
+        warn_once(
+            f"Black box {name!r} returned {len(arrays)} arrays of shapes {shapes}, several of which fit scores: the "
+            "first that fits is taken. If it is another, wrap the model in a function that returns the scores alone."
+        )
+    return chosen
+
+
+def score_table(answer: Any, *, rows: int, num_classes: int, name: str) -> Tensor:
+    """What a network returned as scores (R, C); one number an input as (R, 1). Arguments as of `find_scores`.
+
+    Raises:
+        ValueError: no tensor of scores in it, or one that is a single number.
+    """
+    found = find_scores(answer, rows=rows, num_classes=num_classes, name=name)
+    if not isinstance(found, Tensor) or found.ndim == 0:
+        what = "single number" if isinstance(found, Tensor) else f"{type(answer).__name__} without a tensor of logits"
+        raise ValueError(
+            f"Black box {name!r} returned a {what}, expected ({rows}, {num_classes or 'C'}): one row an input. Wrap it "
+            "in a function that returns them: CallableBlackBox."
+        )
+    return columns(found, rows)
 
 
 def columns(scores: Tensor, rows: int) -> Tensor:
@@ -86,9 +113,11 @@ def check_probabilities(
         ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows that do not sum to 1.
     """
     if probabilities.shape != (rows, num_classes):
+        turned = probabilities.shape == (num_classes, rows)
+        advice = "They are transposed: return one row an input." if turned else "Check num_classes or class_names."
         raise ValueError(
             f"Black box {name!r} returned shape {tuple(probabilities.shape)}, expected ({rows}, {num_classes}): one "
-            f"row an input and one column for each of its {num_classes} classes. Check num_classes or class_names."
+            f"row an input and one column for each of its {num_classes} classes. {advice}"
         )
     probabilities = probabilities.float()
     if rows == 0:
@@ -160,12 +189,12 @@ def resolve_target(target: Target | None, probabilities: Tensor, class_names: Se
         class_names: of the C classes, where names are to be understood.
 
     Raises:
-        ValueError: a class outside [0, C), an unknown name, no whole number, or a count that is not B.
+        ValueError: a class outside [0, C), an unknown name, no whole number, several an input, or not B of them.
     """
     batch, classes = probabilities.shape
     if target is None:
         return probabilities.argmax(1)
-    chosen = class_indices(target, class_names).to(probabilities.device).reshape(-1)
+    chosen = one_class_each(target, class_names).to(probabilities.device)
     chosen = chosen.expand(batch) if chosen.numel() == 1 else chosen
     if len(chosen) != batch:
         raise ValueError(f"Got {len(chosen)} targets for {batch} inputs, expected one class each or one for all.")

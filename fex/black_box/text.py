@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
+from fex.black_box.classes import chosen_names
 from fex.black_box.network import PRECISIONS, TorchBlackBox
 from fex.black_box.scores import both_logits, to_probabilities
 from fex.texts.backbone import load_text_net
@@ -139,7 +140,7 @@ class TextBlackBox(TextInputs, TorchBlackBox):
         super().__init__(
             found.net.requires_grad_(requires_grad=False),
             precision=precision,
-            class_names=class_names or found.class_names,
+            class_names=chosen_names(class_names, found.class_names),
             num_classes=len(found.class_names),
             preprocess=found.preprocess,
             chunk=chunk,

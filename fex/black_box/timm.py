@@ -10,6 +10,7 @@ import timm
 from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
+from fex.black_box.classes import chosen_names
 from fex.black_box.colour import Colour
 from fex.black_box.network import TorchBlackBox
 from fex.images.preprocess import Preprocess
@@ -61,9 +62,9 @@ class TimmBlackBox(TorchBlackBox):
     ) -> None:
         tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
         model = _name_of(model, weights, meta, pretrained=pretrained)
-        class_names = class_names or meta.get("class_names")
         if isinstance(class_names, str):
             class_names = _subset_names(class_names)
+        class_names = chosen_names(class_names, meta.get("class_names"))
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         with building(tensors, str(weights)) if meta else nullcontext():
             net = build_timm(model, arguments, pretrained=weights is None)
@@ -71,8 +72,8 @@ class TimmBlackBox(TorchBlackBox):
                 preprocess = Preprocess(**meta["preprocess"])
         if weights is not None:
             arguments = _filled(net, tensors, arguments, len(class_names or ()), source=weights)
-        elif class_names is None:
-            class_names = _own_names(net, model)
+        else:
+            class_names = chosen_names(class_names, _own_names(net, model))
         data = timm.data.resolve_model_data_config(net, _own_size(net, arguments))
         if preprocess is None:
             preprocess = preprocess_of_timm(data)

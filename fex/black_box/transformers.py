@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fex.black_box.classes import names_of
+from fex.black_box.classes import chosen_names, names_of
 from fex.black_box.colour import Colour
 from fex.black_box.network import TorchBlackBox
 from fex.black_box.processors import check_processor, normalisation_of, preprocess_of
@@ -156,7 +156,7 @@ class TransformersBlackBox(TorchBlackBox):
         super().__init__(
             net.requires_grad_(requires_grad=False),
             channels=getattr(config, "num_channels", 3),
-            class_names=class_names or names_of(config.id2label, model),
+            class_names=chosen_names(class_names, names_of(config.id2label, model)),
             num_classes=config.num_labels,
             preprocess=preprocess,
             mean=mean,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fex.black_box.classes import chosen_names
 from fex.black_box.colour import Colour
 from fex.black_box.network import TorchBlackBox
 from fex.black_box.transformers import check_size, fetch_network, image_processor, prepared_by
@@ -69,7 +70,7 @@ class ZeroShotBlackBox(TorchBlackBox):
         _try(net, likeness, tokens, preprocess.size, model)
         super().__init__(
             likeness,
-            class_names=prompts if class_names is None else class_names,
+            class_names=chosen_names(class_names, prompts),
             num_classes=len(prompts),
             preprocess=preprocess,
             mean=mean,

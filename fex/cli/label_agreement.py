@@ -16,6 +16,7 @@ from fex.benchmark.fingerprint import fingerprint
 from fex.benchmark.settings import plain_settings
 from fex.black_box import BlackBox
 from fex.black_box.classes import misplaced
+from fex.black_box.steadiness import STEADY_INPUTS, check_steadiness
 from fex.storage.atomic import replacing
 from fex.types import Batch
 
@@ -33,7 +34,7 @@ def label_agreement(
     """One sentence, and warnings.
 
     Args:
-        black_box: asked once an instance.
+        black_box: asked once an instance, and about a few again: see `fex.black_box.steadiness`.
         batch: a sample of the data, with labels; rows whose `valid` is False are left out.
         stage: which part of the data it is.
         class_names: names of the labels, where the data has them.
@@ -51,11 +52,15 @@ def label_agreement(
     count = int(own.sum())
     if count == 0:
         return f"No label of the {stage} data can be compared with the black box's answers.", warnings
-    answers, truth = black_box(batch["inputs"][own]).argmax(1).cpu(), labels[own].cpu()
+    before, inputs = black_box.queries, batch["inputs"][own]
+    scores, truth = black_box(inputs), labels[own].cpu()
+    if unsteady := check_steadiness(black_box, inputs, scores):
+        warnings.append(unsteady)
+    answers = scores.argmax(1).cpu()
     right = int((answers == truth).sum())
     line = (
         f"The black box agrees with {right} of {count} labels of the {stage} data ({right / count:.0%}; a sample, "
-        f"{count} queries)."
+        f"{black_box.queries - before} queries)."
     )
     warnings += _names_apart(black_box.class_names, class_names, answers.tolist(), truth.tolist(), right)
     chance = 1 / black_box.num_classes
@@ -99,15 +104,19 @@ def tell_agreement(
 
     Args:
         black_box: what is explained.
-        data: a datamodule that is set up; one that is not of this package has no `sample`.
+        data: a datamodule that is set up; one that is not of this package has no `sample`. Without labels only the
+            steadiness of the box is looked at, and where nothing is kept.
         stages: of its parts, the first that is there is looked at.
         folder: of the run's results, where what was found is kept: a run that goes on does not ask again.
     """
     sample = None
     for count in (1, SAMPLE):  # one is read to see whether there are labels at all
         sample = data.sample(count, stages) if hasattr(data, "sample") else None
-        if sample is None or "labels" not in sample[1]:
+        if sample is None:
             return []
+        if "labels" not in sample[1]:
+            few = None if folder is not None else data.sample(4 * STEADY_INPUTS, stages)
+            return [each for each in [check_steadiness(black_box, few[1]["inputs"]) if few else ""] if each]
     assert sample is not None
     names = getattr(data, "class_names", None)
     key = _key(black_box, *sample, names) if folder is not None else ""

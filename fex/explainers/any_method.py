@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fex.black_box.alike import check_own_box
 from fex.black_box.base import BlackBox
 from fex.checks import check_choice
 from fex.class_names import class_index
@@ -57,7 +58,12 @@ def explain_by(
         top_k: how many of the predicted classes, the likeliest first; without `target`.
         sources: names of the instances in the results; by default the files'.
         attribute: what gives the scores, where that is not the explainer's own way.
+
+    Raises:
+        ValueError: see `AmortizedExplainer.explain`; an explainer whose own box is of other classes.
     """
+    check_own_box(explainer, box)
+    class_names = getattr(explainer, "class_names", box.class_names)  # one that knows them calls them alike everywhere
     check_choice(target, top_k, box.num_classes)
     modality = modality_of(box.modality)
     reading = modality.read(given, box.preprocess)
@@ -69,7 +75,7 @@ def explain_by(
     probabilities = box(inputs)
     classes = likeliest(probabilities, top_k)
     if target is not None:
-        classes = torch.tensor(class_index(target, box.class_names)).expand(len(inputs), 1)
+        classes = torch.tensor(class_index(target, class_names)).expand(len(inputs), 1)
     attribute = attribute or partial(_own_maps, explainer, of_features=of_features)
     names = reading.names if sources is None else sources
     found: list[list[Any]] = [[] for _ in range(len(inputs))]
@@ -81,7 +87,7 @@ def explain_by(
         seconds, queries = (time.perf_counter() - start) / len(inputs), (box.queries - before) // len(inputs)
         for row, index in enumerate(chosen.tolist()):
             named = {
-                **class_fields(index, box.class_names, probabilities[row], asked=True, user=target is not None),
+                **class_fields(index, class_names, probabilities[row], asked=True, user=target is not None),
                 "method": type(explainer).__name__,
                 "removal": removal_name(explainer) or "no",
                 "black_box": box.name,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fex.black_box.alike import check_own_box
 from fex.black_box.base import BlackBox
 from fex.explainers.any_method import explain_by
 from fex.explainers.loading import load_explainer
@@ -43,7 +44,8 @@ def explain(
         One explanation an image and class: image by image, class by class.
 
     Raises:
-        ValueError: unknown class, `target` along with `top_k`, unreadable picture, an explainer without a box.
+        ValueError: unknown class, `target` along with `top_k`, unreadable picture, an explainer without a box, or
+            one that asks a box of other classes.
 
     Example:
         ``fex.explain("dog.jpg", "fex_efficientnet_lite0", top_k=2)[0].save("dog.png")``
@@ -53,6 +55,8 @@ def explain(
     if isinstance(explainer, AmortizedExplainer):
         return explainer.explain(image, target, top_k, black_box=black_box)
     if isinstance(explainer, Refined):
+        if black_box is not None:
+            check_own_box(explainer, black_box)
         return explainer.explain(image, target, top_k)  # type: ignore[return-value]
     box = black_box if black_box is not None else getattr(explainer, "black_box", None)
     if not isinstance(box, BlackBox):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fex.black_box.base import BlackBox
 from fex.checks import as_targets, check_choice
-from fex.class_names import Target, class_index
+from fex.class_names import Target, class_index, one_class_each
 from fex.explainers.fits import check_fits
 from fex.explainers.given import explain_reading
 from fex.explainers.precision import Precision, chosen_precision, same_order
@@ -174,16 +174,14 @@ class AmortizedExplainer:
             )
         inputs, classes = self._check(inputs), None
         if target is not None:
-            classes = as_targets(target, len(inputs), self.class_names)
-            if classes.shape[1] != 1:
-                raise ValueError(f"Got {classes.shape[1]} targets an input, expected one: foresee each apart.")
-            classes = classes[:, 0]
+            classes = as_targets(one_class_each(target, self.class_names), len(inputs), self.class_names)[:, 0]
         with self._computing():
             return self.foresight(signs(self.net, inputs, classes))
 
     def explain_batch(self, inputs: Tensor, target: Target | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """One pass -> attribution (B, N), target (B,), class probabilities (B, C)."""
-        values, chosen, probabilities = self.explain_classes(inputs, target)
+        one = None if target is None else one_class_each(target, self.class_names)
+        values, chosen, probabilities = self.explain_classes(inputs, one)
         return values[:, 0], chosen[:, 0], probabilities
 
     def attribute_features(self, inputs: Tensor, target: Target | None = None) -> Tensor:

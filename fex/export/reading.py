@@ -50,6 +50,11 @@ class ExportedNet(nn.Module):
         if len(inputs) == 0:
             count = self.features.count(inputs)
             return inputs.new_zeros(0, target.shape[1], count), target, inputs.new_zeros(0, self.num_classes)
+        if not bool(((target >= -self.num_classes) & (target < self.num_classes)).all()):  # some runtimes read on
+            raise ValueError(
+                f"Target {target.flatten().tolist()} is outside the {self.num_classes} classes: expected 0 ... "
+                f"{self.num_classes - 1}, or -1 ... {-self.num_classes} for the likeliest, the next, ..."
+            )
         try:
             found = self._run(inputs.cpu().numpy(), target.cpu().numpy())
         except Exception as error:  # the runtimes' own kinds have no common base

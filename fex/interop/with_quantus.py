@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
+from fex.class_names import one_class_each
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.seeding import seeded
 from fex.types import Explainer
@@ -43,14 +44,17 @@ def box_network(black_box: BlackBox) -> nn.Module:
 
 
 def quantus_explain(explainer: Explainer) -> Callable[..., np.ndarray]:
-    """An explainer of images as the `explain_func` of Quantus: maps (B, 1, H, W), float32; `model` is not used."""
+    """An explainer of images as the `explain_func` of Quantus: maps (B, 1, H, W), float32; `model` is not used.
+
+    Its targets are indices of classes, (B,): others raise ValueError.
+    """
     return _explain_func(explainer.attribute)
 
 
 def _explain_func(attribute: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., np.ndarray]:
     def explain(model: Any, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:  # noqa: ARG001
         pixels = torch.from_numpy(np.ascontiguousarray(inputs)).float().clamp(0, 1)
-        return attribute(pixels, torch.from_numpy(np.asarray(targets, dtype=np.int64))).unsqueeze(1).cpu().numpy()
+        return attribute(pixels, one_class_each(targets)).unsqueeze(1).cpu().numpy()
 
     return explain
 

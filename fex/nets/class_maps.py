@@ -200,7 +200,8 @@ class ClassMapNet(nn.Module):
 
         Args:
             inputs: (B, ...).
-            target: (B, K), int64; -1 stands for the class that the explainer finds the likeliest, -2 for the next, ...
+            target: (B, K), int64, in [-C, C); -1 stands for the class that the explainer finds the likeliest, -2 for
+                the next, ...
 
         Returns:
             Attribution (B, K, N), the classes (B, K), int64, and probabilities (B, C).
@@ -212,7 +213,8 @@ class ClassMapNet(nn.Module):
             ranked = rates.topk(self.num_classes, 1).indices
         else:
             ranked = rates.argsort(dim=1, descending=True, stable=True)  # among equals the first, as argmax
-        classes = torch.where(target < 0, ranked.gather(1, (-1 - target).clamp(0, self.num_classes - 1)), target)
+        # Below -C there is no class: the lookup fails, as that of C and above does.
+        classes = torch.where(target < 0, ranked.gather(1, (-1 - target).clamp_min(0)), target)
         if exporting:
             maps = self.attribution(encoded, classes)
         else:  # bit by bit what one class alone gets

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fex.baselines.base import FeatureExplainer
 from fex.baselines.queried import target_classes
+from fex.black_box.alike import check_own_box
 from fex.black_box.base import BlackBox
 from fex.black_box.loading import load_black_box
-from fex.class_names import Target
+from fex.class_names import Target, one_class_each
 from fex.images.removal import Black, Mean
 from fex.masking.masker import masked_probabilities, masker_for
 from fex.modality import Removal
@@ -76,6 +77,7 @@ class Refined(FeatureExplainer):
         box = load_black_box(black_box) if isinstance(black_box, str) else black_box
         if hasattr(explainer, "check_box"):  # a trained one, whose inputs and classes are those of its own box
             explainer.check_box(box)
+        check_own_box(explainer, box)
         self.explainer, self.black_box, self.queries = explainer, box, queries
         self.until, self.most = until, most or 16 * queries
         self.masker = masker_for(box, explainer.features, removal or _removal_of(explainer))
@@ -86,6 +88,16 @@ class Refined(FeatureExplainer):
     def method(self) -> str:
         """How results are named, but for the number of queries."""
         return str(getattr(self.explainer, "method", type(self.explainer).__name__))
+
+    @property
+    def class_names(self) -> list[str]:
+        """The explainer's, where it has names; a box may have none."""
+        return list(getattr(self.explainer, "class_names", self.black_box.class_names))
+
+    def _classes(self, inputs: Tensor, target: Target | None) -> Tensor:
+        return target_classes(
+            self.black_box, inputs, None if target is None else one_class_each(target, self.class_names)
+        )
 
     def to(self, device: torch.device | str) -> "Refined":
         """Moves the explainer; the box stays where it is."""
@@ -99,7 +111,7 @@ class Refined(FeatureExplainer):
 
     def refine(self, inputs: Tensor, target: Target | None = None) -> Refinement:
         """The map after all queries, and what they say of it."""
-        classes = target_classes(self.black_box, inputs, target)
+        classes = self._classes(inputs, target)
         return self.refine_classes(inputs, classes.unsqueeze(1))[0]
 
     def refine_classes(self, inputs: Tensor, classes: Tensor) -> list[Refinement]:
@@ -127,7 +139,7 @@ class Refined(FeatureExplainer):
         """
         if step < 1:
             raise ValueError(f"step must be at least 1, got {step}.")
-        classes = target_classes(self.black_box, inputs, target)
+        classes = self._classes(inputs, target)
         for found in self._steps(inputs, classes.unsqueeze(1), step, self.queries):
             yield found[0]
 

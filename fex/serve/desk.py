@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fex.class_names import class_index
 from fex.images.decoding import UnreadableImageError, read_pixels
@@ -39,6 +40,14 @@ class Question(BaseModel):
     top_k: int = Field(1, ge=1, description="how many of the likeliest classes; without target")
     refine: int = Field(0, ge=0, description="queries of the black box about each input; 0 asks none")
     png: bool = Field(default=False, description="also picture, map and overlay as PNG, base64")
+
+    @field_validator("target", "top_k", "refine", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """True is no 1, and 1.0 no class: pydantic would take both."""
+        if isinstance(value, bool | float):
+            raise ValueError(f"got {json.dumps(value)}, expected a whole number")  # noqa: TRY004 pydantic's way
+        return value
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,9 @@ async def read_job(request: Request) -> Job:
             raise _refused(f"got {kind}, expected application/json or multipart/form-data", 415)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise _refused(f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}") from None
+        raise _refused(
+            f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     return await _in_thread(desk, lambda: desk.job(question, pictures, alone=alone))
 
 

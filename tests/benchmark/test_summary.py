@@ -9,8 +9,9 @@ import torch
 
 from fex.baselines import RISE, Random
 from fex.benchmark.cost import break_even, training_cost
-from fex.benchmark.runner import Candidate, compare, evaluate_explainers
+from fex.benchmark.runner import Candidate, Store, compare, evaluate_explainers
 from fex.benchmark.significance import _differs, against_best, grid_bias
+from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.metrics.functional.bootstrap import Interval, paired_difference
 from fex.metrics.protocols import PROTOCOLS, get_protocol
@@ -212,3 +213,28 @@ def test_features_are_handed_to_those_that_take_such():
     assert (iassa.attention_features, iassa.seed) == (None, 3)
     nested = {"fit": {"class_path": "fex.dax.FitSettings", "init_args": None}}
     assert build_method("fex.dax.DAX", nested, injected).settings.max_epochs is None
+
+
+class Ones(Random):
+    """Every second map says nothing."""
+
+    def attribute_features(self, inputs, target=None):
+        found = super().attribute_features(inputs, target)
+        found[::2] = 1
+        return found
+
+
+def test_flat_maps_are_counted_and_told(tmp_path):
+    black_box, store = box(), Store(ResultStore(tmp_path), "box")
+    candidates = [Candidate("Ones", Ones(GRID), key="ones"), Candidate("Random", Random(GRID), key="random")]
+    for _ in range(2):  # the second time from what is kept
+        found = evaluate_explainers(candidates, batches(), black_box, GRID, ["fex"], store=store, resamples=10)
+        report = summarise(found, failed={}, training={}, removals={}, reference=None, random=[], resamples=10)
+        # Of batches of 5, 5 and 2.
+        assert report["flat_maps"] == {
+            "Ones": {"flat": 7, "instances": 12}, "Random": {"flat": 0, "instances": 12},
+        }  # fmt: skip
+        assert report["warnings"] == [
+            "Ones: 7 of 12 maps are nearly flat: their values hardly differ, so the order of their features, and what "
+            "is scored by it, says little."
+        ]

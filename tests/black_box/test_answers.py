@@ -235,7 +235,21 @@ def test_targets(target, classes):
 
 
 @pytest.mark.parametrize(
-    "target", [3.7, 1.0, True, [True, 0], torch.tensor([0.0, 1.0]), torch.tensor(True), np.array([0.5]), "owl", None]
+    "target",
+    [
+        3.7,
+        1.0,
+        True,
+        [True, 0],
+        torch.tensor([0.0, 1.0]),
+        torch.tensor(True),
+        np.array([0.5]),
+        "owl",
+        [np.True_, 1],
+        torch.eye(2).long(),
+        np.array([[0, 1]]),
+        None,
+    ],
 )
 def test_targets_that_are_none(target):
     with pytest.raises(ValueError, match="Got target|Unknown class"):

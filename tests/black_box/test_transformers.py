@@ -114,6 +114,8 @@ def test_settings_win(folder):
         folder, class_names=["a", "b", "c"], preprocess=own, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0), name="mine"
     )
     assert (box.class_names, box.preprocess, box.mean, box.name) == (["a", "b", "c"], own, (0.5, 0.5, 0.5), "mine")
+    with pytest.raises(ValueError, match="own names in another order"):
+        TransformersBlackBox(folder, class_names=["owl", "cat", "dog"])
     with pytest.raises(ValueError, match="2 class_names and num_classes=3"):
         TransformersBlackBox(folder, class_names=["a", "b"])
 

@@ -12,6 +12,7 @@ from tests.datamodules.sounds import MEL, esc10_folder
 from tests.texts.tiny import WordBox, preprocess
 
 NAMES = ["blue", "green", "red"]
+STEADY = 9  # three pictures, asked together twice and alone
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 
 
@@ -36,9 +37,10 @@ def colours(tmp_path):
 def test_one_line_and_its_queries(colours, capsys):
     asked = box()
     assert tell_agreement(asked, colours, ("test",)) == []
-    assert asked.queries == SAMPLE
+    assert asked.queries == SAMPLE + STEADY
     assert capsys.readouterr().err == (
-        f"The black box agrees with {SAMPLE} of {SAMPLE} labels of the test data (100%; a sample, {SAMPLE} queries).\n"
+        f"The black box agrees with {SAMPLE} of {SAMPLE} labels of the test data (100%; a sample, {SAMPLE + STEADY} "
+        "queries).\n"
     )
 
 
@@ -53,11 +55,11 @@ def test_a_run_that_goes_on_does_not_ask_again(colours, tmp_path, capsys):
     assert capsys.readouterr().err == f"{first.rstrip()} (Asked by an earlier run.)\n"
     for other in (box(["0", "1", "2"], mean=(0.1, 0.2, 0.3)), box(["0", "1", "3"])):  # another box
         tell_agreement(other, colours, ("test",), folder)
-        assert other.queries == SAMPLE
+        assert other.queries == SAMPLE + STEADY
     (folder / KEPT).write_text('{"key": [')
     again = box()
     tell_agreement(again, colours, ("test",), folder)
-    assert again.queries == SAMPLE
+    assert again.queries == SAMPLE + STEADY
 
 
 def test_a_sample_is_of_all_classes(colours):
@@ -96,13 +98,18 @@ def test_labels_that_are_no_classes_and_rows_that_cannot_be_read():
     assert "Labels such as 7 are none of the 3 classes" in warnings[0]
 
 
-def test_nothing_is_said_or_asked_without_labels(colours, tmp_path, capsys):
+def test_without_labels_nothing_is_said_and_only_steadiness_is_asked_for(colours, tmp_path, capsys):
     asked = box()
     data = Folder(str(tmp_path), 0.0, 1.0, labels=False, preprocess=Preprocess(4, 4))
     data.setup("test")
     assert tell_agreement(asked, data, ("test",)) == tell_agreement(asked, object(), ("test",)) == []
     assert tell_agreement(asked, Texts(), ("val", "train")) == []
-    assert (asked.queries, capsys.readouterr().err) == (0, "")
+    assert (asked.queries, capsys.readouterr().err) == (STEADY, "")
+    assert tell_agreement(asked, data, ("test",), tmp_path / "results") == []
+    assert asked.queries == STEADY
+    turned = CallableBlackBox(lambda x: x.mean((2, 3)).softmax(1).flip(0), num_classes=3, preprocess=Preprocess(4, 4))
+    [warning] = tell_agreement(turned, data, ("test",))
+    assert "in another batch" in warning
 
 
 def test_texts(tmp_path, capsys):
@@ -124,5 +131,5 @@ def test_sounds(tmp_path, capsys):
 
     asked = CallableBlackBox(tones, num_classes=2)
     assert tell_agreement(asked, data, ("train",)) == []
-    assert asked.queries == 8
+    assert asked.queries == 8 + STEADY
     assert " of 8 labels of the train data" in capsys.readouterr().err

@@ -67,3 +67,21 @@ def test_shipped_ones_answer_alike(name, suffix, tmp_path):
     path = export(explainer, tmp_path / f"explainer{suffix}")
     text = explainer.modality.name == "text"
     answers_alike(explainer, path, explainer.tokenize(TEXTS) if text else torch.rand(5, 3, *explainer.preprocess.size))
+
+
+@pytest.mark.parametrize("suffix", [*WRITER, ".pt2"])
+def test_classes_that_do_not_exist_are_an_error(suffix, tmp_path):
+    pytest.importorskip(WRITER.get(suffix, "torch"))
+    path, inputs = export(tiny_explainer(), tmp_path / f"tiny{suffix}"), torch.rand(1, 3, 16, 16)
+    for target in (len(CLASSES), -1 - len(CLASSES)):
+        asked = torch.full((1, 1), target)
+        if suffix == ".pt2":
+            with pytest.raises(IndexError):
+                torch.export.load(path).module()(inputs, asked)
+            continue
+        with pytest.raises(ValueError, match="outside the 5 classes: expected 0 ... 4, or -1 ... -5"):
+            fex.load_explainer(path).net.explain_classes(inputs, asked)
+        if suffix == ".onnx":  # whoever runs the graph without fex
+            session = pytest.importorskip("onnxruntime").InferenceSession(path.read_bytes())
+            with pytest.raises(Exception, match="[oO]ut of|[bB]ound"):
+                session.run(None, {"inputs": inputs.numpy(), "target": asked.numpy()})

@@ -74,3 +74,13 @@ def test_a_metric_is_a_protocol():
 def test_a_metric_that_is_none_is_told():
     with pytest.raises(ValueError, match=r"no metric 'NoSuchMetric'"):
         Curves("x").evaluate(tiny_box(), attributed())
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [np.eye(5, dtype=np.int64)[:2], np.array([3.9, 1.7]), np.array([True, False]), [True, 0], np.array([1, 7])],
+)
+def test_targets_that_are_no_indices_of_classes_are_refused(targets):
+    inputs = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
+    with pytest.raises(ValueError, match=r"Got target|outside the 5 classes"):
+        quantus_explain(tiny_explainer())(None, inputs, targets)

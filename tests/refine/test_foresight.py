@@ -156,7 +156,7 @@ def test_an_explainer_foresees_or_says_why_not():
     assert not torch.equal(told, explainer.foresee(inputs, "drum"))
     with pytest.raises(ValueError, match="has not learnt to foresee"):
         tiny_explainer().foresee(inputs)
-    with pytest.raises(ValueError, match="2 targets an input"):
+    with pytest.raises(ValueError, match="one class for all inputs or one each"):
         explainer.foresee(inputs, torch.zeros(4, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match="damaged"):
         with_foresight(foresight={"slopes": 3})

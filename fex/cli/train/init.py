@@ -9,6 +9,7 @@ from typing import Any
 from fex.black_box import BlackBox, HttpBlackBox
 from fex.black_box.classes import are_named
 from fex.black_box.graph import GraphBlackBox
+from fex.black_box.steadiness import check_steadiness
 from fex.black_box.text import TextInputs
 from fex.cli.train.box_spec import asked_box, is_graph, named_box, spec_of, start_of
 from fex.cli.train.data_spec import data_spec_of, holds_texts
@@ -184,7 +185,9 @@ def run(argv: list[str]) -> Path | None:
         box, choice, asked.name or path.stem, data, grid=asked.grid, epochs=asked.epochs, batch_size=asked.batch_size
     )
     sample = data.sample(TIMED, ("train",))
-    seconds = cost_of(box, choice, plan, sample[1]["inputs"])  # type: ignore[index]
+    inputs = sample[1]["inputs"]  # type: ignore[index]
+    unsteady = check_steadiness(box, inputs)
+    seconds = cost_of(box, choice, plan, inputs)
     if isinstance(box, GraphBlackBox):
         spec["init_args"].setdefault("normalise", True)
     data_spec["init_args"] |= {"batch_size": plan.batch_size, "num_workers": workers()}
@@ -203,7 +206,7 @@ def run(argv: list[str]) -> Path | None:
     print(f"data       {plan.instances:,} instances to train on")
     print(f"encoder    {choice.class_path}: {choice.why}")
     print(f"training   {plan.steps:,} steps of {plan.batch_size} x {MASKS} masks, {cost} (timed by {used} queries)")
-    for line in _doubts(box, spec):
+    for line in [*filter(None, [unsteady]), *_doubts(box, spec)]:
         print(f"check      {line}")
     print(f"written    {path}; now: fex-train --config {path}")
     return path

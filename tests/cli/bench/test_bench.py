@@ -345,7 +345,7 @@ def test_a_biased_grid_is_told_in_every_form(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("fex.benchmark.summary.grid_bias", lambda run, **_: [f"{run.method} leans to one side"])
     argv = config(tmp_path)
     report = bench.run([*argv, "--limit", "2"])
-    bias, other = report["warnings"]
+    bias, *_, other = report["warnings"]
     assert bias == "Random leans to one side"  # RISE is not asked: it has a direction
     assert "Labels such as" in other  # of ten classes, the box has two
     assert "warning: Random leans to one side" in capsys.readouterr().err
