@@ -16,6 +16,7 @@ from fex.black_box import load_black_box
 from fex.cli.bench.bench import _parser
 from fex.cli.train.train import run
 from fex.explainers import load_explainer
+from fex.keywords import keywords_of
 from fex.metrics.protocols import get_protocol
 from fex.storage.resources import resource_dir
 from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shrink_instances, written
@@ -166,7 +167,9 @@ def unknown_arguments(spec):
     factory = getattr(importlib.import_module(module), attribute)
     arguments = spec.get("init_args", {})
     inner = [value for value in arguments.values() if isinstance(value, dict) and "class_path" in value]
-    return set(arguments) - set(inspect.signature(factory).parameters) | set().union(*map(unknown_arguments, inner))
+    return set(arguments) - {*keywords_of(factory), *inspect.signature(factory).parameters} | set().union(
+        *map(unknown_arguments, inner)
+    )
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

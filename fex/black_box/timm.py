@@ -62,9 +62,11 @@ class TimmBlackBox(TorchBlackBox):
     ) -> None:
         tensors, meta = read_timm_weights(weights) if weights is not None else ({}, {})
         model = _name_of(model, weights, meta, pretrained=pretrained)
-        if isinstance(class_names, str):
-            class_names = _subset_names(class_names)
-        class_names = chosen_names(class_names, meta.get("class_names"))
+        class_names, own = (
+            _subset_names(names) if isinstance(names, str) else names
+            for names in (class_names, meta.get("class_names"))
+        )
+        class_names = chosen_names(class_names, own)
         arguments = {**meta.get("model_args", {}), **(model_args or {})}
         with building(tensors, str(weights)) if meta else nullcontext():
             net = build_timm(model, arguments, pretrained=weights is None)

@@ -89,6 +89,11 @@ def _own_parameters(function: ast.FunctionDef, *, method: bool) -> tuple[list[st
         for each in call.keywords
         if each.arg is None
     ]
+    for each in ast.walk(function):  # looked at, or added to: no other names are taken by that
+        if isinstance(each, ast.AugAssign):
+            handed.append(each.target)
+        elif isinstance(each, ast.Attribute) and each.attr == "get":
+            handed.append(each.value)
     return names, True if all(use in handed for use in uses) else None
 
 

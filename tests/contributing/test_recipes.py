@@ -30,7 +30,7 @@ def test_own_black_box_removal_and_reward_in_training(tmp_path, monkeypatch):
     assert isinstance(trained.removal, White)
     assert isinstance(trained.reward, OwnReward)
     assert trained.reward.price == 0.2
-    assert trained._trained > 0
+    assert trained.cost.queries > 0
 
 
 def test_own_modality_in_training(tmp_path, monkeypatch):
@@ -38,7 +38,7 @@ def test_own_modality_in_training(tmp_path, monkeypatch):
     trained = run(["--config", str(HERE / "table.yaml")]).model
     assert trained.features == Columns(3)
     assert trained.removal.name == "typical value"
-    assert trained._trained > 0
+    assert trained.cost.queries > 0
 
 
 @pytest.mark.parametrize(

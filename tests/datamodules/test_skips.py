@@ -7,7 +7,7 @@ from PIL import Image
 
 from datamodules.skips import Skips
 from fex.images import UnreadableImageError, decode
-from fex.images import files as module
+from fex.images import decoding as module
 from tests.datamodules.pictures import encode
 
 

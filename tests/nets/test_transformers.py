@@ -90,7 +90,7 @@ def test_all_that_is_left_to_train_gets_a_gradient_and_a_frozen_one_keeps_its_we
 def test_untrained_or_foreign_models_and_files_that_ask_for_one_are_refused(folders, tmp_path):
     with pytest.raises(ValueError, match="either `model` or `config`"):
         TransformersEncoder(**COLOURS)
-    with pytest.raises(ValueError, match="is no image network"):
+    with pytest.raises(OSError, match=r"is no folder of a transformers model \(it has no config.json\)"):
         TransformersEncoder(str(tmp_path), **COLOURS)
     net = ExplainerNet(TransformersEncoder(folders["vit"], **COLOURS), hidden=8).build(3, PatchGrid(2, 2))
     config = net.init_args
