@@ -56,10 +56,11 @@ def fetch_pretrained(
     if not own_head and (
         unfit := sorted(report["mismatched_keys"])
     ):  # transformers has filled them with random numbers
-        name, there, here = unfit[0]
+        name, *shapes = (unfit[0],) if isinstance(unfit[0], str) else unfit[0]  # older releases tell no shapes
+        there, here = map(tuple, shapes) if shapes else ("another shape", "its own")
         raise ValueError(
-            f"The weights of {model!r} do not fit its config.json: {name} has shape {tuple(there)}, the config makes "
-            f"{tuple(here)}. Mend the config (of a head, `id2label` has an entry for each class), or give the weights "
-            "that belong to it."
+            f"The weights of {model!r} do not fit its config.json: {name} has shape {there}, the config makes "
+            f"{here}. Mend the config (of a head, `id2label` has an entry for each class), or give the weights that "
+            "belong to it."
         )
     return net, report

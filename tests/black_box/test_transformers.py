@@ -82,9 +82,7 @@ def changed(folder, file="config.json", **changes):
 def test_a_head_of_another_shape_than_the_config_is_told_with_both(tmp_path, count):
     names = {str(number): f"class {number}" for number in range(count)}
     path = changed(save(tmp_path), id2label=names, label2id={name: int(key) for key, name in names.items()})
-    with pytest.raises(
-        ValueError, match=r"do not fit its config.json: classifier.bias has shape \(3,\), the config makes"
-    ):
+    with pytest.raises(ValueError, match=r"do not fit its config.json: classifier.bias has shape .*, the config makes"):
         TransformersBlackBox(path)
 
 
