@@ -44,7 +44,7 @@ def config_path(name: str) -> Path:
 def manifest() -> dict[str, dict[str, Any]]:
     """Shipped weights by name: kind, file, sha256, config, data, scores."""
     path = resource_dir("checkpoints") / "manifest.yaml"
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there: 20 times
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there
     return (yaml.load(path.read_text(), Loader=fast) or {}) if path.is_file() else {}  # noqa: S506 a safe loader
 
 
