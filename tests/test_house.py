@@ -15,9 +15,9 @@ ROOMS = [path for path in FILES if path.name == "__init__.py"]
 DOORS = {"entry.py", "demo.py", "export.py", "serve.py", "quickstart.py", "explain/explain.py", "bench/bench.py"}
 # What takes long to import, or is an extra.
 LATE = {
-    "datasets", "filelock", "gradio", "huggingface_hub", "lightning", "litserve", "matplotlib", "onnxruntime",
-    "onnxscript", "openvino", "peft", "PIL", "python_multipart", "quantus", "scipy", "segmentation_models_pytorch",
-    "shap", "skimage", "soundfile", "timm", "torch", "torchvision", "transformers",
+    "datasets", "filelock", "gradio", "huggingface_hub", "jinja2", "lightning", "litserve", "markupsafe", "matplotlib",
+    "onnxruntime", "onnxscript", "openvino", "peft", "PIL", "python_multipart", "quantus", "scipy",
+    "segmentation_models_pytorch", "shap", "skimage", "soundfile", "timm", "torch", "torchvision", "transformers",
 }  # fmt: skip
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from html import escape
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -12,9 +11,9 @@ from PIL import Image
 from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
 from fex.report.fidelity import fidelity_mark
-from fex.report.gallery_page import PICTURES, Kind, page_foot, page_head
+from fex.report.gallery_page import PICTURES, Kind, frame
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
-from fex.report.page import data_uri
+from fex.report.page import render
 from fex.storage.atomic import replacing
 
 __all__ = ["Card", "Gallery", "doubts", "make_card", "write_page"]
@@ -23,23 +22,22 @@ THUMBNAIL = 192  # pixels of the longer side
 
 
 class Card(NamedTuple):
-    """One image's HTML, and the name under which the index lists it."""
+    """One input's HTML, and the name under which the index lists it."""
 
     name: str
     html: str
 
-
-def _figure(picture: Image.Image, alt: str, caption: str) -> str:
-    return (
-        f'<figure><img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
-        f'alt="{escape(alt)}" src="{data_uri(picture)}"><figcaption>{caption}</figcaption></figure>'
-    )
+    @classmethod
+    def of(cls, name: str, explanations: Sequence[BaseExplanation], template: str, **values: Any) -> "Card":
+        """By a template of this room that builds on ``card.html``; pure, so that threads can share the work."""
+        marks = {"explanations": explanations, "fidelity": fidelity_mark(explanations)}
+        return cls(name, render(f"report/templates/{template}", name=name, **marks, **values))
 
 
 def make_card(
     explanations: Sequence[Explanation], link: str | None = None, *, curve: str | None = None, sound: str | None = None
 ) -> Card:
-    """The picture and one overlay for each explained class; pure, so that threads can share the work.
+    """The picture and one overlay for each explained class.
 
     Args:
         explanations: of one image, at least one.
@@ -52,28 +50,13 @@ def make_card(
     size = (max(1, round(first.size[1] * scale)), max(1, round(first.size[0] * scale)))
     blank = np.full((3, *first.size), 0.5, np.float32)
     picture = to_picture(blank if first.image is None else first.image.cpu()).resize(size, Image.Resampling.BICUBIC)
-    figures = [_figure(picture, first.source, "<span>input</span>")] if first.image is not None else []
-    for explanation in explanations:
-        grid = explanation.grid
-        shown = upsample(normalise(grid, span=explanation.span), (size[1], size[0]))
-        caption = (
-            f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f} ({explanation.estimated_by})"
-            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}{' · nearly flat' if explanation.flat else ''}"
-            f"{'<br>' if explanation.measured else ''}{escape(explanation.measured)}</span>"
-        )
-        figures.append(_figure(overlay(picture, shown), f"map for {explanation.target_name}", caption))
-    name = escape(first.source or "input")
-    heading = f'<a href="{escape(link)}">{name}</a>' if link else name
-    every = escape(" ".join(e.target_name for e in explanations))
-    heard = f'<nav><a href="{escape(curve)}">spectrogram, map and time curve</a></nav>' if curve else ""
-    if sound:
-        heard += f'<audio controls preload="none" src="{escape(sound)}" title="the sound under its mask"></audio>'
-    html = (
-        f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"{fidelity_mark(explanations)}><h2>{heading}</h2>'
-        f'<div class="row">{"".join(figures)}</div>{heard}</article>\n'
-    )
-    return Card(first.source or "input", html)
+    maps = [
+        (each, overlay(picture, upsample(normalise(each.grid, span=each.span), (size[1], size[0]))))
+        for each in explanations
+    ]
+    shown = {"picture": picture if first.image is not None else None, "maps": maps}
+    beside = {"link": link, "curve": curve, "sound": sound}
+    return Card.of(first.source or "input", explanations, "picture_card.html", **shown, **beside)
 
 
 def doubts(results: Iterable[Sequence[BaseExplanation]]) -> str:
@@ -151,23 +134,20 @@ class Gallery:
         target = self.folder / self._page(number)
         part = self._stack.enter_context(replacing(target))
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8"))
-        back = self._links(number, more=False) if number > 1 else ""
-        self._file.write(page_head(self.kind, self.title, self.note, back))
+        self._file.write(self._frame(number, more=False)[0])
         self._pages.append((first, first, 0))
 
-    def _links(self, number: int, *, more: bool) -> str:
-        links = [f'<a href="{self.name}.html">index</a>']
+    def _frame(self, number: int, *, more: bool) -> tuple[str, str]:
+        links = [("", self.index.name, "index")] if number > 1 or more else []
         if number > 1:
-            links.append(f'<a rel="prev" href="{self._page(number - 1)}">previous</a>')
+            links.append(("prev", self._page(number - 1), "previous"))
         if more:
-            links.append(f'<a rel="next" href="{self._page(number + 1)}">next</a>')
-        return " · ".join(links)
+            links.append(("next", self._page(number + 1), "next"))
+        return frame(self.kind, self.title, self.note, links, self.remark)
 
     def _finish(self, *, more: bool) -> None:
         assert self._file is not None
-        number = len(self._pages)
-        links = self._links(number, more=more) if more or number > 1 else ""
-        self._file.write(page_foot(self.kind, links, self.remark))
+        self._file.write(self._frame(len(self._pages), more=more)[1])
         self._file = None
         self._stack.close()
 
@@ -179,24 +159,23 @@ class Gallery:
         if len(self._pages) == 1:
             (self.folder / self._page(1)).replace(self.index)
             return
-        items = "".join(
-            f'<li><a href="{self._page(number)}">{escape(first)} … {escape(last)}</a> ({count})</li>\n'
-            for number, (first, last, count) in enumerate(self._pages, 1)
-        )
-        remark = f" · {self.remark}" if self.remark else ""
-        head = page_head(self.kind, self.title, self.note).split("<form", 1)[0]
+        values = {"kind": self.kind, "title": self.title, "note": self.note, "links": (), "remark": self.remark}
+        pages = [(self._page(number), *page) for number, page in enumerate(self._pages, 1)]
+        index = render("report/templates/index.html", **values, count=self.count, pages=pages)
         with replacing(self.index) as part:
-            part.write_text(
-                f"{head}<p>{self.count:,} {self.kind.unit}{escape(remark)}</p><ol>\n{items}</ol></body></html>\n",
-                encoding="utf-8",
-            )
+            part.write_text(index, encoding="utf-8")
+
+
+def write_cards(path: str | Path, kind: Kind, title: str, note: str, cards: Iterable[Card]) -> None:
+    """One page with the given cards, all on `path`."""
+    head, foot = frame(kind, title, note)
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(head)
+        file.writelines(card.html for card in cards)
+        file.write(foot)
 
 
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
     """One page for the given images (each a list of explanations of one image), all on `path`."""
     images = list(images)
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(page_head(PICTURES, title, doubts(images)))
-        for explanations in images:
-            file.write(make_card(explanations).html)
-        file.write(page_foot(PICTURES))
+    write_cards(path, PICTURES, title, doubts(images), map(make_card, images))
