@@ -64,6 +64,15 @@ def test_imports_stand_at_the_top():
     assert found == []
 
 
+def test_pages_are_written_by_templates_which_escape_by_themselves():
+    by_hand = re.compile(r"html\.escape|from html import|\bMarkup\(|</(?:a|b|p|h\d|div|span|td|th|tr|text|svg|html)>")
+    found = {name(path) for path in FILES if by_hand.search(path.read_text("utf-8"))}
+    assert found == {"fex/black_box/secrets.py", "fex/report/page.py"}  # the first looks for what servers have escaped
+    templates = [path for path in (ROOT / "fex").rglob("templates/*") if path.is_file()]
+    assert len(templates) >= 12
+    assert [name(path) for path in templates if re.search(r"\|\s*safe|autoescape", path.read_text("utf-8"))] == []
+
+
 @pytest.mark.parametrize("path", ROOMS, ids=name)
 def test_a_room_says_what_is_in_it_and_in_which_order_to_read(path):
     text = ast.get_docstring(parsed(path)) or ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -11,14 +11,14 @@ from PIL import Image
 from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
 from fex.report.fidelity import fidelity_mark
-from fex.report.gallery_page import PICTURES, Kind, frame
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
 from fex.report.page import render
 from fex.storage.atomic import replacing
 
-__all__ = ["Card", "Gallery", "doubts", "make_card", "write_page"]
+__all__ = ["Card", "Gallery", "Kind", "doubts", "make_card", "write_cards", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
+Kind = Literal["images", "texts"]
 
 
 class Card(NamedTuple):
@@ -65,6 +65,11 @@ def doubts(results: Iterable[Sequence[BaseExplanation]]) -> str:
     return f"{'. '.join(found)}." if found else ""
 
 
+def _frame(**values: Any) -> list[str]:
+    """What a page has before its cards, and what it has after them."""
+    return render("report/templates/gallery.html", **values).split("<!-- cards -->")
+
+
 class Gallery:
     """Cards written to disk as they come; one page is open at a time, so memory does not grow with their number.
 
@@ -76,7 +81,6 @@ class Gallery:
         title: heading.
         note: a line under it.
         page_size: cards a page.
-        name: stem of the pages' names.
         kind: what the cards show.
 
     Attributes:
@@ -85,18 +89,11 @@ class Gallery:
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        *,
-        title: str,
-        note: str = "",
-        page_size: int = 500,
-        name: str = "gallery",
-        kind: Kind = PICTURES,
+        self, folder: str | Path, *, title: str, note: str = "", page_size: int = 500, kind: Kind = "images"
     ) -> None:
         if page_size < 1:
             raise ValueError(f"A page of a gallery needs at least one card, got page_size={page_size}.")
-        self.folder, self.title, self.note, self.page_size, self.name = Path(folder), title, note, page_size, name
+        self.folder, self.title, self.note, self.page_size = Path(folder), title, note, page_size
         self.kind, self.count, self.remark = kind, 0, ""
         self._stack = ExitStack()
         self._file: TextIO | None = None
@@ -105,10 +102,10 @@ class Gallery:
     @property
     def index(self) -> Path:
         """The page to open first."""
-        return self.folder / f"{self.name}.html"
+        return self.folder / "gallery.html"
 
     def _page(self, number: int) -> str:
-        return f"{self.name}-{number:04d}.html"
+        return f"gallery-{number:04d}.html"
 
     def __enter__(self) -> "Gallery":
         return self
@@ -134,20 +131,22 @@ class Gallery:
         target = self.folder / self._page(number)
         part = self._stack.enter_context(replacing(target))
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8"))
-        self._file.write(self._frame(number, more=False)[0])
+        self._file.write(self._around(number, more=False)[0])
         self._pages.append((first, first, 0))
 
-    def _frame(self, number: int, *, more: bool) -> tuple[str, str]:
+    def _around(self, number: int, *, more: bool) -> list[str]:
         links = [("", self.index.name, "index")] if number > 1 or more else []
-        if number > 1:
-            links.append(("prev", self._page(number - 1), "previous"))
-        if more:
-            links.append(("next", self._page(number + 1), "next"))
-        return frame(self.kind, self.title, self.note, links, self.remark)
+        links += [("prev", self._page(number - 1), "previous")] if number > 1 else []
+        links += [("next", self._page(number + 1), "next")] if more else []
+        return _frame(**self._values(links))
+
+    def _values(self, links: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+        """Of all pages; links are relation, address and word."""
+        return {"kind": self.kind, "title": self.title, "note": self.note, "remark": self.remark, "links": links}
 
     def _finish(self, *, more: bool) -> None:
         assert self._file is not None
-        self._file.write(self._frame(len(self._pages), more=more)[1])
+        self._file.write(self._around(len(self._pages), more=more)[1])
         self._file = None
         self._stack.close()
 
@@ -159,16 +158,15 @@ class Gallery:
         if len(self._pages) == 1:
             (self.folder / self._page(1)).replace(self.index)
             return
-        values = {"kind": self.kind, "title": self.title, "note": self.note, "links": (), "remark": self.remark}
         pages = [(self._page(number), *page) for number, page in enumerate(self._pages, 1)]
-        index = render("report/templates/index.html", **values, count=self.count, pages=pages)
+        index = render("report/templates/index.html", count=self.count, pages=pages, **self._values(()))
         with replacing(self.index) as part:
             part.write_text(index, encoding="utf-8")
 
 
 def write_cards(path: str | Path, kind: Kind, title: str, note: str, cards: Iterable[Card]) -> None:
     """One page with the given cards, all on `path`."""
-    head, foot = frame(kind, title, note)
+    head, foot = _frame(kind=kind, title=title, note=note, remark="", links=())
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(head)
         file.writelines(card.html for card in cards)
@@ -178,4 +176,4 @@ def write_cards(path: str | Path, kind: Kind, title: str, note: str, cards: Iter
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
     """One page for the given images (each a list of explanations of one image), all on `path`."""
     images = list(images)
-    write_cards(path, PICTURES, title, doubts(images), map(make_card, images))
+    write_cards(path, "images", title, doubts(images), map(make_card, images))

@@ -8,12 +8,10 @@ from rich.text import Text as RichText
 
 from fex.contrast import painted_span
 from fex.explanations.text import TextExplanation, Word
-from fex.report.gallery_page import Kind
 from fex.report.html import Card, doubts, write_cards
 
 __all__ = [
     "ACCENT",
-    "TEXTS",
     "Piece",
     "beyond_limit",
     "first_pieces",
@@ -23,13 +21,6 @@ __all__ = [
     "write_text_page",
 ]
 
-TEXTS = Kind(
-    "texts",
-    "source, class or words",
-    "Colours run from the smallest to the largest score of each text, which are written above it: compare the words "
-    "of one text and class, not two texts. Only where scores hardly differ colours stay pale, and they are called "
-    "nearly flat: they say little. Point at a word for its score.",
-)
 ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
 
@@ -116,7 +107,7 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
 def write_text_page(path: str | Path, texts: Iterable[Sequence[TextExplanation]], title: str = "Explanations") -> None:
     """One self-contained page for the given texts (each a list of explanations of one text)."""
     texts = list(texts)
-    write_cards(path, TEXTS, title, doubts(texts), map(text_card, texts))
+    write_cards(path, "texts", title, doubts(texts), map(text_card, texts))
 
 
 def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichText:

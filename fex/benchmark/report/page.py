@@ -70,20 +70,12 @@ def benchmark_page(
         raise ValueError(f"Got {len(images)} images, {len(titles)} titles and maps {counts}, expected as many of each.")
     methods = list(dict.fromkeys(row["method"] for row in report["rows"] if row["value"] is not None))
     return render(
-        "benchmark/report/templates/report.html",
-        title=f"Explainers of {report['black_box']}",
-        headline=headline(report),
-        warnings=report["warnings"],
-        scores=cells(report["rows"]) if report["rows"] else None,
-        legend=legend(report),
-        failures=failures(report),
-        tables=[(each, _plain(each.lines)) for each in tables(report)],
-        charts=_charts(report["curves"], methods),
-        pens=[(name, *pen(index)) for index, name in enumerate(methods)],
-        titles=titles,
-        pictures=picture_rows(images, maps, TILE) if len(images) else (),
-        texts=text_blocks(texts),
-    )
+        "benchmark/report/templates/report.html", title=f"Explainers of {report['black_box']}", report=report,
+        headline=headline(report), scores=cells(report["rows"]) if report["rows"] else None, legend=legend(report),
+        failures=failures(report), tables=[(each, _plain(each.lines)) for each in tables(report)],
+        charts=_charts(report["curves"], methods), pens=[(name, *pen(index)) for index, name in enumerate(methods)],
+        titles=titles, pictures=picture_rows(images, maps, TILE) if len(images) else (), texts=text_blocks(texts),
+    )  # fmt: skip
 
 
 def write_benchmark_page(path: str | Path, report: Mapping[str, Any], **inputs: Any) -> None:

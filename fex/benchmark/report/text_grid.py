@@ -1,32 +1,18 @@
 """Every method on the same texts: a block a text, in it a line a method, its words coloured by their scores."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 from fex.explanations.text import TextExplanation
-from fex.report.text import Piece, beyond_limit, first_pieces, score_range
+from fex.report.text import beyond_limit, first_pieces, score_range
 
-__all__ = ["TextBlock", "TextRow", "text_blocks"]
+__all__ = ["TextRow", "text_blocks"]
 
 LONGEST = 500  # characters shown of a text, some 80 words
 ROOM = 2000  # characters shown of all texts together
 
 TextRow = dict[str, TextExplanation | None]
 """One text: by method, its explanation, or None where its scores are not finite."""
-
-
-class TextBlock(NamedTuple):
-    """What is shown of one text.
-
-    Attributes:
-        first: one of its explanations.
-        notes: on the text and its class.
-        lines: name, range of the scores and coloured pieces of each method; no pieces where the scores are not finite.
-    """
-
-    first: TextExplanation
-    notes: list[str]
-    lines: list[tuple[str, str, list[Piece]]]
 
 
 def _few(rows: Sequence[Mapping[str, TextExplanation | None]]) -> list[list[tuple[str, TextExplanation | None]]]:
@@ -43,22 +29,17 @@ def _few(rows: Sequence[Mapping[str, TextExplanation | None]]) -> list[list[tupl
     return found
 
 
-def _block(row: Sequence[tuple[str, TextExplanation | None]]) -> TextBlock:
+def _block(row: Sequence[tuple[str, TextExplanation | None]]) -> dict[str, Any]:
     first = next(each for _, each in row if each is not None)
     count, total = sum(piece.word is not None for piece in first_pieces(first, LONGEST)), len(first.word_scores())
-    notes = [
-        f"p = {first.probability:.3f}",
-        f"its first {count:,} of {total:,} words are shown" if count < total else "",
-        beyond_limit(first),
-    ]
-    lines = [(name, "", []) if e is None else (name, score_range(e), [*first_pieces(e, LONGEST)]) for name, e in row]
-    return TextBlock(first, [*filter(None, notes)], lines)
+    shortened = f"its first {count:,} of {total:,} words are shown" if count < total else ""
+    notes = filter(None, (f"p = {first.probability:.3f}", shortened, beyond_limit(first)))
+    lines = [(name, None if e is None else (score_range(e), first_pieces(e, LONGEST))) for name, e in row]
+    return {"first": first, "notes": notes, "lines": lines}
 
 
-def text_blocks(rows: Sequence[Mapping[str, TextExplanation | None]]) -> list[TextBlock]:
-    """The texts that a page shows.
-
-    Long ones are cut to their first words, and fewer of them are shown.
+def text_blocks(rows: Sequence[Mapping[str, TextExplanation | None]]) -> list[dict[str, Any]]:
+    """For the template; long texts are cut to their first words, and fewer of them are shown.
 
     Args:
         rows: see `TextRow`, one a text.
