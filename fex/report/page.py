@@ -22,7 +22,7 @@ _UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *ran
 
 def displayable(text: str) -> str:
     """The text without what a page cannot hold; not escaped."""
-    return text.translate(_UNFIT)
+    return text if text.isprintable() else text.translate(_UNFIT)  # the first is quick
 
 
 def data_uri(picture: Image.Image) -> str:
