@@ -50,7 +50,7 @@ class DistilModule(AmortizedModule):
         features: N features, without a teacher; one brings its own.
         removal: the same of what stands in for a removed feature; by default what is usual.
         contexts: P masked copies of each input, each with half of its features, over which the teacher's maps are
-            averaged (`fex.nets.logits_in_contexts`): P + 2 passes of the teacher an input. 0 takes its maps as they are.
+            averaged (`fex.nets.logits_in_contexts`): P + 2 passes of the teacher an input. 0 takes maps as they are.
         classes: K classes of each input, the teacher's likeliest, whose maps are learnt.
         labels: whose classes are learnt: the teacher's own, or the black box's at one query an input.
         class_weight: weight of the KL divergence (nats) from these classes beside `fex.policy.map_loss`.
@@ -92,9 +92,7 @@ class DistilModule(AmortizedModule):
         if found is not None and not (features is None and removal is None):
             raise ValueError("features and removal are the teacher's: leave them out.")
         if found is None and explainer.encoder.class_weight is None:
-            raise ValueError(
-                "Without a teacher the student's own start teaches, and this one starts flat: give a teacher."
-            )
+            raise ValueError("Without a teacher the student's own start teaches, but it starts flat: give a teacher.")
         if not 1 <= classes <= black_box.num_classes:
             raise ValueError(f"classes must be 1 ... {black_box.num_classes}, those of the black box; got {classes}.")
         if labels not in ("teacher", "black_box"):
@@ -178,7 +176,7 @@ def _teacher(name: str, backbone: str | None, black_box: BlackBox, contexts: int
         raise ValueError(f"{name} is of {found.method}, whose maps are no keep probabilities: take one of FEX.")
     if contexts and not isinstance(found.net, ExplainerNet):
         raise ValueError(
-            f"{name} is an export, whose parts cannot be asked for: set contexts to 0, or give its checkpoint."
+            f"{name} is an export, which has no parts to average: set contexts to 0, or give its checkpoint."
         )
     return found
 

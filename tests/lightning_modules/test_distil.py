@@ -144,12 +144,18 @@ def knowing(**options):
     torch.manual_seed(2)
     arguments = {**VIT, "num_classes": 2}
     encoder = ViTEncoder("vit_tiny_patch16_224", model_args=arguments, class_head=True, direct_layers=1, **options)
-    torch.nn.init.normal_(encoder.net.get_classifier().weight)
+    torch.nn.init.normal_(encoder.net.get_classifier().weight, std=8)
     return ExplainerNet(encoder, hidden=16)
 
 
 def own_start(net, **options):
-    given = {"contexts": 8, "classes": 1, "features": GRID, "optimizer": lambda p: torch.optim.Adam(p, 1e-2)}
+    given = {
+        "contexts": 8,
+        "classes": 2,
+        "class_weight": 0.1,
+        "features": GRID,
+        "optimizer": lambda p: torch.optim.Adam(p, 3e-3),
+    }
     return DistilModule(SmoothBox(), None, net, **{**given, **options})
 
 
