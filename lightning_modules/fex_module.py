@@ -76,7 +76,7 @@ class FEXModule(AmortizedModule):
             good as new.
         seed: seed of the masks.
         start: shipped name, checkpoint or run of an explainer with the same network, whose weights this one begins with
-            (what `DistilModule` learnt, say); None begins untrained.
+            (to go on with other data, say); None begins untrained.
 
     Raises:
         FileNotFoundError: no such start.

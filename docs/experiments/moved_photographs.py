@@ -19,23 +19,24 @@ from fex.baselines import LIME, RISE, Random
 from fex.black_box import TimmBlackBox
 from fex.explainers import load_start
 from fex.images import PatchGrid, as_inputs, walk_images
-from fex.masking import masker_for
+from fex.masking import Masker, masker_for
 from fex.metrics.functional import mean_auc, perturbation_curve
 from fex.metrics.protocols import get_protocol
-from fex.nets import logits_in_contexts
 from fex.policy import Correlated
 
 MODEL, GRID, MOVED, COPIES = "vit_tiny_patch16_224", PatchGrid(14, 14), 3, 16
 
 
-def over_copies(name: str, weights: str, inputs: Tensor, target: Tensor, masker: fex.masking.Masker) -> Tensor:
-    """Maps (B, N) of an explainer's start, averaged over masked copies."""
+@torch.inference_mode()
+def over_copies(name: str, weights: str, inputs: Tensor, target: Tensor, masker: Masker) -> Tensor:
+    """Maps (B, N) of an explainer's start: each feature's logit, mean over the masked copies that keep it."""
     net, maps = load_start(name, backbone=weights).net, []
     for number, (x, y) in enumerate(zip(inputs.split(1), target.split(1), strict=True)):
         noise, _ = Correlated((0.0, 0.7, 1.2, 2.0))((1, COPIES, 196), torch.Generator().manual_seed(number), GRID.grid)
-        with torch.inference_mode():
-            maps.append(logits_in_contexts(net, masker, x, y[:, None], (noise < 0.5).float())[:, 0])
-    return torch.cat(maps)
+        masks = (noise < 0.5).float()
+        logits = net.target_scores(net.encode(masker(x, masks)), y.expand(COPIES))
+        maps.append((logits * masks[0]).sum(0) / masks[0].sum(0).clamp_min(1))
+    return torch.stack(maps)
 
 
 def told(values: Tensor) -> dict[str, float]:

@@ -148,50 +148,9 @@ def knowing(**options):
     return ExplainerNet(encoder, hidden=16)
 
 
-def own_start(net, **options):
-    given = {
-        "contexts": 8,
-        "classes": 2,
-        "class_weight": 0.1,
-        "features": GRID,
-        "optimizer": lambda p: torch.optim.Adam(p, 3e-3),
-    }
-    return DistilModule(SmoothBox(), None, net, **{**given, **options})
-
-
-def test_without_a_teacher_it_learns_what_its_own_start_says_of_masked_copies():
-    learner = own_start(knowing())
-    inputs = pictures(16)[0]
-    taught = learner._teaching.black_box
-    maps, classes, _ = taught.parts(taught(inputs))
-    assert torch.equal(maps, taught.parts(taught(inputs))[0])  # the input alone decides its copies
-    assert torch.allclose(maps[3:5], taught.parts(taught(inputs[3:5]))[0], atol=1e-4)
-    whole = taught.teacher.net.target_logits(taught.teacher.net.encode(inputs), classes)
-    assert float((maps - whole).var(-1).mean()) > 1e-4  # averages are not what one pass says
-
-    def distance():
-        with torch.no_grad():
-            told = learner.explainer.target_logits(learner.explainer.encode(inputs), classes)
-        return float((told - maps).var(-1).mean())
-
-    before = distance()
-    fit(learner, Pictures(16), max_epochs=40)
-    assert distance() < 0.7 * before
-    assert learner.cost.queries == 0
-
-
-def test_contexts_and_starts_that_cannot_be_are_told(teacher):
-    with pytest.raises(ValueError, match="starts flat"):
-        module(None, features=GRID)
-    with pytest.raises(ValueError, match="are the teacher's"):
-        module(teacher, features=GRID)
-    with pytest.raises(ValueError, match="at least 0, got -1"):
-        module(teacher, contexts=-1)
-
-
 def test_fex_goes_on_from_what_was_learnt(tmp_path):
-    learner = own_start(knowing())
-    kept = ModelCheckpoint(tmp_path, filename="evidence")
+    learner = FEXModule(SmoothBox(), GRID, knowing())
+    kept = ModelCheckpoint(tmp_path, filename="before")
     fit(learner, Pictures(32), max_epochs=1, callbacks=[kept], enable_checkpointing=True)
     begun = FEXModule(SmoothBox(), GRID, knowing(), start=kept.best_model_path)
     for name, value in learner.explainer.state_dict().items():
