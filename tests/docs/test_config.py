@@ -12,8 +12,8 @@ from tests.datamodules.pictures import encode
 from tests.docs.test_examples import DOCS
 
 
-def test_the_config_of_getting_started_trains(tmp_path, monkeypatch, more=()):
-    monkeypatch.chdir(tmp_path)
+def trained(tmp_path, *more):
+    """One step of the config of getting started, in this folder."""
     text = (DOCS / "examples" / "mine.yaml").read_text(encoding="utf-8").replace("resnet50", "resnet10t")
     torch.save(timm.create_model("resnet10t", num_classes=2).state_dict(), "mine.pth")
     (tmp_path / "photos").mkdir()
@@ -23,8 +23,13 @@ def test_the_config_of_getting_started_trains(tmp_path, monkeypatch, more=()):
     flags = ["--trainer.max_steps", "1", "--data.init_args.batch_size", "2", "--trainer.limit_val_batches", "1"]
     cli = run(["--config", "mine.yaml", *more, "--trainer.accelerator", "cpu", *flags])
     assert cli.trainer.global_step == 1
-    assert (tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt").is_file()
     assert yaml.safe_load(text)["data"]["init_args"]["root"] == "photos"
+
+
+def test_the_config_of_getting_started_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path)
+    assert (tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_the_config_of_replay_asks_in_its_first_epochs_alone(tmp_path, monkeypatch):
@@ -46,9 +51,10 @@ def test_the_config_of_replay_asks_in_its_first_epochs_alone(tmp_path, monkeypat
 def test_the_loggers_of_the_page_on_training_take_all(tmp_path, monkeypatch):
     for package in ("wandb", "mlflow"):
         pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")
     shutil.copy(DOCS / "examples" / "loggers.yaml", tmp_path)
-    test_the_config_of_getting_started_trains(tmp_path, monkeypatch, ["--config", "loggers.yaml"])
+    trained(tmp_path, "--config", "loggers.yaml")
     run = tmp_path / "runs" / "mine"
     assert list(run.glob("events.*"))
     assert list((run / "wandb").rglob("media/images/val/heat_maps*.png"))
