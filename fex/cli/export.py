@@ -31,11 +31,16 @@ def run(argv: Sequence[str]) -> list[Path]:
         "files", metavar="FILE", nargs="+", type=Path,
         help="ends in .onnx, .xml (OpenVINO; a .bin comes beside it) or .pt2 (torch.export.load)",
     )  # fmt: skip
+    parser.add_argument(
+        "--backbone", metavar="FILE",
+        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
+        "hub)",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     from fex.explainers import load_explainer  # here, since it takes seconds, for which the help need not wait
     from fex.export import export
 
-    explainer = load_explainer(arguments.checkpoint)
+    explainer = load_explainer(arguments.checkpoint, backbone=arguments.backbone)
     return [export(explainer, path) for path in arguments.files]
 
 

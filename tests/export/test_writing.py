@@ -10,19 +10,27 @@ import fex
 from fex.cli.export import main
 from fex.explainers import build_explainer
 from fex.export import export, read_export
+from fex.storage.resources import manifest
 from tests.explainers.tiny import CLASSES, tiny_explainer, write_checkpoint
 
 pytestmark = pytest.mark.slow  # the tracer alone takes seconds
 
-SHIPPED = ("fex_vit_cifar10", "fex_efficientnet_lite0", "fex_minilm_sst2")
+SHIPPED = {name: entry for name, entry in manifest().items() if entry["kind"] == "explainer"}
+WHOLE = [name for name, entry in SHIPPED.items() if "stands_on" not in entry]
 TEXTS = ["a gripping, funny film about the world", "no", "two words", "x " * 40, "bad"]
 WRITER = {".onnx": "onnxscript", ".xml": "openvino"}
 
 
 def answers_alike(explainer, path, inputs, most=1e-5):
+    every = torch.arange(len(explainer.class_names))[:12].expand(len(inputs), -1)
+    if path.suffix == ".pt2":  # which fex does not read
+        program = torch.export.load(path).module()
+        with torch.no_grad():
+            found, expected = (net(inputs, every) for net in (program, explainer.net.explain_classes))
+        assert max(float((one - other).abs().max()) for one, other in zip(found, expected, strict=True)) < most
+        return None
     files, meta = read_export(path)
     again = build_explainer(files, meta, source=str(path))
-    every = torch.arange(len(explainer.class_names))[:12].expand(len(inputs), -1)
     for target, top_k in ((None, 1), (None, 2), (1, 1), (every, 1)):
         found, expected = (each.explain_classes(inputs, target, top_k) for each in (again, explainer))
         assert found[1].equal(expected[1])
@@ -59,14 +67,27 @@ def test_a_missing_package_is_told(tmp_path, monkeypatch, capsys):
     assert 'pip install "fex-explain[onnx]"' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("suffix", WRITER)
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("suffix", [*WRITER, ".pt2"])
+@pytest.mark.parametrize("name", WHOLE)
 def test_shipped_ones_answer_alike(name, suffix, tmp_path):
-    pytest.importorskip(WRITER[suffix])
+    pytest.importorskip(WRITER.get(suffix, "torch"))
     explainer = fex.load_explainer(name)
     path = export(explainer, tmp_path / f"explainer{suffix}")
     text = explainer.modality.name == "text"
     answers_alike(explainer, path, explainer.tokenize(TEXTS) if text else torch.rand(5, 3, *explainer.preprocess.size))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SHIPPED.keys() - WHOLE)
+def test_shipped_ones_that_stand_on_others_answer_alike(name, data_dir, tmp_path):
+    weights = next((data_dir.parent / "models").glob(f"*/{SHIPPED[name]['stands_on']}.safetensors"), None)
+    if weights is None:
+        pytest.skip(f"no weights of {SHIPPED[name]['stands_on']}")
+    explainer = fex.load_explainer(name, backbone=weights)
+    paths = [tmp_path / f"explainer{suffix}" for suffix in (*WRITER, ".pt2")]
+    assert main([name, *map(str, paths), "--backbone", str(weights)]) == 0
+    for path in paths:
+        answers_alike(explainer, path, torch.rand(5, 3, *explainer.preprocess.size))
 
 
 @pytest.mark.parametrize("suffix", [*WRITER, ".pt2"])
