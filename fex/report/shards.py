@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,12 @@ def _words(found: Sequence[BaseExplanation | None]) -> dict[str, pa.Array]:
     texts = [each if isinstance(each, TextExplanation) else None for each in found]
     words = [None if each is None else each.word_scores() for each in texts]
 
+    offsets = pa.array(np.cumsum([0, *(len(row or ()) for row in words)]), pa.int32())
+    mask = pa.array([row is None for row in words], pa.bool_())
+    flat = [word for row in words for word in row or ()]
+
     def column(name: str, kind: pa.DataType) -> pa.Array:
-        return pa.array([row and [getattr(word, name) for word in row] for row in words], pa.list_(kind))
+        return pa.ListArray.from_arrays(offsets, pa.array(map(attrgetter(name), flat), kind), mask=mask)
 
     return {
         "words": column("word", pa.string()), "start": column("start", pa.int32()), "end": column("end", pa.int32()),
