@@ -7,6 +7,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from fex.black_box import BlackBox
+from fex.explainers import begin_as
 from fex.images import PatchGrid, Removal
 from fex.masking import mean_over, std_over
 from fex.nets import Encoded, ExplainerNet
@@ -74,9 +75,12 @@ class FEXModule(AmortizedModule):
             and its clip passes over those that are too far from the present one; masks of `ReferenceBudget` stay as
             good as new.
         seed: seed of the masks.
+        start: shipped name, checkpoint or run of an explainer with the same network, whose weights this one begins with
+            (what `DistilModule` learnt, say); None begins untrained.
 
     Raises:
-        ValueError: numbers out of range; LeaveOneOut with paired or replayed masks.
+        FileNotFoundError: no such start.
+        ValueError: numbers out of range; LeaveOneOut with paired or replayed masks; a start that does not fit.
     """
 
     method = "FEX"
@@ -110,6 +114,7 @@ class FEXModule(AmortizedModule):
         gradient_clip: float | None = 1.0,
         replay: Replay | None = None,
         seed: int = 0,
+        start: str | None = None,
     ) -> None:
         if min(num_masks, inner_epochs, minibatches, accumulate) < 1:
             raise ValueError(
@@ -137,6 +142,8 @@ class FEXModule(AmortizedModule):
             self.explainer.multi_label,
         )  # fmt: skip
         self.judge = Judge(self.exploration, self.control, self.reward, entropy_weight)
+        if start is not None:
+            begin_as(self.explainer, self._meta(), start)
         if replay is not None:
             self.replaying = Replaying(
                 replay, num_masks, scores=1, pairs=self.noise.paired, uses_blank=self.reward.uses_blank,

@@ -8,7 +8,8 @@ import sys
 from fex.explainers.loading import load_explainer
 from fex.cli.explain.run import run_parsed
 import fex.images, fex.metrics
-print([name for name in ("torchmetrics", "lightning", "segmentation_models_pytorch", "datasets", "scipy.signal")
+print([name for name in ("torchmetrics", "lightning", "segmentation_models_pytorch", "datasets", "scipy.signal",
+       "jinja2")
        if name in sys.modules])
 assert fex.metrics.ProtocolScores.__mro__[1].__module__.startswith("torchmetrics")
 """

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import torch
@@ -16,7 +15,8 @@ from fex.explanations.base import BaseExplanation
 from fex.images.decoding import UnreadableImageError, decode
 from fex.masking.masker import masker_for
 from fex.metrics.functional.perturbation import perturbation_curve
-from fex.report.text import words_html
+from fex.report.page import render
+from fex.report.text import first_pieces
 from fex.texts.files import unfit
 
 __all__ = ["HEADERS", "Trial", "Tried"]
@@ -136,7 +136,7 @@ class Trial:
     def _show(self, found: Tried, name: str, each: Any, fidelity: str) -> None:
         caption = each.target_name if len(self.names) == 1 else f"{name}: {each.target_name}"
         if self.text:
-            found.pages.append(f"<p><b>{escape(caption)}</b></p><p>{words_html(each)[0]}</p>")
+            found.pages.append(render("demo/templates/text.html", caption=caption, pieces=first_pieces(each)))
         else:
             found.pictures.append((each.to_image(), caption))
         found.rows.append([name, each.target_name, f"{each.probability:.3f}", each.probability_of, fidelity])

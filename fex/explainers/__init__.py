@@ -13,7 +13,7 @@ from fex.explainers.images import AmortizedImageExplainer
 from fex.explainers.loading import build_explainer, export_explainer, load_explainer, read_explainer
 from fex.explainers.meta import explainer_meta
 from fex.explainers.refined import Refined
-from fex.explainers.start import load_start
+from fex.explainers.start import begin_as, load_start
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explainers.trained import AmortizedExplainer
 
@@ -22,6 +22,7 @@ __all__ = [
     "AmortizedImageExplainer",
     "AmortizedTextExplainer",
     "Refined",
+    "begin_as",
     "build_explainer",
     "explain",
     "explain_by",

@@ -7,10 +7,12 @@ import torch
 
 from fex.explainers.loading import build_explainer
 from fex.explainers.trained import AmortizedExplainer
-from fex.nets import BaseEncoder
+from fex.nets import BaseEncoder, ClassMapNet
 from fex.storage.checkpoint import read_checkpoint
+from fex.storage.weights import load_state
+from fex.texts.lora import is_adapter
 
-__all__ = ["load_start"]
+__all__ = ["begin_as", "load_start"]
 
 _LEARNT = (
     "training",
@@ -67,6 +69,30 @@ def load_start(
     net.build(net.num_classes, net.features, multi_label=net.multi_label)  # all heads anew, which is where they start
     net.eval().requires_grad_(requires_grad=False)
     return explainer
+
+
+_SAME = ("net", "grid", "modality", "class_names", "multi_label", "preprocess", "black_box")  # of a description
+
+
+def begin_as(net: ClassMapNet, meta: dict[str, Any], name_or_path: str | Path) -> None:
+    """Gives a network the weights of a trained explainer of the same kind, from which its own training goes on.
+
+    Args:
+        net: built; a backbone that the file leaves out stays the one it has.
+        meta: its description, see `fex.explainers.explainer_meta`.
+        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors or a run's folder.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: an explainer of another network, box, grid or classes.
+    """
+    tensors, found = read_checkpoint(name_or_path)
+    other = [key for key in _SAME if found.get(key) != meta[key]]
+    if other:
+        told = "; ".join(f"{key} is {str(found.get(key))[:200]} there, {str(meta[key])[:200]} here" for key in other)
+        raise ValueError(f"{name_or_path} is no start for this explainer: {told}. Train one with the same settings.")
+    kept = {name: value for name, value in net.state_dict().items() if not is_adapter(name)} if "trunk" in found else {}
+    load_state(net, {**kept, **tensors}, source=str(name_or_path))
 
 
 def _original(encoder: BaseEncoder, weights: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fex.modality import Features, modality_of
 from fex.nets.class_maps import ClassMapNet, Encoded, encoder_path
+from fex.nets.contexts import logits_in_contexts
 from fex.nets.conv import ConvEncoder
 from fex.nets.encoder import BaseEncoder, Encoder, EncoderOutput
 from fex.nets.explainer import ExplainerNet
@@ -34,6 +35,7 @@ __all__ = [
     "TransformersEncoder",
     "UNetEncoder",
     "ViTEncoder",
+    "logits_in_contexts",
     "rebuild",
 ]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fex.nets.direct import direct_forward, has_direct
 from fex.nets.encoder import Encoder, EncoderOutput, freeze_unused, shares, to_grid
 from fex.nets.timm_parts import linear_classifier, load_backbone, own_size, probe_size
-from fex.texts.lora import add_lora, check_lora
+from fex.texts.lora import add_lora, check_lora, merge_lora
 
 __all__ = ["ViTEncoder"]
 
@@ -92,6 +92,10 @@ class ViTEncoder(Encoder):
         if not (frozen or lora_rank or type(net) is VisionTransformer):
             probe = torch.zeros(1, len(mean), *probe_size(net, arguments))
             freeze_unused(net, lambda: sum(part.sum() for part in self.encode(probe, (2, 2)) if part is not None))
+
+    def merge(self) -> None:
+        """Adds trained updates to the weights, for explaining without their cost."""
+        merge_lora(self.net)
 
     def encode(self, inputs: Tensor, grid: tuple[int, int]) -> EncoderOutput:
         """See `Encoder`; pooled is the class token where the backbone's own classifier reads it, else the tokens' mean.

@@ -1,6 +1,5 @@
 """How explanations are drawn: their fields, handed to what draws arrays and words."""
 
-from html import escape
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +9,7 @@ from fex.explanations.text import TextExplanation
 from fex.report.figures import explanation_figure, figure_file
 from fex.report.heatmap import GAP, TILE, enlarged, fitted, panel, to_picture, typeface
 from fex.report.html import write_page
-from fex.report.page import data_uri
+from fex.report.page import render
 from fex.report.text import text_card, write_text_page
 from fex.storage.names import on_one_line
 
@@ -46,7 +45,8 @@ def _text_page(explanation: TextExplanation, path: Path) -> None:
 
 
 def _card(explanation: Explanation) -> str:
-    return f'<img src="{data_uri(explanation_panel(explanation))}" alt="{escape(explanation.target_name)}">'
+    picture = explanation_panel(explanation)
+    return render("report/templates/notebook.html", picture=picture, name=explanation.target_name)
 
 
 def _text_card(explanation: TextExplanation) -> str:

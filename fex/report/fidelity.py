@@ -25,7 +25,7 @@ def least_fidelity(explanations: Sequence[BaseExplanation]) -> list[float] | str
     return min(known) if known else asked[0].unknown if asked else None
 
 
-def fidelity_mark(explanations: Sequence[BaseExplanation]) -> str:
-    """The attribute by which a page sorts a card; "" where nothing is known."""
+def fidelity_mark(explanations: Sequence[BaseExplanation]) -> float | None:
+    """The number by which a page sorts a card; None where nothing is known."""
     least = least_fidelity(explanations)
-    return f' data-f="{least[0]:.6f}"' if isinstance(least, list) else ""
+    return least[0] if isinstance(least, list) else None

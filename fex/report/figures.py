@@ -10,7 +10,8 @@ from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
 from fex.explanations.text import TextExplanation
 from fex.report.heatmap import COLORMAP, normalise, overlay, to_picture, typeface, upsample
-from fex.report.text import ACCENT, displayable, first_pieces
+from fex.report.page import displayable
+from fex.report.text import ACCENT, first_pieces
 from fex.storage.names import on_one_line
 
 if TYPE_CHECKING:

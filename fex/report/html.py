@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from html import escape
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -12,34 +11,33 @@ from PIL import Image
 from fex.explanations.base import BaseExplanation
 from fex.explanations.image import Explanation
 from fex.report.fidelity import fidelity_mark
-from fex.report.gallery_page import PICTURES, Kind, page_foot, page_head
 from fex.report.heatmap import normalise, overlay, to_picture, upsample
-from fex.report.page import data_uri
+from fex.report.page import render
 from fex.storage.atomic import replacing
 
-__all__ = ["Card", "Gallery", "doubts", "make_card", "write_page"]
+__all__ = ["Card", "Gallery", "Kind", "doubts", "make_card", "write_cards", "write_page"]
 
 THUMBNAIL = 192  # pixels of the longer side
+Kind = Literal["images", "texts"]
 
 
 class Card(NamedTuple):
-    """One image's HTML, and the name under which the index lists it."""
+    """One input's HTML, and the name under which the index lists it."""
 
     name: str
     html: str
 
-
-def _figure(picture: Image.Image, alt: str, caption: str) -> str:
-    return (
-        f'<figure><img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
-        f'alt="{escape(alt)}" src="{data_uri(picture)}"><figcaption>{caption}</figcaption></figure>'
-    )
+    @classmethod
+    def of(cls, name: str, explanations: Sequence[BaseExplanation], template: str, **values: Any) -> "Card":
+        """By a template of this room that builds on ``card.html``; pure, so that threads can share the work."""
+        marks = {"explanations": explanations, "fidelity": fidelity_mark(explanations)}
+        return cls(name, render(f"report/templates/{template}", name=name, **marks, **values))
 
 
 def make_card(
     explanations: Sequence[Explanation], link: str | None = None, *, curve: str | None = None, sound: str | None = None
 ) -> Card:
-    """The picture and one overlay for each explained class; pure, so that threads can share the work.
+    """The picture and one overlay for each explained class.
 
     Args:
         explanations: of one image, at least one.
@@ -52,34 +50,24 @@ def make_card(
     size = (max(1, round(first.size[1] * scale)), max(1, round(first.size[0] * scale)))
     blank = np.full((3, *first.size), 0.5, np.float32)
     picture = to_picture(blank if first.image is None else first.image.cpu()).resize(size, Image.Resampling.BICUBIC)
-    figures = [_figure(picture, first.source, "<span>input</span>")] if first.image is not None else []
-    for explanation in explanations:
-        grid = explanation.grid
-        shown = upsample(normalise(grid, span=explanation.span), (size[1], size[0]))
-        caption = (
-            f"{escape(explanation.target_name)} <span>p = {explanation.probability:.3f} ({explanation.estimated_by})"
-            f"<br>colours: {grid.min():.3g} … {grid.max():.3g}{' · nearly flat' if explanation.flat else ''}"
-            f"{'<br>' if explanation.measured else ''}{escape(explanation.measured)}</span>"
-        )
-        figures.append(_figure(overlay(picture, shown), f"map for {explanation.target_name}", caption))
-    name = escape(first.source or "input")
-    heading = f'<a href="{escape(link)}">{name}</a>' if link else name
-    every = escape(" ".join(e.target_name for e in explanations))
-    heard = f'<nav><a href="{escape(curve)}">spectrogram, map and time curve</a></nav>' if curve else ""
-    if sound:
-        heard += f'<audio controls preload="none" src="{escape(sound)}" title="the sound under its mask"></audio>'
-    html = (
-        f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"{fidelity_mark(explanations)}><h2>{heading}</h2>'
-        f'<div class="row">{"".join(figures)}</div>{heard}</article>\n'
-    )
-    return Card(first.source or "input", html)
+    maps = [
+        (each, overlay(picture, upsample(normalise(each.grid, span=each.span), (size[1], size[0]))))
+        for each in explanations
+    ]
+    shown = {"picture": picture if first.image is not None else None, "maps": maps}
+    beside = {"link": link, "curve": curve, "sound": sound}
+    return Card.of(first.source or "input", explanations, "picture_card.html", **shown, **beside)
 
 
 def doubts(results: Iterable[Sequence[BaseExplanation]]) -> str:
     """What is said above explanations whose class the explainer chose by itself; "" where it did not."""
     found = dict.fromkeys(f"{e.method} chose the class; {e.doubt}" for every in results for e in every if e.doubt)
     return f"{'. '.join(found)}." if found else ""
+
+
+def _frame(**values: Any) -> list[str]:
+    """What a page has before its cards, and what it has after them."""
+    return render("report/templates/gallery.html", **values).split("<!-- cards -->")
 
 
 class Gallery:
@@ -93,7 +81,6 @@ class Gallery:
         title: heading.
         note: a line under it.
         page_size: cards a page.
-        name: stem of the pages' names.
         kind: what the cards show.
 
     Attributes:
@@ -102,18 +89,11 @@ class Gallery:
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        *,
-        title: str,
-        note: str = "",
-        page_size: int = 500,
-        name: str = "gallery",
-        kind: Kind = PICTURES,
+        self, folder: str | Path, *, title: str, note: str = "", page_size: int = 500, kind: Kind = "images"
     ) -> None:
         if page_size < 1:
             raise ValueError(f"A page of a gallery needs at least one card, got page_size={page_size}.")
-        self.folder, self.title, self.note, self.page_size, self.name = Path(folder), title, note, page_size, name
+        self.folder, self.title, self.note, self.page_size = Path(folder), title, note, page_size
         self.kind, self.count, self.remark = kind, 0, ""
         self._stack = ExitStack()
         self._file: TextIO | None = None
@@ -122,10 +102,10 @@ class Gallery:
     @property
     def index(self) -> Path:
         """The page to open first."""
-        return self.folder / f"{self.name}.html"
+        return self.folder / "gallery.html"
 
     def _page(self, number: int) -> str:
-        return f"{self.name}-{number:04d}.html"
+        return f"gallery-{number:04d}.html"
 
     def __enter__(self) -> "Gallery":
         return self
@@ -151,23 +131,22 @@ class Gallery:
         target = self.folder / self._page(number)
         part = self._stack.enter_context(replacing(target))
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8"))
-        back = self._links(number, more=False) if number > 1 else ""
-        self._file.write(page_head(self.kind, self.title, self.note, back))
+        self._file.write(self._around(number, more=False)[0])
         self._pages.append((first, first, 0))
 
-    def _links(self, number: int, *, more: bool) -> str:
-        links = [f'<a href="{self.name}.html">index</a>']
-        if number > 1:
-            links.append(f'<a rel="prev" href="{self._page(number - 1)}">previous</a>')
-        if more:
-            links.append(f'<a rel="next" href="{self._page(number + 1)}">next</a>')
-        return " · ".join(links)
+    def _around(self, number: int, *, more: bool) -> list[str]:
+        links = [("", self.index.name, "index")] if number > 1 or more else []
+        links += [("prev", self._page(number - 1), "previous")] if number > 1 else []
+        links += [("next", self._page(number + 1), "next")] if more else []
+        return _frame(**self._values(links))
+
+    def _values(self, links: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+        """Of all pages; links are relation, address and word."""
+        return {"kind": self.kind, "title": self.title, "note": self.note, "remark": self.remark, "links": links}
 
     def _finish(self, *, more: bool) -> None:
         assert self._file is not None
-        number = len(self._pages)
-        links = self._links(number, more=more) if more or number > 1 else ""
-        self._file.write(page_foot(self.kind, links, self.remark))
+        self._file.write(self._around(len(self._pages), more=more)[1])
         self._file = None
         self._stack.close()
 
@@ -179,24 +158,22 @@ class Gallery:
         if len(self._pages) == 1:
             (self.folder / self._page(1)).replace(self.index)
             return
-        items = "".join(
-            f'<li><a href="{self._page(number)}">{escape(first)} … {escape(last)}</a> ({count})</li>\n'
-            for number, (first, last, count) in enumerate(self._pages, 1)
-        )
-        remark = f" · {self.remark}" if self.remark else ""
-        head = page_head(self.kind, self.title, self.note).split("<form", 1)[0]
+        pages = [(self._page(number), *page) for number, page in enumerate(self._pages, 1)]
+        index = render("report/templates/index.html", count=self.count, pages=pages, **self._values(()))
         with replacing(self.index) as part:
-            part.write_text(
-                f"{head}<p>{self.count:,} {self.kind.unit}{escape(remark)}</p><ol>\n{items}</ol></body></html>\n",
-                encoding="utf-8",
-            )
+            part.write_text(index, encoding="utf-8")
+
+
+def write_cards(path: str | Path, kind: Kind, title: str, note: str, cards: Iterable[Card]) -> None:
+    """One page with the given cards, all on `path`."""
+    head, foot = _frame(kind=kind, title=title, note=note, remark="", links=())
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(head)
+        file.writelines(card.html for card in cards)
+        file.write(foot)
 
 
 def write_page(path: str | Path, images: Iterable[Sequence[Explanation]], title: str = "Explanations") -> None:
     """One page for the given images (each a list of explanations of one image), all on `path`."""
     images = list(images)
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(page_head(PICTURES, title, doubts(images)))
-        for explanations in images:
-            file.write(make_card(explanations).html)
-        file.write(page_foot(PICTURES))
+    write_cards(path, "images", title, doubts(images), map(make_card, images))

@@ -1,29 +1,28 @@
-"""What the HTML pages share: their head, which lets nothing in from elsewhere, and pictures inside the page."""
+"""What all HTML pages share: templates, which escape every value by themselves, and pictures inside the page.
+
+A room's templates are in its folder `templates`; ``report/templates/page.html`` is the page that others build on, and
+lets nothing in from elsewhere.
+"""
 
 import base64
 import io
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-__all__ = ["PAGE_START", "data_uri"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-# A template for `str.format` with `title`, open in the middle of its style sheet: pages add their own rules.
-PAGE_START = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #6e6e74; --line: #d9d9de; --card: #f6f6f8;
-  --heat: .85 }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #141416; --ink: #ececf0; --faint: #9a9aa2; --line: #34343a; --card: #1e1e22;
-    --heat: .65 }} }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 100rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.4 system-ui, sans-serif }}
-h1 {{ font-size: 1.3rem; margin: 0 }}
-"""
+__all__ = ["data_uri", "displayable", "render"]
+
+# What a page cannot hold: control characters, halves of characters.
+_UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
+
+
+def displayable(text: str) -> str:
+    """The text without what a page cannot hold; not escaped."""
+    return text if text.isprintable() else text.translate(_UNFIT)  # the first is quick
 
 
 def data_uri(picture: Image.Image) -> str:
@@ -31,3 +30,31 @@ def data_uri(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("fex", ""), autoescape=True, undefined=StrictUndefined, auto_reload=False,
+        finalize=lambda value: displayable(value) if isinstance(value, str) else value,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["data_uri"] = data_uri
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML of a template; every value is escaped, but for what `render` made itself.
+
+    Args:
+        template: its path inside the package, as ``report/templates/page.html``.
+        values: all that it names.
+
+    Raises:
+        jinja2.UndefinedError: a value that it names is missing.
+    """
+    from markupsafe import Markup
+
+    return Markup(_environment().get_template(template).render(values))

@@ -1,7 +1,6 @@
 """Coloured words: on self-contained pages, and in the terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,38 +8,24 @@ from rich.text import Text as RichText
 
 from fex.contrast import painted_span
 from fex.explanations.text import TextExplanation, Word
-from fex.report.fidelity import fidelity_mark
-from fex.report.gallery_page import Kind, page_foot, page_head
-from fex.report.html import Card, doubts
-from fex.storage.atomic import replacing
+from fex.report.html import Card, doubts, write_cards
 
 __all__ = [
     "ACCENT",
-    "TEXTS",
+    "Piece",
     "beyond_limit",
-    "displayable",
     "first_pieces",
     "score_range",
     "terminal_text",
     "text_card",
-    "words_html",
     "write_text_page",
 ]
 
-TEXTS = Kind(
-    "texts",
-    "source, class or words",
-    "Colours run from the smallest to the largest score of each text, which are written above it: compare the words "
-    "of one text and class, not two texts. Only where scores hardly differ colours stay pale, and they are called "
-    "nearly flat: they say little. Point at a word for its score.",
-)
 ACCENT = (235, 120, 20)  # orange: told from black and white letters by those who see few colours too
 _STEPS = 5  # shades in the terminal
-# What a page cannot hold: control characters, halves of characters.
-_UNFIT = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), 11, 12, *range(14, 32), *range(0xD800, 0xE000))}
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """Characters of one part of a text, the word that they are (None between words), and its strength in [0, 1]."""
 
     part: int
@@ -61,12 +46,7 @@ def strengths(words: Sequence[Word], span: float | None = None) -> list[float]:
     return [(score - low) / full if full > 0 else 0.0 for score in scores]
 
 
-def displayable(text: str) -> str:
-    """The text without what a page cannot hold; not escaped yet."""
-    return text.translate(_UNFIT)
-
-
-def _pieces(explanation: TextExplanation) -> Iterator[_Piece]:
+def _pieces(explanation: TextExplanation) -> Iterator[Piece]:
     """The text cut up; put together, the pieces are the text."""
     words = explanation.word_scores()
     shown = strengths(words, explanation.span)
@@ -76,52 +56,24 @@ def _pieces(explanation: TextExplanation) -> Iterator[_Piece]:
             if word.part != part:
                 continue
             if word.start > place:
-                yield _Piece(part, text[place : word.start])
-            yield _Piece(part, text[max(place, word.start) : word.end], word, strength)
+                yield Piece(part, text[place : word.start])
+            yield Piece(part, text[max(place, word.start) : word.end], word, strength)
             place = max(place, word.end)
         if place < len(text):
-            yield _Piece(part, text[place:])
+            yield Piece(part, text[place:])
 
 
-def first_pieces(explanation: TextExplanation, longest: int | None) -> Iterator[_Piece]:
+def first_pieces(explanation: TextExplanation, longest: int | None = None) -> Iterator[Piece]:
     """Whole pieces up to `longest` characters, and " …" where more follow; a longer first one is cut itself."""
     room = longest
     for piece in _pieces(explanation):
         if room is not None and len(piece.characters) > room:
             if room == longest:
                 yield piece._replace(characters=piece.characters[:room])
-            yield _Piece(piece.part, " …")
+            yield Piece(piece.part, " …")
             return
         yield piece
         room = None if room is None else room - len(piece.characters)
-
-
-def words_html(explanation: TextExplanation, longest: int | None = None) -> tuple[str, int]:
-    """A paragraph with coloured words, and how many words it shows.
-
-    The strongest of all words has the full colour, also where it is not shown.
-
-    Args:
-        explanation: of one text.
-        longest: characters shown of a long text; None shows it whole.
-    """
-    found, last, count = [], 0, 0
-    for part, characters, word, strength in first_pieces(explanation, longest):
-        if part != last:
-            found.append("<hr>")
-            last = part
-        shown = escape(displayable(characters))
-        if word is None:
-            found.append(shown)
-        else:
-            count += 1
-            colour = f"rgb({ACCENT[0]} {ACCENT[1]} {ACCENT[2]} / calc({strength:.2f} * var(--heat, .85)))"
-            found.append(
-                f'<span style="background:{colour};border-radius:.2rem" title="{word.score:.3f}">{shown}</span>'
-            )
-    # dir=auto: right-to-left texts are shown from the right
-    style = "white-space:pre-wrap;color:var(--ink);overflow-wrap:anywhere"
-    return f'<p dir="auto" style="{style}">{"".join(found)}</p>', count
 
 
 def score_range(explanation: TextExplanation) -> str:
@@ -148,30 +100,14 @@ def text_card(explanations: Sequence[TextExplanation]) -> Card:
         explanations: of one text, at least one.
     """
     first = explanations[0]
-    name = escape(displayable(first.source or "text"))
-    note = f" <span>· {beyond_limit(first)}</span>" if first.cut else ""
-    figures = "".join(
-        '<figure style="max-width:none;flex-basis:100%"><figcaption>'
-        f"{escape(e.target_name)} <span>{escape(_numbers(e))}</span></figcaption>{words_html(e)[0]}</figure>"
-        for e in explanations
-    )
-    every = escape(" ".join(e.target_name for e in explanations))
-    return Card(
-        first.source or "text",
-        f'<article data-file="{name}" data-class="{escape(first.target_name)}" data-all="{every}" '
-        f'data-p="{first.probability:.6f}"{fidelity_mark(explanations)}>'
-        f'<h2>{name}{note}</h2><div class="row">{figures}</div></article>\n',
-    )
+    shown = [(each, _numbers(each), first_pieces(each)) for each in explanations]
+    return Card.of(first.source or "text", explanations, "text_card.html", cut=beyond_limit(first), shown=shown)
 
 
 def write_text_page(path: str | Path, texts: Iterable[Sequence[TextExplanation]], title: str = "Explanations") -> None:
     """One self-contained page for the given texts (each a list of explanations of one text)."""
     texts = list(texts)
-    with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(page_head(TEXTS, title, doubts(texts)))
-        for explanations in texts:
-            file.write(text_card(explanations).html)
-        file.write(page_foot(TEXTS))
+    write_cards(path, "texts", title, doubts(texts), map(text_card, texts))
 
 
 def terminal_text(explanation: TextExplanation, *, longest: int = 2000) -> RichText:

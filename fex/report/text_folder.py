@@ -10,7 +10,7 @@ from fex.explanations.text import TextExplanation
 from fex.report.fidelity import fidelity_cells
 from fex.report.html import Card, Gallery
 from fex.report.result_files import ResultFiles
-from fex.report.text import TEXTS, text_card
+from fex.report.text import text_card
 
 __all__ = ["TEXT_FORMATS", "TextResultFolder", "WrittenText", "check_formats", "written_text"]
 
@@ -96,7 +96,7 @@ class TextResultFolder(ResultFiles):
     def __init__(self, folder: str | Path, *, formats: Sequence[str] = TEXT_FORMATS, note: str = "") -> None:
         check_formats(formats)
         self.formats = tuple(formats)
-        super().__init__(folder, Gallery(Path(folder), title="Explanations", note=note, kind=TEXTS))
+        super().__init__(folder, Gallery(Path(folder), title="Explanations", note=note, kind="texts"))
 
     def _begin(self) -> None:
         self._lines = self._open("explanations.jsonl") if "jsonl" in self.formats else None

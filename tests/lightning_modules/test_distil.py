@@ -6,11 +6,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fex.explainers import explainer_meta, export_explainer, load_explainer
 from fex.images import Mean
-from fex.nets import ConvEncoder, ExplainerNet, ShapleyNet, rebuild
+from fex.nets import ConvEncoder, ExplainerNet, ShapleyNet, ViTEncoder, rebuild
 from fex.policy import as_logits, map_loss
 from fex.storage.weights import save_weights
-from lightning_modules import DistilModule
-from tests.lightning_modules.small import GRID, SIZE, Pictures, SmoothBox, fit, pictures
+from lightning_modules import DistilModule, FEXModule
+from tests.lightning_modules.small import GRID, SIZE, VIT, Pictures, SmoothBox, fit, pictures
 
 
 def student(**options):
@@ -137,3 +137,79 @@ def test_merged_weights_answer_alike():
 def test_widths_that_are_none_are_told(widths):
     with pytest.raises(ValueError, match="widths of at least 1"):
         ConvEncoder(widths)
+
+
+def knowing(**options):
+    """A student that knows a classifier's evidence before any training."""
+    torch.manual_seed(2)
+    arguments = {**VIT, "num_classes": 2}
+    encoder = ViTEncoder("vit_tiny_patch16_224", model_args=arguments, class_head=True, direct_layers=1, **options)
+    torch.nn.init.normal_(encoder.net.get_classifier().weight, std=8)
+    return ExplainerNet(encoder, hidden=16)
+
+
+def own_start(net, **options):
+    given = {
+        "contexts": 8,
+        "classes": 2,
+        "class_weight": 0.1,
+        "features": GRID,
+        "optimizer": lambda p: torch.optim.Adam(p, 3e-3),
+    }
+    return DistilModule(SmoothBox(), None, net, **{**given, **options})
+
+
+def test_without_a_teacher_it_learns_what_its_own_start_says_of_masked_copies():
+    learner = own_start(knowing())
+    inputs = pictures(16)[0]
+    taught = learner._teaching.black_box
+    maps, classes, _ = taught.parts(taught(inputs))
+    assert torch.equal(maps, taught.parts(taught(inputs))[0])  # the input alone decides its copies
+    assert torch.allclose(maps[3:5], taught.parts(taught(inputs[3:5]))[0], atol=1e-4)
+    whole = taught.teacher.net.target_logits(taught.teacher.net.encode(inputs), classes)
+    assert float((maps - whole).var(-1).mean()) > 1e-4  # averages are not what one pass says
+
+    def distance():
+        with torch.no_grad():
+            told = learner.explainer.target_logits(learner.explainer.encode(inputs), classes)
+        return float((told - maps).var(-1).mean())
+
+    before = distance()
+    fit(learner, Pictures(16), max_epochs=40)
+    assert distance() < 0.7 * before
+    assert learner.cost.queries == 0
+
+
+def test_contexts_and_starts_that_cannot_be_are_told(teacher):
+    with pytest.raises(ValueError, match="starts flat"):
+        module(None, features=GRID)
+    with pytest.raises(ValueError, match="are the teacher's"):
+        module(teacher, features=GRID)
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        module(teacher, contexts=-1)
+
+
+def test_fex_goes_on_from_what_was_learnt(tmp_path):
+    learner = own_start(knowing())
+    kept = ModelCheckpoint(tmp_path, filename="evidence")
+    fit(learner, Pictures(32), max_epochs=1, callbacks=[kept], enable_checkpointing=True)
+    begun = FEXModule(SmoothBox(), GRID, knowing(), start=kept.best_model_path)
+    for name, value in learner.explainer.state_dict().items():
+        assert torch.equal(begun.explainer.state_dict()[name], value)
+    fit(begun, Pictures(32), max_epochs=1)
+    with pytest.raises(ValueError, match="no start for this explainer: net is"):
+        FEXModule(SmoothBox(), GRID, ExplainerNet(knowing().encoder, hidden=8), start=kept.best_model_path)
+
+
+def test_merged_adapters_answer_alike():
+    pytest.importorskip("peft")
+    net = knowing(lora_rank=2).build(2, GRID)
+    for name, parameter in net.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    inputs = torch.rand(4, 3, SIZE, SIZE)
+    before = net.eval().explain(inputs)
+    net.encoder.merge()
+    assert not any("lora" in name for name in net.state_dict())
+    for one, other in zip(before, net.explain(inputs), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

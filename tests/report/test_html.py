@@ -97,6 +97,16 @@ def test_names_are_escaped():
     assert bad in page.text
 
 
+def test_a_sound_beside_the_page_may_be_played(tmp_path):
+    """Its policy forbids all that it does not name."""
+    with Gallery(tmp_path, title="T") as gallery:
+        gallery.add(make_card([explanation()], sound="a.wav"))
+    page = Page((tmp_path / "gallery.html").read_text())
+    assert [each["src"] for each in page.all("audio")] == ["a.wav"]
+    (policy,) = [each["content"] for each in page.all("meta") if "http-equiv" in each]
+    assert "media-src 'self'" in policy.split("; ")
+
+
 def test_few_images_are_one_page(tmp_path):
     with Gallery(tmp_path, title="A & B", note="<x>", page_size=3) as gallery:
         for number in range(3):

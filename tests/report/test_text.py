@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from fex.explanations import TextExplanation, Word
-from fex.report.text import strengths, terminal_text, text_card, words_html
+from fex.report.text import first_pieces, strengths, terminal_text, text_card
 
 TEXT = "so <odd>\n a gem"
 SPANS = [(0, 2), (3, 8), (10, 11), (12, 15)]
@@ -87,13 +87,12 @@ def test_what_a_words_score_is_of_its_tokens_is_named():
 
 def test_pages_cut_long_texts_between_words_and_keep_the_colours():
     long = explanation("gem odd film so", [(0, 3), (4, 7), (8, 12), (13, 15)], (0.5, 0.1, 0.2, 0.9))
-    html, count = words_html(long, 10)
-    assert count == 2
-    assert unescape(re.sub(r"<[^>]*>", "", html)) == "gem odd  …"
-    assert opacity(html)[0] == 0.5  # of the strongest word, which is cut off
-    assert words_html(long, 15) == words_html(long)
-    assert words_html(long)[1] == 4
+    pieces = list(first_pieces(long, 10))
+    assert [piece.characters for piece in pieces] == ["gem", " ", "odd", " ", " …"]
+    assert [piece.word is not None for piece in pieces] == [True, False, True, False, False]
+    assert pieces[0].strength == pytest.approx(0.5)  # of the strongest word, which is cut off
+    assert list(first_pieces(long, 15)) == list(first_pieces(long))
     # One word without an end, and a tail without words.
-    endless, count = words_html(explanation("a" * 99, [(0, 99)], (0.5,)), 10)
-    assert (count, re.findall("a{5,}", endless)) == (1, ["a" * 10])
-    assert "tail" not in words_html(explanation("so" + " tail" * 99, [(0, 2)], (0.5,)), 10)[0]
+    assert next(first_pieces(explanation("a" * 99, [(0, 99)], (0.5,)), 10)).characters == "a" * 10
+    tail = first_pieces(explanation("so" + " tail" * 99, [(0, 2)], (0.5,)), 10)
+    assert [piece.characters for piece in tail] == ["so", " …"]

@@ -3,13 +3,18 @@
 import re
 from html import unescape
 
-from fex.benchmark.report.text_grid import text_grid
+from fex.benchmark.report.text_grid import text_blocks
+from fex.report.page import render
 from tests.report.test_text import explanation, opacity
 
 
 def block(text, scores, **more):
     spans = [match.span() for match in re.finditer(r"\S+", text)]
     return {name: explanation(text, spans, values, method=name, **more) for name, values in scores.items()}
+
+
+def text_grid(rows):
+    return render("benchmark/report/templates/texts.html", texts=text_blocks(rows))
 
 
 def lines(html):

@@ -73,7 +73,7 @@ def blocks(folder):
     page = (folder / "out" / "report.html").read_text()
     assert "<b>" not in page
     found = {}
-    for heading, lines in re.findall(r"<h3>(.*?)</h3><dl>(.*?)</dl>", page, re.DOTALL):
+    for heading, lines in re.findall(r"<h3>(.*?)</h3>\s*<dl>(.*?)</dl>", page, re.DOTALL):
         lines = re.findall(r"<dt>(\w+) .*?<dd>(.*?)</dd>", lines, re.DOTALL)  # noqa: PLW2901
         found[re.sub("<[^>]*>", "", heading)] = {
             name: (
