@@ -132,6 +132,8 @@ def _small(box: BlackBox, net: Any) -> EncoderChoice:
             "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4, **more},
         }
         return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
+    if (least := min(height, width)) < 32:  # its last stage would have no place left
+        more = {**more, "output_stride": 16 if least >= 16 else 8}
     given = {
         "model": "convnext_atto",
         **({"model_args": more} if more else {}),

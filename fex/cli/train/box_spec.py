@@ -23,6 +23,7 @@ from fex.black_box import (
 from fex.black_box.exported import check_trust
 from fex.black_box.given import raw_scores
 from fex.black_box.loading import loader_of
+from fex.black_box.scores import SUMS
 from fex.black_box.timm import timm_folder
 from fex.cli.train.prompt_flags import prompt_arguments, refuse_prompt_flags
 from fex.cli.train.recipe import built
@@ -221,7 +222,7 @@ def _kind(scores: Tensor, *, multi_label: bool) -> str:
     inside = bool((scores >= -1e-3).all() & (scores <= 1.001).all())
     if not inside:
         return "logits"
-    if scores.shape[1] > 1 and (multi_label or bool(((scores.sum(1) - 1).abs() < 0.05).all())):
+    if scores.shape[1] > 1 and (multi_label or bool(((scores.sum(1) - 1).abs() <= SUMS).all())):
         return "probabilities"
     raise ValueError(
         "The scores lie in [0, 1] but do not sum to 1: say what they are, --outputs probabilities or --outputs logits; "

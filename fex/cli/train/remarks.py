@@ -78,9 +78,8 @@ def doubts_of(box: BlackBox, spec: dict[str, Any], data_spec: dict[str, Any]) ->
     if not are_named(box.class_names):
         doubts.append("the classes have no names, results show numbers: --classes cat,dog or a file of names")
     if sounds is not None:
-        given = sounds["init_args"]
         doubts.append(
-            f"spectrograms are made as {', '.join(f'{key} {value}' for key, value in given.items())}: change log_mel "
+            f"spectrograms are made as {', '.join(f'{key} {value}' for key, value in sounds.items())}: change log_mel "
             "in the config to what the box was trained with"
         )
     elif "preprocess" in spec["init_args"] or isinstance(box, HttpBlackBox):

@@ -7,6 +7,7 @@ import fex
 from fex.explainers import encoder_choice
 from fex.sounds import write_wav
 from tests.black_box.language_model import language_model
+from tests.cli.train.boxes import gem
 from tests.cli.train.test_init import encoder_of, inside, trained, written  # noqa: F401
 from tests.datamodules.sounds import RATE, clip, esc10_folder
 from tests.texts.tiny import sentences, text_folder
@@ -67,6 +68,14 @@ def test_the_size_of_the_box_says_how_long_clips_are(inside):  # noqa: F811
     trained("flat.yaml")
 
 
+@pytest.mark.parametrize("size", [(16, 101), (28, 28), (9, 8)])
+def test_inputs_of_few_pixels_have_an_encoder(size):
+    box = fex.load_black_box(gem, num_classes=2, preprocess=fex.images.Preprocess(*size))
+    choice = encoder_choice.choose_encoder(box, None, 10)
+    net = fex.nets.ExplainerNet(choice.encoder).build(2, fex.images.PatchGrid(2, 4))
+    assert net(torch.rand(2, 3, *size))[0].shape == (2, 8)
+
+
 def test_a_folder_of_the_shape_of_esc_10(inside):  # noqa: F811
     esc10_folder(inside / "esc")
     box = ["--black-box", "tests.cli.train.boxes:bands", "--classes", "low,high"]
@@ -90,7 +99,7 @@ def test_sounds_in_python(inside):  # noqa: F811
 def test_a_language_model(path, server, inside, capsys):  # noqa: F811
     text_folder(inside / "model")
     flags = ["--black-box", server.url + path, *PROMPT, "--classes", "bad,good", "--tokenizer", "model"]
-    content = written(*flags, "--epochs", "1", data="reviews.txt")
+    content = written(*flags, "--epochs", "2", data="reviews.txt")
     box = content["model"]["init_args"]["black_box"]
     assert box == {
         "class_path": "fex.black_box.PromptBlackBox",
