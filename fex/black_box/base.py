@@ -174,8 +174,8 @@ class BlackBox(ABC):
         size, own = tuple(inputs.shape[2:]), self.preprocess.size
         if self._sized and size != own:
             raise ValueError(
-                f"Black box {self.name!r} got inputs of {size[0]} x {size[1]} pixels, expected {own[0]} x {own[1]}, the "
-                "size of its `preprocess`: photographs are resized, tensors are not. Make them by "
+                f"Black box {self.name!r} got inputs of {size[0]} x {size[1]} pixels, expected {own[0]} x {own[1]}, "
+                "the size of its `preprocess`: photographs are resized, tensors are not. Make them by "
                 "`.preprocess(image)`, or resize them."
             )
         if inputs.numel() == 0:

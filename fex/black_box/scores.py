@@ -112,8 +112,8 @@ def check_probabilities(
     """Returns `probabilities` (rows, C) as float32, or refuses them by name.
 
     Raises:
-        ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows of exclusive classes that do not
-            sum to 1, within `SUMS`.
+        ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows of exclusive classes that
+            do not sum to 1, within `SUMS`.
     """
     if probabilities.shape != (rows, num_classes):
         turned = probabilities.shape == (num_classes, rows)
@@ -142,9 +142,10 @@ def check_probabilities(
         worst = float(sums[(sums - 1).abs().argmax()])
         if abs(worst - 1) > SUMS:
             raise ValueError(
-                f"Black box {name!r} returned rows that sum to {worst:.3g}, expected 1 (within {SUMS}), as probabilities "
-                "of exclusive classes do. If these are logits, set `outputs: logits` (softmax); if its classes are not "
-                "exclusive, set `multi_label: true`; if they are rounded or lack a class, divide each row by its sum."
+                f"Black box {name!r} returned rows that sum to {worst:.3g}, expected 1 (within {SUMS}), as "
+                "probabilities of exclusive classes do. If these are logits, set `outputs: logits` (softmax); if its "
+                "classes are not exclusive, set `multi_label: true`; if they are rounded or lack a class, divide each "
+                "row by its sum."
             )
     return probabilities
 
