@@ -144,7 +144,9 @@ class BlackBox(ABC):
 
         Raises:
             TypeError: a box that can only be queried.
+            ValueError: inputs of another size.
         """
+        self._check_size(inputs)
         mean, std = self._normalisation(inputs)
         return self.module((inputs - mean) / std)
 
@@ -163,6 +165,15 @@ class BlackBox(ABC):
     def _score(self, inputs: Tensor) -> Tensor:
         """Probabilities (R, C) for one chunk of inputs (R, 3, H, W), float32, RGB in [0, 1]."""
 
+    def _check_size(self, inputs: Tensor) -> None:
+        size, own = tuple(inputs.shape[2:]), self.preprocess.size
+        if self._sized and size != own:
+            raise ValueError(
+                f"Black box {self.name!r} got inputs of {size[0]} x {size[1]} pixels, expected {own[0]} x {own[1]}, "
+                "the size of its `preprocess`: photographs are resized, tensors are not. Make them by "
+                "`.preprocess(image)`, or resize them."
+            )
+
     def _check_inputs(self, inputs: Tensor) -> None:
         channels = len(self.mean)
         if inputs.ndim != 4 or inputs.shape[1] != channels or not inputs.is_floating_point():
@@ -171,13 +182,7 @@ class BlackBox(ABC):
                 f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected "
                 f"(B, {channels}, H, W), float{hint}"
             )
-        size, own = tuple(inputs.shape[2:]), self.preprocess.size
-        if self._sized and size != own:
-            raise ValueError(
-                f"Black box {self.name!r} got inputs of {size[0]} x {size[1]} pixels, expected {own[0]} x {own[1]}, "
-                "the size of its `preprocess`: photographs are resized, tensors are not. Make them by "
-                "`.preprocess(image)`, or resize them."
-            )
+        self._check_size(inputs)
         if inputs.numel() == 0:
             return
         low, high = inputs.aminmax()

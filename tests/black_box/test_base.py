@@ -146,6 +146,9 @@ def test_a_size_that_nobody_said_is_not_held_against_tensors():
         assert box(torch.zeros(2, 3, 40, 40)).shape == (2, 2)
     with pytest.raises(ValueError, match="'around' got inputs of 40 x 40"):
         Fixed(halves, **{**Fixed(halves).options(), "name": "around"})(torch.zeros(2, 3, 40, 40))
+    box = TorchBlackBox(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1)), num_classes=2, preprocess=SIZE)
+    with pytest.raises(ValueError, match="got inputs of 40 x 40 pixels, expected 8 x 8"):
+        box.differentiable(torch.zeros(2, 3, 40, 40))
 
 
 @pytest.mark.parametrize(
