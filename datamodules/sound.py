@@ -27,12 +27,12 @@ class Clip:
 
     Attributes:
         name: path relative to the root.
-        label: class.
+        label: class; None where the clips have none.
         intervals: (start, end) in seconds; None stands for the whole clip.
     """
 
     name: str
-    label: int
+    label: int | None
     intervals: tuple[tuple[float, float], ...] | None = None
 
 
@@ -133,7 +133,7 @@ class SoundTable:
         inputs = self.log_mel(waveform)[:1].clone()
         item = {
             "inputs": inputs,
-            "labels": clip.label,
+            **({} if clip.label is None else {"labels": clip.label}),
             "masks": interval_mask(intervals, self.log_mel, inputs.shape[-1]),
             "valid": valid,
             "names": clip.name,

@@ -6,14 +6,15 @@ from typing import Any
 
 from datamodules.order import held_back
 from datamodules.sound import Clip, SoundDataModule
-from fex.sounds import LogMel
+from fex.sounds import AUDIO_SUFFIXES, LogMel
 
 __all__ = ["SoundFolder"]
 
 
 class SoundFolder(SoundDataModule):
-    """Clips of classes, with events in them that were annotated by hand.
+    """Clips of classes, perhaps with events in them that were annotated by hand.
 
+    Without tables (`labels` null) each folder below the root is a class; clips that lie in the root itself have none.
     ``labels.csv`` has the columns file and label (a name), and perhaps split (train, val or test).
     ``annotations.csv`` has file, start, end (seconds) and event, such as cough, inhale or silence; one row an interval.
     The ground truth of a clip are its intervals of the chosen event; a clip without any has an empty mask.
@@ -22,7 +23,7 @@ class SoundFolder(SoundDataModule):
         root: the folder.
         event: whose intervals are the ground truth; None where there are no annotations: no clip then has an interval.
         seconds: every clip is cut, or continued by silence, to this length.
-        labels: table of labels.
+        labels: table of labels; None where folders are the classes.
         annotations: table of intervals.
         log_mel: makes the spectrograms.
         val_fraction: share held back for validation, where labels.csv has no split.
@@ -37,7 +38,7 @@ class SoundFolder(SoundDataModule):
         root: str,
         event: str | None,
         seconds: float,
-        labels: str = "labels.csv",
+        labels: str | None = "labels.csv",
         annotations: str = "annotations.csv",
         log_mel: LogMel | None = None,
         val_fraction: float = 0.1,
@@ -64,6 +65,14 @@ class SoundFolder(SoundDataModule):
             if short := [name for name in ("file", "label", "event", "split") if name in row and not row[name]]:
                 raise ValueError(f"{path} line {line} has no {', '.join(short)}: is it cut off?")
         return rows
+
+    def _in_folders(self) -> list[dict[str, str]]:
+        """The clips below the root, each with the folder that it is in on the first level, "" in the root itself."""
+        root = Path(self.root)
+        files = [path.relative_to(root) for path in root.rglob("*") if path.name.lower().endswith(AUDIO_SUFFIXES)]
+        if not files:
+            raise FileNotFoundError(f"Found no sounds in {root}: expected files {', '.join(AUDIO_SUFFIXES)}.")
+        return [{"file": each.as_posix(), "label": each.parts[0] if len(each.parts) > 1 else ""} for each in files]
 
     def _intervals(self, files: set[str]) -> dict[str, list[tuple[float, float]]]:
         found: dict[str, list[tuple[float, float]]] = {}
@@ -101,11 +110,13 @@ class SoundFolder(SoundDataModule):
         """
         if self.datasets:
             return
-        rows = sorted(self._rows(self.labels, {"file", "label"}), key=lambda row: row["file"])
-        self.class_names = sorted({row["label"] for row in rows})
+        found = self._in_folders() if self.labels is None else self._rows(self.labels, {"file", "label"})
+        rows = sorted(found, key=lambda row: row["file"])
+        names = sorted({row["label"] for row in rows})
+        self.class_names = None if "" in names else names
         intervals = self._intervals({row["file"] for row in rows})
         clips = [
-            Clip(row["file"], self.class_names.index(row["label"]), tuple(intervals.get(row["file"], ())))
+            Clip(row["file"], None if "" in names else names.index(row["label"]), tuple(intervals.get(row["file"], ())))
             for row in rows
         ]
         if "split" in rows[0]:

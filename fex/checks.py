@@ -8,7 +8,11 @@ from torch import Tensor
 from fex.class_names import Target, class_indices
 from fex.texts.tokenized import Text, TokenizedText
 
-__all__ = ["as_targets", "check_choice", "check_inputs", "check_tokens", "differences"]
+__all__ = ["NoTokensError", "as_targets", "check_choice", "check_inputs", "check_tokens", "differences"]
+
+
+class NoTokensError(ValueError):
+    """A text of which no token is left to explain."""
 
 
 def check_inputs(inputs: Tensor, size: tuple[int, int]) -> None:
@@ -65,10 +69,10 @@ def check_tokens(text: Text, rows: Sequence[TokenizedText]) -> None:
     """A text, as one row or as several windows, must have tokens.
 
     Raises:
-        ValueError: it has none.
+        NoTokensError: it has none.
     """
     if not any(row.has_tokens for row in rows):
-        raise ValueError(f"The text {text!r:.80} has no tokens to explain: give one with visible characters.")
+        raise NoTokensError(f"The text {text!r:.80} has no tokens to explain: give one with visible characters.")
 
 
 def differences(name: str, there: Any, here: Any) -> list[str]:

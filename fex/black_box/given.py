@@ -12,7 +12,7 @@ from fex.black_box.base import BlackBox
 from fex.black_box.callable import CallableBlackBox
 from fex.black_box.classes import chosen_names, names_of
 from fex.black_box.network import TorchBlackBox
-from fex.black_box.scores import Outputs, check_outputs, columns, score_table
+from fex.black_box.scores import SUMS, Outputs, check_outputs, columns, score_table
 from fex.black_box.text_callable import TextCallableBlackBox
 from fex.black_box.timm import preprocess_of_timm
 from fex.images.preprocess import Preprocess, as_preprocess
@@ -35,7 +35,7 @@ class FromProbabilities(nn.Module):
         scores = score_table(answer, rows=len(inputs), num_classes=self.num_classes, name=type(self.network).__name__)
         low, high = scores.detach().aminmax()
         sums = scores.detach().sum(1)
-        exclusive = self.multi_label or scores.shape[1] == 1 or bool(((sums - 1).abs() < 0.05).all())
+        exclusive = self.multi_label or scores.shape[1] == 1 or bool(((sums - 1).abs() <= SUMS).all())
         if low < -1e-3 or high > 1.001 or not exclusive:
             raise ValueError(
                 f"The network was said to give probabilities, but gave values in [{float(low):.3g}, {float(high):.3g}] "

@@ -108,7 +108,7 @@ class PromptBlackBox(TextInputs):
             chunk=self.request_size * concurrency,
             name=name or model,
         )
-        self.url, self.model, self.template = url, model, template
+        self.url, self.model, self.template, self.tokenizer = url, model, template, tokenizer
         self.unanswered, self._answered = 0, False
 
     def to(self, device: torch.device | str) -> "PromptBlackBox":

@@ -11,6 +11,7 @@ from fex.class_names import Target, one_class_each
 from fex.errors import warn_once
 
 __all__ = [
+    "SUMS",
     "Outputs",
     "both_logits",
     "both_probabilities",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 Outputs = Literal["probabilities", "logits"]
+SUMS = 0.02  # how far from 1 rows of exclusive classes may sum: bf16 and rounded JSON stay below
 
 
 def find_scores(answer: Any, *, rows: int, num_classes: int, name: str) -> Any:
@@ -110,7 +112,8 @@ def check_probabilities(
     """Returns `probabilities` (rows, C) as float32, or refuses them by name.
 
     Raises:
-        ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows that do not sum to 1.
+        ValueError: NaN or infinite scores, another shape, values outside [0, 1], or rows of exclusive classes that
+            do not sum to 1, within `SUMS`.
     """
     if probabilities.shape != (rows, num_classes):
         turned = probabilities.shape == (num_classes, rows)
@@ -137,10 +140,12 @@ def check_probabilities(
     if not multi_label:
         sums = probabilities.sum(1)
         worst = float(sums[(sums - 1).abs().argmax()])
-        if abs(worst - 1) > 0.05:  # bf16 and rounded JSON stay well below
+        if abs(worst - 1) > SUMS:
             raise ValueError(
-                f"Black box {name!r} returned rows that sum to {worst:.3g}, expected 1. If these are logits, set "
-                "`outputs: logits`; if its classes are not exclusive, set `multi_label: true`."
+                f"Black box {name!r} returned rows that sum to {worst:.3g}, expected 1 (within {SUMS}), as "
+                "probabilities of exclusive classes do. If these are logits, set `outputs: logits` (softmax); if its "
+                "classes are not exclusive, set `multi_label: true`; if they are rounded or lack a class, divide each "
+                "row by its sum."
             )
     return probabilities
 

@@ -60,6 +60,7 @@ class TextCallableBlackBox(TextInputs):
             name=name or named,
         )
         self.outputs: Outputs = outputs
+        self.tokenizer = tokenizer
 
     def _score(self, inputs: Tensor) -> Tensor:
         scores = self._function([self.preprocess.decode(row) for row in inputs])

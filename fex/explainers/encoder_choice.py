@@ -132,6 +132,8 @@ def _small(box: BlackBox, net: Any) -> EncoderChoice:
             "model_args": {"img_size": height, "patch_size": 8 if height > 32 else 4, **more},
         }
         return EncoderChoice(_path(ViTEncoder), {**given, **colours}, ViTEncoder(**given, **colours), why, 1e-3)
+    if (least := min(height, width)) < 32:  # its last stage would have no place left
+        more = {**more, "output_stride": 16 if least >= 16 else 8}
     given = {
         "model": "convnext_atto",
         **({"model_args": more} if more else {}),
@@ -144,8 +146,10 @@ def _of_texts(box: TextInputs, start: dict[str, Any] | None) -> EncoderChoice:
     adapters = importlib.util.find_spec("peft") is not None
     light = {"lora_rank": 16} if adapters else {"frozen": True}
     why = "by adapters of rank 16" if adapters else "kept as it is: adapters need the `text` extra"
+    # A box that shows no network: the encoder is that of its tokenizer, whose tokens it reads.
+    start = start or {"model": getattr(box, "tokenizer", "minilm")}
     for head in (True, False) if isinstance(box, TextBlackBox) else (False,):
-        given = {**(start or {"model": "minilm"}), **light, **({"class_head": True} if head else {})}
+        given = {**start, **light, **({"class_head": True} if head else {})}
         encoder = TextEncoder(**given)
         outputs = getattr(getattr(encoder.net, "config", None), "num_labels", None)
         if not head or outputs == box.num_classes:

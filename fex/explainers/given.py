@@ -47,7 +47,8 @@ def explain_reading(
     results, first = Explanations[Any](), 0
     for number, (count, user) in enumerate(zip(reading.pieces, chosen, strict=True)):
         here, first = pieces[first : first + count], first + count
-        probability = torch.stack([estimate for _, estimate in here]).mean(0)
+        estimates = [estimate for _, estimate in here]
+        probability = estimates[0] if count == 1 else torch.stack(estimates).mean(0)
         classes = list(here[0][0])
         if several:
             classes = likeliest(probability[None], top_k)[0].tolist() if user is None else [user]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from fex.black_box.base import BlackBox
+from fex.checks import NoTokensError
 from fex.explainers.texts import AmortizedTextExplainer
 from fex.explanations.text import TextExplanation
 from fex.texts.files import TextRecord
@@ -40,25 +41,22 @@ def explain_records(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    stream = iter(records)
+    stream, options = iter(records), {"black_box": black_box, "window": window, "batch_size": batch_size}
+
+    def explained(some: Sequence[TextRecord]) -> Iterator[TextExplanation]:
+        texts, names = [record.text for record in some if record.text is not None], [record.name for record in some]
+        return iter(explainer.explain(texts, target, top_k, sources=names, **options) if some else ())
+
     while pool := list(islice(stream, batch_size * POOL)):
-        reasons = _reasons(explainer, pool)
-        good = [record for record, reason in zip(pool, reasons, strict=True) if not reason]
-        explained: Iterator[TextExplanation] = iter(())
-        if good:
-            explained = iter(
-                explainer.explain(
-                    [record.text for record in good if record.text is not None],
-                    target,
-                    top_k,
-                    black_box=black_box,
-                    sources=[record.name for record in good],
-                    window=window,
-                    batch_size=batch_size,
-                )
-            )
+        reasons = [record.error if record.text is None else "" for record in pool]
+        good = [record for record in pool if record.text is not None]
+        try:
+            found = explained(good)
+        except NoTokensError:  # seldom, so that texts are not cut into tokens twice to be sure of it
+            reasons = _reasons(explainer, pool)
+            found = explained([record for record, reason in zip(pool, reasons, strict=True) if not reason])
         for record, reason in zip(pool, reasons, strict=True):
-            yield record, reason or list(islice(explained, top_k))
+            yield record, reason or list(islice(found, top_k))
 
 
 def _reasons(explainer: AmortizedTextExplainer, records: Sequence[TextRecord]) -> list[str]:

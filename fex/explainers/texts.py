@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ class TextReading(Reading):
     ) -> None:
         self.texts, self.rows, self.preprocess, self.batch_size = texts, rows, preprocess, batch_size
         self.flat = [row for several in rows for row in several]
-        super().__init__([""] * len(texts), preprocess.pad_batch([row.ids for row in self.flat]))
+        self.names = [""] * len(texts)
+
+    @cached_property
+    def inputs(self) -> Tensor:  # type: ignore[override] of all texts together, which passes do without
+        """All windows as one batch (B, L)."""
+        return self.preprocess.pad_batch([row.ids for row in self.flat])
 
     @property
     def pieces(self) -> list[int]:
@@ -145,8 +151,21 @@ class TextModality(Modality):
         return {**given, **tensors}, {**meta, "preprocess": data}
 
 
+def _of_one(row: TokenizedText, values: Tensor) -> tuple[Any, Any, Any, Any] | None:
+    """`_merged` of a text in one piece; None where its tokens lie in another order than its characters."""
+    own = [place for place, part in enumerate(row.parts) if part >= 0]
+    spans, words, parts = ([of[place] for place in own] for of in (row.spans, row.words, row.parts))
+    keys = list(zip(parts, words, spans, strict=True))
+    if keys != sorted(keys):
+        return None
+    whole = bool(own) and own[-1] - own[0] + 1 == len(own)
+    return values[own[0] : own[-1] + 1] if whole else values[own], spans, words, parts
+
+
 def _merged(rows: Sequence[TokenizedText], values: Sequence[Tensor]) -> tuple[Any, Any, Any, Any]:
     """Tokens of a text in order, each once: the mean over windows of its scores (L,)."""
+    if len(rows) == 1 and (found := _of_one(rows[0], values[0])) is not None:
+        return found
     # Spans are counted in each word where words were given, and the pieces of one character have the same.
     found: dict[tuple[int, int, int, int, int], list[float]] = {}
     for row, scores in zip(rows, values, strict=True):

@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -114,7 +115,7 @@ class BaseExplanation(ABC):
         """How much the shown values differ, against how much they could; see `fex.contrast`."""
         return contrast(self.shown, self.span)
 
-    @property
+    @cached_property
     def flat(self) -> bool:
         """Whether they hardly differ, so that their order says little; one value alone is not held against it."""
         values = self.shown

@@ -4,6 +4,8 @@ import csv
 import io
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -108,25 +110,26 @@ class TextExplanation(BaseExplanation):
     @cached_property
     def _words(self) -> list[Word]:
         """Put together once; a result, its table, its page and its flatness all ask."""
-        found: dict[tuple[int, int], list[float]] = {}
         starts: list[int] = []
         if isinstance(self.text, list):
-            length = 0
-            for word in self.text:
-                starts.append(length)
-                length += len(word) + 1
+            starts = [0, *accumulate(len(word) + 1 for word in self.text)]
+        found: dict[tuple[int, int], tuple[float, int, int]] = {}
         for score, (start, end), number, part in zip(
             self.scores.tolist(), self.spans, self.words, self.parts, strict=True
         ):
-            shift = starts[number] if starts else 0
-            word = found.setdefault((part, number), [score, start + shift, end + shift])
-            word[:] = [max(word[0], score), min(word[1], start + shift), max(word[2], end + shift)]
+            if starts:
+                start, end = start + starts[number], end + starts[number]  # noqa: PLW2901
+            key = part, number
+            if key in found:
+                best, first, last = found[key]
+                found[key] = max(best, score), min(first, start), max(last, end)
+            else:
+                found[key] = score, start, end
         texts = self.texts
         words = [
-            Word(texts[part][int(start) : int(end)], score, int(start), int(end), part)
-            for (part, _), (score, start, end) in found.items()
+            Word(texts[part][start:end], score, start, end, part) for (part, _), (score, start, end) in found.items()
         ]
-        return sorted(words, key=lambda word: (word.part, word.start))
+        return sorted(words, key=attrgetter("part", "start"))
 
     @property
     def shown(self) -> np.ndarray:

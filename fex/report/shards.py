@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,12 @@ def _words(found: Sequence[BaseExplanation | None]) -> dict[str, pa.Array]:
     texts = [each if isinstance(each, TextExplanation) else None for each in found]
     words = [None if each is None else each.word_scores() for each in texts]
 
+    offsets = pa.array(np.cumsum([0, *(len(row or ()) for row in words)]), pa.int32())
+    mask = pa.array([row is None for row in words], pa.bool_())
+    flat = [word for row in words for word in row or ()]
+
     def column(name: str, kind: pa.DataType) -> pa.Array:
-        return pa.array([row and [getattr(word, name) for word in row] for row in words], pa.list_(kind))
+        return pa.ListArray.from_arrays(offsets, pa.array(map(attrgetter(name), flat), kind), mask=mask)
 
     return {
         "words": column("word", pa.string()), "start": column("start", pa.int32()), "end": column("end", pa.int32()),
@@ -90,7 +95,8 @@ def explanation_table(
 ) -> pa.Table:
     """One row an input and class.
 
-    Columns: file, rank (1 the likeliest class), class_index, class, probability, flat, fidelity with low and high where
+    Columns: file, rank (1 the likeliest class), class_index, class, probability, probability_of and class_chosen_by
+    (whose estimate it is and who chose the class: user, black box or explainer), flat, fidelity with low and high where
     it was asked, queries, scores (of pictures feature by feature, row by row of the grid; of texts word by word), low
     and high of each map where scores are uint8 (score = low + (high - low) * value / 255), of texts words, start and
     end (characters) and tokens_cut (tokens that did not fit and were not looked at), and error: why an input, which
@@ -121,6 +127,8 @@ def explanation_table(
         "class_index": column(lambda each: each.target, pa.int32()),
         "class": column(lambda each: each.target_name, pa.string()),
         "probability": column(lambda each: each.probability, pa.float32()),
+        "probability_of": column(lambda each: each.probability_of, pa.string()),
+        "class_chosen_by": column(lambda each: each.chosen_by, pa.string()),
         "flat": column(lambda each: each.flat, pa.bool_()),
         **{
             name: column(lambda each, cell=cell: float(fidelity_cells(each)[cell] or "nan"), pa.float32())
@@ -161,4 +169,4 @@ def write_shard(
     width = None if texts else width or next((each.features.num_features for each in maps), 1)
     table = explanation_table(found, scores, width).replace_schema_metadata({_KEY: json.dumps(dict(head)).encode()})
     with replacing(path) as part:
-        pq.write_table(table, part, compression="zstd", use_dictionary=["class"])
+        pq.write_table(table, part, compression="zstd", use_dictionary=["class", "probability_of", "class_chosen_by"])

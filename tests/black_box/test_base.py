@@ -101,6 +101,7 @@ def test_other_errors_pass():
         ([[0.5, 0.5]], r"shape \(1, 2\), expected \(2, 2\)"),
         ([[3.0, -1.0], [0.2, 0.8]], r"'fixed' returned values in \[-1, 3\].*look like logits"),
         ([[0.1, 0.1], [0.5, 0.5]], r"rows that sum to 0.2, expected 1.*multi_label"),
+        ([[0.5, 0.55], [0.5, 0.5]], r"rows that sum to 1.05, expected 1 \(within 0.02\).*softmax.*multi_label.*sum"),
     ],
 )
 def test_refused_scores(answer, message):
@@ -108,6 +109,11 @@ def test_refused_scores(answer, message):
     with pytest.raises(ValueError, match=message):
         box(torch.zeros(2, 3, 8, 8))
     assert box.queries == 2  # they were spent
+
+
+def test_rounded_rows_pass():
+    box = Fixed(lambda inputs: torch.tensor([[0.33, 0.66], [0.505, 0.51]]))
+    assert torch.equal(box(torch.zeros(2, 3, 8, 8)), torch.tensor([[0.33, 0.66], [0.505, 0.51]]))
 
 
 def test_multi_label_rows_need_not_sum_to_one():
@@ -121,6 +127,7 @@ def test_multi_label_rows_need_not_sum_to_one():
         (torch.zeros(3, 8, 8), r"shape \(3, 8, 8\).*expected \(B, 3, H, W\)"),
         (torch.zeros(1, 1, 8, 8), r"shape \(1, 1, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "type torch.uint8"),
+        (torch.zeros(1, 3, 8, 9), r"'fixed' got inputs of 8 x 9 pixels, expected 8 x 8.*`.preprocess\(image\)`"),
         (torch.full((1, 3, 8, 8), -2.0), r"pixels in \[-2, -2\].*not normalised yet"),
         (torch.full((1, 3, 8, 8), 255.0), r"pixels in \[255, 255\]"),
         (torch.full((1, 3, 8, 8), float("nan")), r"pixels in \[nan, nan\]"),
@@ -131,6 +138,17 @@ def test_refused_inputs(inputs, message):
     with pytest.raises(ValueError, match=message):
         box(inputs)
     assert box.queries == 0
+
+
+def test_a_size_that_nobody_said_is_not_held_against_tensors():
+    for box in (free := Fixed(halves, preprocess=None), Fixed(halves, **{**free.options(), "name": "around"})):
+        assert box.preprocess.size == (224, 224)
+        assert box(torch.zeros(2, 3, 40, 40)).shape == (2, 2)
+    with pytest.raises(ValueError, match="'around' got inputs of 40 x 40"):
+        Fixed(halves, **{**Fixed(halves).options(), "name": "around"})(torch.zeros(2, 3, 40, 40))
+    box = TorchBlackBox(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1)), num_classes=2, preprocess=SIZE)
+    with pytest.raises(ValueError, match="got inputs of 40 x 40 pixels, expected 8 x 8"):
+        box.differentiable(torch.zeros(2, 3, 40, 40))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ from fex.black_box import (
 from fex.black_box.exported import check_trust
 from fex.black_box.given import raw_scores
 from fex.black_box.loading import loader_of
+from fex.black_box.scores import SUMS
 from fex.black_box.timm import timm_folder
+from fex.cli.train.prompt_flags import prompt_arguments, refuse_prompt_flags
 from fex.cli.train.recipe import built
 from fex.images import Preprocess
 from fex.storage.resources import manifest
@@ -66,10 +68,8 @@ def named_box(asked: Namespace, *, texts: bool) -> dict[str, Any] | BlackBox:
         raise ValueError("--size is for pictures, the data holds texts: leave it out.")
     name, options, kind = asked.black_box, _options(asked), loader_of(asked.black_box)
     if kind is PromptBlackBox:
-        raise ValueError(
-            f"{name!r} is a language model, whose prompt and label words no flag can say: write its config by hand, "
-            "docs/models/llm.md has one."
-        )
+        return PromptBlackBox(**prompt_arguments(asked, texts=texts))
+    refuse_prompt_flags(asked)
     key = ASKED.get(kind)  # type: ignore[arg-type]
     if key is not None:
         return _unasked_box(asked, kind, key, options, texts=texts)
@@ -115,6 +115,8 @@ def _unasked_box(asked: Namespace, kind: Any, key: str, options: dict[str, Any],
 
 def spec_of(box: BlackBox, asked: Namespace) -> dict[str, Any]:
     """How a config names a box that was loaded by `named_box`."""
+    if isinstance(box, PromptBlackBox):
+        return {"class_path": "fex.black_box.PromptBlackBox", "init_args": prompt_arguments(asked, texts=True)}
     options = {key: value for key, value in _options(asked).items() if key != "num_classes"}
     name = asked.black_box
     if isinstance(box, TimmBlackBox):
@@ -220,7 +222,7 @@ def _kind(scores: Tensor, *, multi_label: bool) -> str:
     inside = bool((scores >= -1e-3).all() & (scores <= 1.001).all())
     if not inside:
         return "logits"
-    if scores.shape[1] > 1 and (multi_label or bool(((scores.sum(1) - 1).abs() < 0.05).all())):
+    if scores.shape[1] > 1 and (multi_label or bool(((scores.sum(1) - 1).abs() <= SUMS).all())):
         return "probabilities"
     raise ValueError(
         "The scores lie in [0, 1] but do not sum to 1: say what they are, --outputs probabilities or --outputs logits; "

@@ -2,19 +2,18 @@
 
 import argparse
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
-from fex.black_box import BlackBox, HttpBlackBox
-from fex.black_box.classes import are_named
+from fex.black_box import BlackBox
 from fex.black_box.graph import GraphBlackBox
 from fex.black_box.steadiness import check_steadiness
 from fex.black_box.text import TextInputs
 from fex.cli.train.box_spec import asked_box, is_graph, named_box, spec_of, start_of
-from fex.cli.train.data_spec import data_spec_of, holds_texts
-from fex.cli.train.recipe import MASKS, TIMED, Plan, built, content_of, cost_of, dumped, plan_of, workers
-from fex.explainers.encoder_choice import EncoderChoice, choose_encoder
+from fex.cli.train.data_spec import built_data, data_spec_of, holds_sounds, holds_texts, spectrogram_size
+from fex.cli.train.recipe import MASKS, TIMED, built, content_of, cost_of, dumped, plan_of, workers
+from fex.cli.train.remarks import doubts_of, remarks_of, size_of, span
+from fex.explainers.encoder_choice import choose_encoder
 from fex.images import Preprocess
 from fex.storage.atomic import replacing
 from fex.texts import load_tokenizer
@@ -28,6 +27,9 @@ examples:
   fex-train --init my.yaml --black-box model.onnx --data photos/ --classes cat,dog
   fex-train --init my.yaml --black-box http://localhost:8000/classify --data photos/ --size 224
   fex-train --init my.yaml --black-box mine.models:classify --data photos/ --size 224 --grid 7
+  fex-train --init my.yaml --black-box sounds.safetensors --data clips/
+  fex-train --init my.yaml --black-box http://localhost:8000/v1/completions --model my-model --labels no,yes
+            --template "Review: {text} Is it good? Answer yes or no:" --data reviews.csv
 then: fex-train --config my.yaml
 """
 
@@ -68,15 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--init", required=True, metavar="FILE.yaml", help="config to write; an existing one is kept")
     add("--black-box", required=True, help="shipped or timm name, weights, folder, .onnx, .xml, URL, module:function")
-    add("--data", required=True, help="folder of pictures, or file or folder of texts")
+    add("--data", required=True, help="folder of pictures or sounds, or file or folder of texts")
     add("--weights", help="of a timm name: a local file (.pth, .safetensors)")
     add("--classes", type=_classes, help="names (cat,dog), a file with one a line, or their number")
     add("--prompts", type=_names, help="of a CLIP or SigLIP: one a class, with commas or in a file with one a line")
     add("--trust", action="store_true", help="a .pt2 file is read, which may run code that is in it")
-    add("--size", type=_sides, help="pixels of the box's inputs, 224 or 192x256, where the box does not say it")
+    size = "pixels of the box's inputs, 224 or 192x256 (of sounds, bands x frames), where the box does not say it"
+    add("--size", type=_sides, help=size)
     add("--outputs", choices=("probabilities", "logits"), help="what a file of a graph, a URL or a function returns")
     add("--multi-label", action="store_true", help="classes are not exclusive")
-    add("--tokenizer", default="minilm", help="of a function of texts: name or folder; default %(default)s")
+    tokenizer = "of a function of texts or a language model: name or folder; default %(default)s"
+    add("--tokenizer", default="minilm", help=tokenizer)
+    add("--model", help="of an address of a language model: its name there")
+    add("--template", help=r"of the same: the prompt with {text} in it, \n for a new line; or a file that holds it")
+    add("--labels", type=_names, help="of the same: a word of one token for each class (no,yes)")
+    add("--token-env", help="of the same: the environment variable that holds its token of access")
     add("--grid", type=_sides, help="places of the map, 7 or 7x10")
     add("--epochs", type=int, help="passes over the data")
     add("--batch-size", type=int, help="instances a step")
@@ -86,20 +94,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _loaded(asked: argparse.Namespace) -> tuple[BlackBox, dict[str, Any], dict[str, Any], Any, list[str]]:
     """The box, how a config names it, how one names the data, the data itself, and what was found."""
-    found = named_box(asked, texts=holds_texts(Path(asked.data)))
+    path = Path(asked.data)
+    found, sounds = named_box(asked, texts=holds_texts(path)), holds_sounds(path)
     texts = isinstance(found, TextInputs) or (isinstance(found, dict) and "Text" in found["class_path"])
-    data_spec = data_spec_of(asked.data, texts=texts)
     if isinstance(found, BlackBox):
         preprocess: Any = found.preprocess
     elif texts:
         preprocess = load_tokenizer(asked.tokenizer)
     else:
         own = _graph_size(found)
-        given = found["init_args"].get("preprocess") or own or {"height": 224, "width": 224}
+        usual = spectrogram_size(path) if sounds else {"height": 224, "width": 224}
+        given = found["init_args"].get("preprocess") or own or usual
         if own is None:
             found["init_args"]["preprocess"] = given
         preprocess = Preprocess(**given)
-    data = built({**data_spec, "init_args": {**data_spec["init_args"], "preprocess": preprocess}})
+    data_spec = data_spec_of(asked.data, texts=texts, size=None if texts else preprocess.size)
+    data = built_data(data_spec, preprocess)
     data.needs_labels = False  # an explainer learns from the box's answers
     data.setup("fit")
     if isinstance(found, BlackBox):
@@ -124,43 +134,6 @@ def _graph_size(spec: dict[str, Any]) -> dict[str, int] | None:
         box = built({**spec, "init_args": {**given, "num_classes": 2}})
     size = box.fixed_size
     return None if size is None else {"height": size[0], "width": size[1]}
-
-
-def _remarks(box: BlackBox, choice: EncoderChoice, plan: Plan, spec: dict[str, Any], said: list[str]) -> dict[str, str]:
-    own = "model.init_args"
-    remarks = {
-        f"{own}.black_box": "; ".join([*said, f"{box.num_classes} classes"]),
-        f"{own}.features": "the tokens" if plan.grid is None else "places of the map; more are finer and learn slower",
-        f"{own}.explainer": choice.why,
-        f"{own}.explainer.init_args.value_degree": "the value follows the budget",
-        f"{own}.reward": "the class's probability that a mask retains",
-        f"{own}.num_masks": "T, queries an instance and step besides the instance itself",
-        f"{own}.noise": "masks in pairs: less noise",
-        f"{own}.exploration": "random shares are kept, from few to nearly all",
-        f"{own}.control": "less noise, without bias",
-        f"{own}.entropy_weight": "temperature, in units of probability",
-        f"{own}.kl_weight": "the reward is a probability, the KL is in nats: 1 would drown it",
-        "data": f"{plan.instances:,} instances to train on",
-        "data.init_args.batch_size": "instances a step; less where the memory ends",
-        "trainer.max_epochs": f"{plan.steps:,} steps; more help as long as the maps change",
-        "trainer.logger": f"writes to runs/{plan.name}: tensorboard --logdir runs",
-    }
-    if not plan.validates:
-        remarks["trainer.limit_val_batches"] = "too few instances to hold some back"
-    if isinstance(box, GraphBlackBox):
-        remarks[f"{own}.black_box.init_args.normalise"] = "CHECK: false if the graph takes pixels in [0, 1]"
-    if "preprocess" in spec["init_args"]:
-        remarks[f"{own}.black_box.init_args.preprocess"] = "CHECK: pixels that the box takes (--size)"
-    return remarks
-
-
-def _span(low: float, high: float) -> str:
-    """Such as "3 to 5 minutes"."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")):
-        if high >= 2 * size or size == 1:
-            first, last = max(1, round(low / size)), max(2, math.ceil(high / size))
-            return f"{first} to {last} {unit}"
-    raise AssertionError
 
 
 def run(argv: list[str]) -> Path | None:
@@ -193,41 +166,22 @@ def run(argv: list[str]) -> Path | None:
     data_spec["init_args"] |= {"batch_size": plan.batch_size, "num_workers": workers()}
     if isinstance(box, TextInputs):
         del data_spec["init_args"]["num_workers"]
-    else:
+    elif "log_mel" not in data_spec["init_args"]:  # a sound that is turned round in time is another one
         data_spec["init_args"]["augment"] = {"class_path": "datamodules.HorizontalFlip"}
     content = content_of(box, spec, data_spec, choice, plan)
-    cost = f"{plan.queries:,} queries, about {_span(*seconds)} on this machine"
+    cost = f"{plan.queries:,} queries, about {span(*seconds)} on this machine"
     head = f"# FEX for {box.name}, {cost}.\n# fex-train --config {path}\n"
     with replacing(path) as part:
-        part.write_text(head + dumped(content, _remarks(box, choice, plan, spec, said)) + "\n", encoding="utf-8")
+        part.write_text(
+            head + dumped(content, remarks_of(box, choice, plan, spec, data_spec, said)) + "\n", encoding="utf-8"
+        )
     used = box.queries + (TIMED if said else 0)
-    taken = "; ".join([f"{box.num_classes} classes", *_size(box), *said])
+    taken = "; ".join([f"{box.num_classes} classes", size_of(box, data_spec), *said])
     print(f"black box  {box.name}: {taken}")
     print(f"data       {plan.instances:,} instances to train on")
     print(f"encoder    {choice.class_path}: {choice.why}")
     print(f"training   {plan.steps:,} steps of {plan.batch_size} x {MASKS} masks, {cost} (timed by {used} queries)")
-    for line in [*filter(None, [unsteady]), *_doubts(box, spec)]:
+    for line in [*filter(None, [unsteady]), *doubts_of(box, spec, data_spec)]:
         print(f"check      {line}")
     print(f"written    {path}; now: fex-train --config {path}")
     return path
-
-
-def _size(box: BlackBox) -> list[str]:
-    """What its inputs are cut to."""
-    if isinstance(box, TextInputs):
-        return [f"at most {box.preprocess.max_length} tokens"]
-    height, width = box.preprocess.size
-    return [f"pictures of {height} x {width} pixels"]
-
-
-def _doubts(box: BlackBox, spec: dict[str, Any]) -> list[str]:
-    """What neither box nor flags have said."""
-    doubts = []
-    if not are_named(box.class_names):
-        doubts.append("the classes have no names, results show numbers: --classes cat,dog or a file of names")
-    if "preprocess" in spec["init_args"] or isinstance(box, HttpBlackBox):
-        height, width = box.preprocess.size
-        doubts.append(f"pictures go in at {height} x {width} pixels: --size where the box takes others")
-    if isinstance(box, GraphBlackBox):
-        doubts.append("pictures are normalised as ImageNet's; if the graph does so itself, set normalise: false")
-    return doubts

@@ -12,7 +12,7 @@ import torch
 from fex.black_box import BlackBox, load_black_box
 from fex.black_box.text import TextInputs
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
-from fex.cli.train.data_spec import data_spec_of
+from fex.cli.train.data_spec import built_data, data_spec_of
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.quiet import SILENCED
 from fex.cli.train.recipe import Plan, built, content_of, plan_of
@@ -41,8 +41,9 @@ def train(
 
     Args:
         black_box: a black box, or what `fex.load_black_box` takes.
-        data: a folder of pictures; a list of pictures (paths, PIL images, arrays); a tensor (n, 3, H, W) in [0, 1]; a
-            data set of torch, or its loader; of a box of texts, a list of texts, or a file or folder of them.
+        data: a folder of pictures, or of sounds for a box of spectrograms; a list of pictures (paths, PIL images,
+            arrays); a tensor (n, 3, H, W) in [0, 1]; a data set of torch, or its loader; of a box of texts, a list of
+            texts, or a file or folder of them.
         name: the run is kept in runs/NAME: checkpoints/last.ckpt, and curves for TensorBoard.
         grid: places a side, or (height, width); by default what suits the box and the data.
         epochs: passes over the data; by default as many as show 20,000 instances.
@@ -73,9 +74,9 @@ def train(
     if not overwrite and any(checkpoints.glob("*.ckpt")):
         raise FileExistsError(f"{checkpoints} holds an earlier run: give another name, or overwrite=True.")
     seed_everything(seed, verbose=False)
-    spec = data_spec_of(data, texts=isinstance(box, TextInputs))
-    spec["init_args"] |= {"preprocess": box.preprocess, "seed": seed}
-    source = built(spec)
+    texts = isinstance(box, TextInputs)
+    spec = data_spec_of(data, texts=texts, size=None if texts else box.preprocess.size)
+    source = built_data(spec, box.preprocess, seed=seed)
     source.needs_labels = False  # it learns from the box's answers
     source.setup("fit")
     with tempfile.TemporaryDirectory() as weights:

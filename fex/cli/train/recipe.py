@@ -18,6 +18,7 @@ from fex.black_box.text import TextInputs
 from fex.explainers.encoder_choice import EncoderChoice, grid_of
 from fex.images import PatchGrid
 from fex.nets import ExplainerNet
+from fex.sounds import LogMel
 
 __all__ = ["Plan", "built", "content_of", "cost_of", "dumped", "plan_of"]
 
@@ -26,6 +27,7 @@ ENOUGH = 20_000  # instances seen in training, repeated or not
 MOST_EPOCHS = 50
 TIMED = 8  # queries at a time
 PATIENCE = 2.0  # seconds of timing
+BANDS, MOST_HALVES = 4, 28  # of a spectrogram's grid: stripes of bands; places in time
 MOST_TIMED = 200  # queries, where they are so quick that more would tell nothing
 
 
@@ -40,6 +42,7 @@ class Plan:
         epochs: passes over the data.
         grid: (height, width); None for texts.
         validates: whether some instances are held back.
+        removal: class path of what stands in for a removed feature; None for the usual of pictures.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Plan:
     epochs: int
     grid: tuple[int, int] | None
     validates: bool
+    removal: str | None = None
 
     @property
     def steps(self) -> int:
@@ -73,20 +77,28 @@ def plan_of(
     size = batch_size or max(1, min(32 if isinstance(box, TextInputs) else 64, count))
     if not 1 <= size <= count:
         raise ValueError(f"There are {count} instances to train on, less than a batch of {size}: set a smaller one.")
+    removal = None
     if isinstance(box, TextInputs):
-        grid = None
+        grid, removal = None, f"fex.texts.{'MaskToken' if box.preprocess.mask is not None else 'DropToken'}"
+    elif hasattr(data, "log_mel"):
+        grid, removal = grid or _time_grid(box.preprocess.size, data.log_mel), "fex.sounds.Silence"
     elif grid is None:
         grid = grid_of(box, choice.encoder, count)
     seen = count // size * size
     epochs = epochs or min(MOST_EPOCHS, max(1, math.ceil(ENOUGH / seen)))
-    return Plan(name, count, size, epochs, grid, "val" in data.datasets)
+    return Plan(name, count, size, epochs, grid, "val" in data.datasets, removal)
+
+
+def _time_grid(size: tuple[int, int], log_mel: LogMel) -> tuple[int, int]:
+    """Height and width of the grid of a spectrogram: four stripes of bands, half a second each, some at least."""
+    halves = round(2 * size[1] * log_mel.hop / log_mel.sample_rate)
+    return min(BANDS, size[0]), min(size[1], max(BANDS, min(MOST_HALVES, halves)))
 
 
 def _module(box: BlackBox, box_spec: Any, choice: EncoderChoice, plan: Plan) -> dict[str, Any]:
-    texts = plan.grid is None
     grid = None if plan.grid is None else {"height": plan.grid[0], "width": plan.grid[1]}
     explainer = {"encoder": {"class_path": choice.class_path, "init_args": choice.init_args}, "value_degree": 3}
-    removal = {"removal": {"class_path": "fex.texts.MaskToken"}} if texts else {}
+    removal = {} if plan.removal is None else {"removal": {"class_path": plan.removal}}
     return {
         "black_box": box_spec,
         "features": grid,

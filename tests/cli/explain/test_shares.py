@@ -45,6 +45,7 @@ def test_rows_are_those_of_single_files(given, tmp_path):
             single = np.load(tmp_path / "single" / f"{row['file']}.top{row['rank']}.npz")
             meta = json.loads(str(single["meta"]))
             assert (row["class"], row["class_index"]) == (meta["target"]["name"], meta["target"]["index"])
+            assert row["class_chosen_by"] == row["probability_of"] == meta["class_chosen_by"] == "explainer"
             assert row["probability"] == pytest.approx(meta["probability"])
             np.testing.assert_allclose(row["scores"], single["attribution"].ravel(), atol=5e-4)
     head = read_head(tmp_path / "t" / "explanations-00000.parquet")

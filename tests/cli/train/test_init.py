@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from fex.cli.quick_check import first_mistake
-from fex.cli.train import init, train
+from fex.cli.train import init, remarks, train
 from fex.cli.train.recipe import MOST_TIMED, PATIENCE, _middle_half
 from fex.explainers import load_explainer
 from tests.black_box.test_graph_files import Net, write
@@ -241,8 +241,8 @@ def test_the_estimate_is_that_of_the_usual_batch(monkeypatch):
     now[0], taken = 0.0, iter([0.0, *[1.0] * 9])
     _middle_half(work, 12)
     assert now[0] == max(3.0, PATIENCE)
-    assert init._span(100, 170) == "2 to 3 minutes"
-    assert init._span(1, 1) == "1 to 2 seconds"
+    assert remarks.span(100, 170) == "2 to 3 minutes"
+    assert remarks.span(1, 1) == "1 to 2 seconds"
 
 
 def test_the_command_line_finds_it():
