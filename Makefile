@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
 DEMO ?= .venv-demo
 
-.PHONY: install quickstart results-pages test test-lowest test-demo lint docs clean
+.PHONY: install quickstart results-pages test test-slow test-lowest test-demo lint docs clean
 
 install: $(VENV)/.installed
 
@@ -26,8 +26,12 @@ results-pages: install
 # the data is.
 test: install lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
-	@if [ -d "$${FEX_DATA:-../shared/data}" ]; then $(BIN)/python -m pytest -m "data and not gpu"; \
+	@if [ -d "$${FEX_DATA:-../shared/data}" ]; then $(BIN)/python -m pytest -n auto --dist loadfile -m "data and not gpu"; \
 	else echo "no data sets here (set FEX_DATA): the tests on real data were left out"; fi
+
+# What takes more than half a minute a test: real kills, real servers, long trainings; what is not installed is skipped.
+test-slow: install
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow and not data and not gpu"
 
 # The core with the oldest versions that pyproject.toml allows; needs Python 3.11 or older, for which they have wheels.
 test-lowest:

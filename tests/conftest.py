@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 # The same examples in every run; a loaded machine is no failure.
@@ -36,6 +37,12 @@ def seeded():
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def empty_curves(monkeypatch):
+    """Pictures of curves without curves: to draw them is most of a small run, and tests/report looks at them."""
+    monkeypatch.setattr("fex.report.curves._curve_figure", lambda curves, title: Figure(figsize=(1, 1), dpi=20))
 
 
 @pytest.fixture(scope="session")

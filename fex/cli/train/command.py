@@ -35,9 +35,21 @@ PREDICTION_WRITER = "lightning_modules.callbacks.PredictionWriter"  # by name: f
 class FexParser(ShortErrors, LightningArgumentParser):
     """Lightning's parser with short errors."""
 
+    def dump(self, *args: Any, **options: Any) -> str:
+        """As ever, but what was parsed has been checked: once more would take as long as the parsing."""
+        return super().dump(*args, **{"skip_validation": True, **options})
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Likewise."""
+        super().save(*args, **{"skip_validation": True, **options})
+
 
 class FexCLI(LightningCLI):
     """Lightning's command line with this project's defaults."""
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Those that `parser_kwargs` names: each is a parser of all settings, which takes its time."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name in self.parser_kwargs}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Installs the packaged-config look-up."""

@@ -30,6 +30,8 @@ def run(argv: list[str]) -> FexCLI:
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
     check_help(argv)
+    argv = _arguments(argv)
+    asked = argv[:1] if argv and argv[0] in SUBCOMMANDS else SUBCOMMANDS
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(no_noise)
     return FexCLI(
@@ -49,9 +51,9 @@ def run(argv: list[str]) -> FexCLI:
             "description": "Train an explainer (or a classifier) from one YAML file. Packaged configs: "
             f"{packaged(benchmarks=False)}.",
             **help_with(TRAIN_EXAMPLES["fit"] + TRAIN_EXAMPLES["test"]),
-            **{stage: {"allow_abbrev": False, **help_with(TRAIN_EXAMPLES[stage])} for stage in SUBCOMMANDS},
+            **{stage: {"allow_abbrev": False, **help_with(TRAIN_EXAMPLES[stage])} for stage in asked},
         },
-        args=_arguments(argv),
+        args=argv,
     )
 
 

@@ -1,6 +1,7 @@
 """`fex-explain --method`: pictures explained by queries of `--black-box`, whatever names it."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fex.cli.explain import explain
 from fex.cli.explain.arguments import parse_arguments
 from fex.cli.explain.black_box_argument import chosen_black_box
 from fex.cli.explain.instances import load_method
+from fex.dax import FitSettings
 from fex.images import Preprocess
 from fex.nets.backbones import build_timm
 from fex.storage.weights import save_black_box
@@ -83,7 +85,8 @@ def test_a_black_box_may_be_a_yaml_file(content, tmp_path, box_file):
     assert chosen_black_box(box_file).class_names == box.class_names
 
 
-def test_a_yaml_black_box_is_explained_with_its_own_settings(tmp_path, box_file):
+def test_a_yaml_black_box_is_explained_with_its_own_settings(tmp_path, box_file, monkeypatch):
+    monkeypatch.setattr("fex.cli.explain.instances.FitSettings", partial(FitSettings, max_epochs=2))
     (tmp_path / "box.yaml").write_text(BOX.replace("FILE", box_file))
     blocks(tmp_path / "a.png")
     flags = ["--black-box", str(tmp_path / "box.yaml"), "--budget", "12", "--output", str(tmp_path / "out")]

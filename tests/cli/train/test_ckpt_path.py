@@ -81,13 +81,13 @@ def test_a_stranger_s_checkpoint_names_no_class_address_or_variable(begun, confi
     box = {"class_path": "fex.black_box.HttpBlackBox",
            "init_args": {"url": address, "token_env": "SECRET_OF_MINE", "num_classes": 8}}  # fmt: skip
     function = {"class_path": "fex.black_box.CallableBlackBox", "init_args": {"function": "os:getcwd"}}
-    for other, settings in (
-        ("validate", {"black_box": box, "num_masks": 77}),
-        ("test", {"black_box": function, "_class_path": "os.system", "command": "true"}),
+    for stages, settings in (
+        (("fit", "validate"), {"black_box": box, "num_masks": 77}),
+        (("test",), {"black_box": function, "_class_path": "os.system", "command": "true"}),
     ):
         stranger = changed(last, hyper_parameters=settings)
-        for stage in ("fit", other):
-            again = at(config, tmp_path / f"{stage} beside {other}", max_steps=5)
+        for stage in stages:
+            again = at(config, tmp_path / stage, max_steps=4)
             found = run([stage, "--config", again, "--ckpt_path", stranger])
             assert type(found.model.black_box) is type(first.model.black_box)
             assert found.model.num_masks == first.model.num_masks

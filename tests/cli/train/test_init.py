@@ -27,6 +27,7 @@ STEPS = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--trainer.
 @pytest.fixture(autouse=True)
 def inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fex.cli.train.recipe.PATIENCE", 0.1)
     folder = tmp_path / "photos"
     folder.mkdir()
     for index, pixels in enumerate(blobs(12, 40)):
@@ -231,6 +232,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(inside):
 
 def test_the_estimate_is_that_of_the_usual_batch(monkeypatch):
     """A slow first one, and a pause of the machine now and then, change nothing."""
+    monkeypatch.setattr("fex.cli.train.recipe.PATIENCE", PATIENCE)
     now, taken = [0.0], iter([9.0, *[0.1, 0.1, 5.0, 0.2, 0.1, 0.1] * 10])
     monkeypatch.setattr("fex.cli.train.recipe.time.perf_counter", lambda: now[0])
 

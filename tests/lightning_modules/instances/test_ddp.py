@@ -13,7 +13,7 @@ from datamodules.loader import table_loader
 from datamodules.order import ShardedBatchSampler
 from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule
-from tests.lightning_modules.instances.test_module import Data, dax
+from tests.lightning_modules.instances.halves import Data, dax
 from tests.lightning_modules.processes import together
 
 

@@ -11,10 +11,10 @@ import pytest
 from fex.dax import DAX, FitSettings
 from lightning_modules import DAXModule
 from lightning_modules.instances import settings
-from tests.lightning_modules.instances.test_module import dax, run
+from tests.lightning_modules.instances.halves import dax, run
 
 BASE = """
-from tests.lightning_modules.instances.test_module import score
+from tests.lightning_modules.instances.halves import score
 from fex.black_box import BlackBox
 
 class Halves(BlackBox):

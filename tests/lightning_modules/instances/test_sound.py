@@ -20,7 +20,7 @@ from fex.sounds import Silence, write_wav
 from fex.storage.weights import save_black_box
 from lightning_modules import DAXModule, IASSAModule
 from tests.datamodules.sounds import MEL, RATE, coswara_folder
-from tests.lightning_modules.instances.test_module import run
+from tests.lightning_modules.instances.halves import run
 
 pytest.importorskip("soundfile")
 

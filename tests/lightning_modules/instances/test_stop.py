@@ -12,7 +12,7 @@ from datamodules.rows import collate
 from fex.cli.train.graceful_stop import GracefulStop
 from fex.cli.train.trainer import FexTrainer
 from lightning_modules import DAXModule
-from tests.lightning_modules.instances.test_module import Data, dax, instances, run
+from tests.lightning_modules.instances.halves import Data, dax, instances, run
 from tests.lightning_modules.processes import finish, start, wait_for
 
 
