@@ -60,8 +60,8 @@ class FEXModule(AmortizedModule):
             divides the batch of a process, the parts do not depend on how many processes share the global batch.
         accumulate: A pieces of each update's rows, whose gradients are added before the step: the same update in the
             memory of a piece, for batches that do not fit; costs one more pass of the explainer.
-        kl_stop: make no further update on these masks once the approximate KL (nats a mask) exceeds this; None never
-            stops. The number of optimiser steps a batch then varies, and with it what `every_n_train_steps` counts.
+        kl_stop: no further update on these masks once the approximate KL (nats a mask) exceeds this; None never stops.
+            Optimiser steps a batch then vary, and with them what `every_n_train_steps` counts.
         entropy_weight: lambda_en; with a compatible control also its temperature.
         value_weight: lambda_v.
         kl_weight: lambda_kl.
@@ -71,15 +71,12 @@ class FEXModule(AmortizedModule):
         decay: "cosine" to zero at the end, or "constant".
         gradient_clip: largest gradient norm; None does not clip.
         replay: which visits ask the black box, and how many of its past answers each learns from beside; None learns
-            from fresh masks alone. Of masks that an explainer's own policy drew, the ratio of eq. 21 is to that policy,
-            and its clip passes over those that are too far from the present one; masks of `ReferenceBudget` stay as
-            good as new.
+            from fresh masks alone. Masks of a policy have the ratio of eq. 21 to it, whose clip passes over those too
+            far from the present one; those of `ReferenceBudget` stay as good as new.
         seed: seed of the masks.
-        start: shipped name, checkpoint or run of an explainer with the same network, whose weights this one begins with
-            (to go on with other data, say); None begins untrained.
+        start: name, checkpoint or run of a trained explainer whose weights this one begins with; None: untrained.
 
     Raises:
-        FileNotFoundError: no such start.
         ValueError: numbers out of range; LeaveOneOut with paired or replayed masks; a start that does not fit.
     """
 
@@ -142,8 +139,7 @@ class FEXModule(AmortizedModule):
             self.explainer.multi_label,
         )  # fmt: skip
         self.judge = Judge(self.exploration, self.control, self.reward, entropy_weight)
-        if start is not None:
-            begin_as(self.explainer, self._meta(), start)
+        begin_as(self.explainer, self._meta(), start)
         if replay is not None:
             self.replaying = Replaying(
                 replay, num_masks, scores=1, pairs=self.noise.paired, uses_blank=self.reward.uses_blank,

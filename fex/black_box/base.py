@@ -37,8 +37,7 @@ class BlackBox(ABC):
     Args:
         class_names: one name a class, in the order of the scores; "0", "1", ... when only `num_classes` is given.
         num_classes: C, the number of scores; needed only without `class_names`.
-        preprocess: geometry of its inputs; that of images may be a mapping of its arguments. Inputs of another size
-            are refused where it is given; without it photographs become 224 x 224, and tensors are taken as they are.
+        preprocess: geometry of its inputs; that of images may be a mapping of its arguments.
         mean: mean colour of its normalisation, RGB in [0, 1], or one grey; also what `removal.Mean` fills in. As many
             values as its inputs have channels: more than three for multi-channel images, given as tensors.
         std: standard deviation of its normalisation, of each colour or of all; by default ImageNet's, and 1 where
@@ -82,7 +81,6 @@ class BlackBox(ABC):
             raise ValueError(f"Got {len(self.class_names)} classes and chunk={chunk}, expected at least 1 of each.")
         if preprocess is not None and self.modality == "image":
             preprocess = as_preprocess(preprocess)
-        self._sized = preprocess is not None  # else nobody has said which pixels it takes
         self.preprocess = preprocess or Preprocess()
         self.mean = as_colour(mean, "mean")
         default = (0.229, 0.224, 0.225) if len(self.mean) == 3 else 1.0
@@ -95,8 +93,8 @@ class BlackBox(ABC):
     def options(self) -> dict[str, Any]:
         """The arguments of another box of the same inputs and scores, such as one around this."""
         return {
-            "class_names": self.class_names, "preprocess": self.preprocess if self._sized else None,
-            "mean": self.mean, "std": self.std, "chunk": self.chunk, "multi_label": self.multi_label, "name": self.name,
+            "class_names": self.class_names, "preprocess": self.preprocess, "mean": self.mean, "std": self.std,
+            "chunk": self.chunk, "multi_label": self.multi_label, "name": self.name,
         }  # fmt: skip
 
     @property
@@ -144,9 +142,7 @@ class BlackBox(ABC):
 
         Raises:
             TypeError: a box that can only be queried.
-            ValueError: inputs of another size.
         """
-        self._check_size(inputs)
         mean, std = self._normalisation(inputs)
         return self.module((inputs - mean) / std)
 
@@ -165,15 +161,6 @@ class BlackBox(ABC):
     def _score(self, inputs: Tensor) -> Tensor:
         """Probabilities (R, C) for one chunk of inputs (R, 3, H, W), float32, RGB in [0, 1]."""
 
-    def _check_size(self, inputs: Tensor) -> None:
-        size, own = tuple(inputs.shape[2:]), self.preprocess.size
-        if self._sized and size != own:
-            raise ValueError(
-                f"Black box {self.name!r} got inputs of {size[0]} x {size[1]} pixels, expected {own[0]} x {own[1]}, "
-                "the size of its `preprocess`: photographs are resized, tensors are not. Make them by "
-                "`.preprocess(image)`, or resize them."
-            )
-
     def _check_inputs(self, inputs: Tensor) -> None:
         channels = len(self.mean)
         if inputs.ndim != 4 or inputs.shape[1] != channels or not inputs.is_floating_point():
@@ -182,7 +169,6 @@ class BlackBox(ABC):
                 f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected "
                 f"(B, {channels}, H, W), float{hint}"
             )
-        self._check_size(inputs)
         if inputs.numel() == 0:
             return
         low, high = inputs.aminmax()
@@ -197,7 +183,7 @@ class BlackBox(ABC):
         """Probabilities (B, C), float32, on the device of `inputs` (B, 3, H, W), float, RGB in [0, 1].
 
         Raises:
-            ValueError: inputs of another shape, size, type or range; scores that are no probabilities
+            ValueError: inputs of another shape, type or range; scores that are no probabilities
                 (`check_probabilities`).
         """
         self._check_inputs(inputs)

@@ -157,7 +157,6 @@ class TorchBlackBox(BlackBox):
 
     def differentiable(self, inputs: Tensor) -> Tensor:
         """Logits (B, C), float32, with gradients to `inputs`; evaluation mode, without autocast."""
-        self._check_size(inputs)
         with self._evaluating():
             logits = self._logits(self._prepared(inputs))
         return both_logits(logits.float()) if self.num_classes == 2 and not self.multi_label else logits.float()

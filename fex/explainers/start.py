@@ -74,18 +74,21 @@ def load_start(
 _SAME = ("net", "grid", "modality", "class_names", "multi_label", "preprocess", "black_box")  # of a description
 
 
-def begin_as(net: ClassMapNet, meta: dict[str, Any], name_or_path: str | Path) -> None:
+def begin_as(net: ClassMapNet, meta: dict[str, Any], name_or_path: str | Path | None) -> None:
     """Gives a network the weights of a trained explainer of the same kind, from which its own training goes on.
 
     Args:
         net: built; a backbone that the file leaves out stays the one it has.
         meta: its description, see `fex.explainers.explainer_meta`.
-        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors or a run's folder.
+        name_or_path: shipped name, a .ckpt of `fex-train`, an exported .safetensors or a run's folder;
+            None leaves the network as it is.
 
     Raises:
         FileNotFoundError: nothing there.
         ValueError: an explainer of another network, box, grid or classes.
     """
+    if name_or_path is None:
+        return
     tensors, found = read_checkpoint(name_or_path)
     other = [key for key in _SAME if found.get(key) != meta[key]]
     if other:

@@ -127,7 +127,6 @@ def test_multi_label_rows_need_not_sum_to_one():
         (torch.zeros(3, 8, 8), r"shape \(3, 8, 8\).*expected \(B, 3, H, W\)"),
         (torch.zeros(1, 1, 8, 8), r"shape \(1, 1, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "type torch.uint8"),
-        (torch.zeros(1, 3, 8, 9), r"'fixed' got inputs of 8 x 9 pixels, expected 8 x 8.*`.preprocess\(image\)`"),
         (torch.full((1, 3, 8, 8), -2.0), r"pixels in \[-2, -2\].*not normalised yet"),
         (torch.full((1, 3, 8, 8), 255.0), r"pixels in \[255, 255\]"),
         (torch.full((1, 3, 8, 8), float("nan")), r"pixels in \[nan, nan\]"),
@@ -138,17 +137,6 @@ def test_refused_inputs(inputs, message):
     with pytest.raises(ValueError, match=message):
         box(inputs)
     assert box.queries == 0
-
-
-def test_a_size_that_nobody_said_is_not_held_against_tensors():
-    for box in (free := Fixed(halves, preprocess=None), Fixed(halves, **{**free.options(), "name": "around"})):
-        assert box.preprocess.size == (224, 224)
-        assert box(torch.zeros(2, 3, 40, 40)).shape == (2, 2)
-    with pytest.raises(ValueError, match="'around' got inputs of 40 x 40"):
-        Fixed(halves, **{**Fixed(halves).options(), "name": "around"})(torch.zeros(2, 3, 40, 40))
-    box = TorchBlackBox(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1)), num_classes=2, preprocess=SIZE)
-    with pytest.raises(ValueError, match="got inputs of 40 x 40 pixels, expected 8 x 8"):
-        box.differentiable(torch.zeros(2, 3, 40, 40))
 
 
 @pytest.mark.parametrize(

@@ -154,11 +154,9 @@ def run(argv: list[str]) -> Path | None:
     count = len(data.datasets.get("train", ()))
     logging.getLogger("transformers").setLevel(logging.ERROR)
     choice = choose_encoder(box, start_of(box, spec), count)
-    plan = plan_of(
-        box, choice, asked.name or path.stem, data, grid=asked.grid, epochs=asked.epochs, batch_size=asked.batch_size
-    )
-    sample = data.sample(TIMED, ("train",))
-    inputs = sample[1]["inputs"]  # type: ignore[index]
+    flags = {"grid": asked.grid, "epochs": asked.epochs, "batch_size": asked.batch_size}
+    plan = plan_of(box, choice, asked.name or path.stem, data, **flags)
+    inputs = data.sample(TIMED, ("train",))[1]["inputs"]  # type: ignore[index]
     unsteady = check_steadiness(box, inputs)
     seconds = cost_of(box, choice, plan, inputs)
     if isinstance(box, GraphBlackBox):

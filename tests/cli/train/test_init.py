@@ -172,7 +172,7 @@ def test_prompts_of_a_clip(inside):
     assert trained().class_names == ["cat", "dog"]
     with pytest.raises(ValueError, match="--prompts is for a folder or hub id of a CLIP"):
         written("--black-box", "tests.cli.train.boxes:shares", "--prompts", "a cat,a dog", name="other.yaml")
-    with pytest.raises(ValueError, match="no flag can say"):
+    with pytest.raises(ValueError, match="is a language model, and --model, --template, --labels is missing"):
         written("--black-box", "http://127.0.0.1/v1/completions", name="other.yaml", data="reviews.txt")
 
 
