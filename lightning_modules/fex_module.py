@@ -60,8 +60,7 @@ class FEXModule(AmortizedModule):
             divides the batch of a process, the parts do not depend on how many processes share the global batch.
         accumulate: A pieces of each update's rows, whose gradients are added before the step: the same update in the
             memory of a piece, for batches that do not fit; costs one more pass of the explainer.
-        kl_stop: no further update on these masks once the approximate KL (nats a mask) exceeds this; None never stops.
-            Optimiser steps a batch then vary, and with them what `every_n_train_steps` counts.
+        kl_stop: approximate KL (nats a mask) above which these masks are done; optimiser steps a batch then vary.
         entropy_weight: lambda_en; with a compatible control also its temperature.
         value_weight: lambda_v.
         kl_weight: lambda_kl.
