@@ -48,6 +48,8 @@ def remarks_of(
         remarks[f"{own}.removal"] = "or fex.texts.DropToken: the token leaves, and the text is shorter"
     if "log_mel" in data_spec["init_args"]:
         remarks[f"{own}.removal"] = "the quietest level"
+        if "preprocess" in spec["init_args"]:
+            remarks[f"{own}.black_box.init_args.preprocess"] = "CHECK: bands x frames that the box takes (--size)"
         remarks["data.init_args.log_mel"] = "CHECK: as in the training of the box"
         remarks["data.init_args.seconds"] = "each clip is cut to it, or continued by silence"
     return remarks

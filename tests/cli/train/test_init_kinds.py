@@ -50,6 +50,8 @@ def test_a_folder_of_sounds_for_a_function_of_spectrograms(inside, capsys):  # n
     assert "spectrograms of 64 bands and 32 frames" in said
     assert "check      spectrograms are made as sample_rate 16000, n_fft 1024, hop 512, mels 64" in said
     assert "pictures" not in said
+    with open("my.yaml") as file:
+        assert "# CHECK: bands x frames that the box takes" in file.read()
     explainer = trained()
     assert explainer.removal == "silence"
     assert "fex-train predict" in capsys.readouterr().out
