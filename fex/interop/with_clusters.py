@@ -76,7 +76,7 @@ class ExplainBatch:
             raise ValueError(f"Got scores {scores!r}, expected one of {', '.join(SCORES)}.")
         if min(top_k, batch_size, 1 if threads is None else threads) < 1 or (target is not None and top_k > 1):
             raise ValueError("top_k, batch_size and threads must be at least 1, and top_k is without target.")
-        if both := set(keep) & set(explanation_table([], "uint8", None).column_names):
+        if both := set(keep) & set(explanation_table([], "uint8", texts=True).column_names):
             raise ValueError(f"keep={sorted(both)}: the rows have such columns of their own; rename yours before.")
         path = Path(checkpoint)  # workers start in other folders
         self.checkpoint = str(path.resolve()) if path.exists() else os.fspath(checkpoint)
@@ -160,7 +160,7 @@ class ExplainBatch:
         return self.explainer.modality.name == "text"
 
     def _rows(self, found: Sequence[tuple[str | None, Any]]) -> pa.Table:
-        return explanation_table(found, self.scores, None if self._texts else self.explainer.features.num_features)
+        return explanation_table(found, self.scores, texts=self._texts)
 
     def _explained(self, names: Sequence[str | None], values: Sequence[Any]) -> Iterator[Any]:
         options: dict[str, Any] = {"target": self.target, "top_k": self.top_k, "batch_size": self.batch_size}
@@ -215,7 +215,7 @@ def _pixels(source: Any, preprocess: Preprocess) -> Tensor:
 
 
 def _spark_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_list(kind):
         return pa.list_(_spark_type(kind.value_type))
     return _SPARK_HAS.get(kind, kind)
 

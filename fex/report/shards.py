@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fex.explanations.base import BaseExplanation
-from fex.explanations.image import Explanation
 from fex.explanations.text import TextExplanation
 from fex.report.fidelity import fidelity_cells
 from fex.storage.atomic import replacing
@@ -50,9 +49,12 @@ def read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def _scores(found: Sequence[BaseExplanation | None], kind: str, width: int | None) -> dict[str, pa.Array]:
-    """Columns of the scores, `width` of each or any number; null where there is no explanation."""
-    rows = [np.zeros(width or 0, np.float32) if each is None else each.shown.astype(np.float32) for each in found]
+def _scores(found: Sequence[BaseExplanation | None], kind: str) -> dict[str, pa.Array]:
+    """Columns of the scores; null where there is no explanation.
+
+    Lists of any length, also of pictures: pyarrow before 26 cannot read nulls in lists of a fixed one.
+    """
+    rows = [np.zeros(0, np.float32) if each is None else each.shown.astype(np.float32) for each in found]
     values, lengths = np.concatenate([np.zeros(0, np.float32), *rows]), [len(row) for row in rows]
     missing = np.array([each is None for each in found], dtype=bool)
     columns = {}
@@ -65,11 +67,8 @@ def _scores(found: Sequence[BaseExplanation | None], kind: str, width: int | Non
         if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
             raise ValueError("Scores beyond 65504 do not fit into float16: take scores of uint8 (--scores uint8).")
         stored = values.astype(np.float16)
-    flat, mask = pa.array(stored), pa.array(missing)
-    if width is not None:
-        return {**columns, "scores": pa.FixedSizeListArray.from_arrays(flat, width, mask=mask)}
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return {**columns, "scores": pa.ListArray.from_arrays(offsets, flat, mask=mask)}
+    offsets = pa.array(np.cumsum([0, *lengths]), pa.int32())
+    return {**columns, "scores": pa.ListArray.from_arrays(offsets, pa.array(stored), mask=pa.array(missing))}
 
 
 def _words(found: Sequence[BaseExplanation | None]) -> dict[str, pa.Array]:
@@ -91,7 +90,7 @@ def _words(found: Sequence[BaseExplanation | None]) -> dict[str, pa.Array]:
 
 
 def explanation_table(
-    found: Sequence[tuple[str | None, Sequence[BaseExplanation] | str]], scores: str, width: int | None
+    found: Sequence[tuple[str | None, Sequence[BaseExplanation] | str]], scores: str, *, texts: bool = False
 ) -> pa.Table:
     """One row an input and class.
 
@@ -105,7 +104,7 @@ def explanation_table(
     Args:
         found: name of each input, and its explanations or the reason why there are none.
         scores: of `SCORES`.
-        width: features of each picture; None of texts.
+        texts: whether the inputs are texts.
 
     Raises:
         ValueError: scores that the type cannot hold.
@@ -136,8 +135,8 @@ def explanation_table(
             if any(each is not None and each.fidelity is not None for each in maps)
         },
         "queries": column(lambda each: each.queries, pa.int32()),
-        **_scores(maps, scores, width),
-        **({} if width is not None else _words(maps)),
+        **_scores(maps, scores),
+        **(_words(maps) if texts else {}),
         "error": pa.array([row[3] for row in rows], pa.string()),
     })  # fmt: skip
 
@@ -149,7 +148,6 @@ def write_shard(
     scores: str,
     *,
     texts: bool = False,
-    width: int | None = None,
 ) -> None:
     """Writes one table, see `explanation_table`: whole or not at all.
 
@@ -159,14 +157,12 @@ def write_shard(
         head: plain data kept in the file; `read_head` gives it back.
         scores: of `SCORES`.
         texts: whether the inputs are texts.
-        width: features of each picture, where that is known; otherwise what the first explanation has.
 
     Raises:
         ValueError: scores that the type cannot hold.
         OSError: it cannot be written.
     """
-    maps = (each for _, row in found if not isinstance(row, str) for each in row if isinstance(each, Explanation))
-    width = None if texts else width or next((each.features.num_features for each in maps), 1)
-    table = explanation_table(found, scores, width).replace_schema_metadata({_KEY: json.dumps(dict(head)).encode()})
+    about = {_KEY: json.dumps(dict(head)).encode()}
+    table = explanation_table(found, scores, texts=texts).replace_schema_metadata(about)
     with replacing(path) as part:
         pq.write_table(table, part, compression="zstd", use_dictionary=["class", "probability_of", "class_chosen_by"])

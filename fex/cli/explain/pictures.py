@@ -48,7 +48,7 @@ def run_pictures(explainer: Any, box: Any, arguments: argparse.Namespace, checkp
         summary.kept_in, summary.gallery = "the tables", False
         pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
         explain = partial(_explained, explainer, box, arguments)
-        run_shards(explainer, Inputs("images", pictures, picture_key, explain, total), summary, arguments, settings)
+        run_shards(Inputs("images", pictures, picture_key, explain, total), summary, arguments, settings)
         return summary
     with claimed(arguments.output):
         return _run(explainer, box, arguments, settings, summary, total)

@@ -116,7 +116,6 @@ def _finished_tables(arguments: argparse.Namespace, settings: dict[str, Any], to
 
 
 def run_shards(
-    explainer: Any,
     inputs: Inputs,
     summary: Summary | TextSummary,
     arguments: argparse.Namespace,
@@ -128,7 +127,6 @@ def run_shards(
     table, and any number of processes writes the same ones.
 
     Args:
-        explainer: or a method of queries.
         inputs: to explain.
         summary: counts them.
         arguments: of the command line.
@@ -157,7 +155,7 @@ def run_shards(
                 summary.done += given.count
                 advance(given.count, free=True)
             else:
-                counts = _write(explainer, inputs, summary, arguments, settings, (number, given), advance)
+                counts = _write(inputs, summary, arguments, settings, (number, given), advance)
             summary.named += [tuple(pair) for pair in counts.pop("named")][: 3 - len(summary.named)]
             for name, value in counts.items():
                 setattr(summary, name, getattr(summary, name) + value)
@@ -178,7 +176,6 @@ def _finished(path: Path, given: _Hashed) -> dict[str, Any]:
 
 
 def _write(
-    explainer: Any,
     inputs: Inputs,
     summary: Summary | TextSummary,
     arguments: argparse.Namespace,
@@ -208,9 +205,5 @@ def _write(
     if good and not texts:
         about |= {"grid": list(good[0][0].features.grid), "size": list(good[0][0].size)}
     head = {"settings": settings, "inputs": given.digest, "counts": counts, **about}
-    features = getattr(getattr(explainer, "refined", explainer), "features", None)
-    write_shard(
-        arguments.output / shard_name(number), found, head, arguments.scores,
-        texts=texts, width=getattr(features, "num_features", None),
-    )  # fmt: skip
+    write_shard(arguments.output / shard_name(number), found, head, arguments.scores, texts=texts)
     return counts

@@ -57,7 +57,7 @@ def run_texts(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoin
         summary.kept_in = "the tables"
         explain = partial(_explained, explainer, box, arguments)
         inputs = Inputs("texts", partial(find_texts, arguments), found_key, explain)
-        run_shards(explainer, inputs, summary, arguments, settings())
+        run_shards(inputs, summary, arguments, settings())
         return summary
     formats = arguments.formats or list(TEXT_FORMATS)
     if arguments.no_gallery:

@@ -63,6 +63,17 @@ def test_bytes_are_within_half_a_step(given, tmp_path):
                 np.testing.assert_allclose(found, exact["scores"], atol=step / 2 + 5e-4)
 
 
+def test_tables_of_nothing_but_unreadable_pictures_are_read_with_the_others(given, tmp_path):
+    for number in (4, 5):
+        (tmp_path / "photos" / f"{number}.jpg").write_bytes(b"broken")
+    summary = run([*given, "--output", "t"])
+    assert (summary.explained, summary.skipped) == (4, 3)
+    found = list(tables(tmp_path / "t").values())
+    assert found[1]["scores"].null_count == found[1].num_rows == 3
+    assert found[0].schema.remove_metadata() == found[1].schema.remove_metadata()
+    assert pq.read_table(tmp_path / "t")["scores"].null_count == 3
+
+
 def test_a_stopped_run_goes_on_after_its_last_whole_table(given, tmp_path):
     run([*given, "--output", "whole"])
     run([*given, "--output", "t"])
