@@ -25,7 +25,7 @@ explanations = explainer.explain(pixels, target="cat")
 
 # captum: its pictures and tools take explainers of fex, and its methods are explainers here.
 captum_picture(explanations[0]).savefig("captum.png")
-noisy = captum.attr.NoiseTunnel(CaptumAttribution(explainer)).attribute(pixels, nt_samples=2, target=3, stdevs=0.0)
+noisy = captum.attr.NoiseTunnel(CaptumAttribution(explainer)).attribute(pixels, nt_samples=2, target=3, stdevs=0.1)
 fex.explain(pixels, CaptumMethod(box, "DeepLift"), target="cat").save("deeplift")
 
 # shap: its plots take explanations of fex, and what it has found becomes explanations.

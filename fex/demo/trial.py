@@ -148,8 +148,10 @@ def _figure(lines: dict[str, torch.Tensor], target: str) -> Any:
     figure = Figure(figsize=(5, 3.2), dpi=110, layout="constrained")
     axes = figure.add_subplot(xlabel="share of the features removed", ylabel="probability", ylim=(0, 1))
     axes.set_title(target, parse_math=False)
-    for number, (name, (most, least)) in enumerate(lines.items()):
-        axes.plot(SHARES, most.tolist(), f"C{number}-", label=f"{os.path.basename(name)}: most important first")
-        axes.plot(SHARES, least.tolist(), f"C{number}:", label=f"{os.path.basename(name)}: least important first")
+    short = [os.path.basename(name) for name in lines]
+    names = short if len(set(short)) == len(short) else list(lines)  # two runs' last.ckpt
+    for number, (name, (most, least)) in enumerate(zip(names, lines.values(), strict=True)):
+        axes.plot(SHARES, most.tolist(), f"C{number}-", label=f"{name}: most important first")
+        axes.plot(SHARES, least.tolist(), f"C{number}:", label=f"{name}: least important first")
     axes.legend(fontsize=8)
     return figure

@@ -59,7 +59,9 @@ def fetch(name: str) -> Path:
             f"Found no explainer at {name}: expected a repository with {FILE}, as push_to_hub writes it, that your "
             f"token may read ({type(error).__name__})."
         ) from error
-    except OSError as error:
+    except ValueError:  # a name that no repository has, or a file that is too large
+        raise
+    except Exception as error:  # of the connection: of several kinds, by version
         raise ConnectionError(f"The hub gave no file for {name} ({(str(error).splitlines() or [''])[0]}).") from error
 
 
@@ -91,7 +93,7 @@ def push(
         source: shipped name, .ckpt, .safetensors, a run's folder, or hf:// of another repository.
         repository: owner/name.
         private: seen by its owner alone; None is the owner's default.
-        revision: branch.
+        revision: branch; made if it is not there.
         message: of the commit.
         **card: what the checkpoint does not know, see `fex.hub.model_card`: data, report, license, box_license,
             data_license.
@@ -122,8 +124,12 @@ def push(
         api = HfApi(endpoint=_endpoint(), library_name="fex")
         try:
             api.create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                api.create_branch(repository, branch=revision, exist_ok=True)
             done = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision, commit_message=message)
-        except OSError as error:
+        except ValueError:  # a name that no repository has
+            raise
+        except Exception as error:  # of the connection: of several kinds, by version
             raise ConnectionError(
                 f"The hub did not take {repository} ({(str(error).splitlines() or [''])[0]}): log in by `hf auth "
                 "login` with a token that may write there."

@@ -16,6 +16,7 @@ from fex.class_names import Target
 from fex.explanations.image import Explanation
 from fex.explanations.text import TextExplanation
 from fex.images.features import ImageFeatures
+from fex.interop.pixels import cut_to_range
 from fex.types import Explainer
 
 __all__ = ["CaptumAttribution", "CaptumMethod", "captum_picture", "captum_records"]
@@ -23,6 +24,8 @@ __all__ = ["CaptumAttribution", "CaptumMethod", "captum_picture", "captum_record
 
 class CaptumAttribution(captum.attr.Attribution):
     """Any explainer as a captum attribution: maps of the inputs' shape, for captum's tools and metrics.
+
+    What these add to pixels may lead out of [0, 1]: it is cut there, for the explainer and for `forward_func`.
 
     Args:
         explainer: trained, or a method with its black box.
@@ -36,14 +39,22 @@ class CaptumAttribution(captum.attr.Attribution):
         forward_func = forward_func or getattr(explainer, "predict", None) or getattr(explainer, "black_box", None)
         if not callable(forward_func):
             raise ValueError(f"{type(explainer).__name__} does not know what it explains: give `forward_func`.")
-        super().__init__(forward_func)
+        super().__init__(lambda inputs: forward_func(cut_to_range(inputs)))
         self.explainer = explainer
 
     @log_usage()  # captum's NoiseTunnel looks for what it wraps
-    def attribute(self, inputs: Tensor, target: Target | None = None, **_: Any) -> Tensor:
-        """Maps of pixels (B, 3, H, W), the same for each colour, or of tokens (B, L)."""
-        found = self.explainer.attribute(inputs, target)
-        return found.unsqueeze(1).expand(inputs.shape) if inputs.ndim == 4 else found
+    def attribute(self, inputs: Any, target: Target | None = None, **_: Any) -> Any:
+        """Maps of pixels (B, 3, H, W), the same for each colour, or of tokens (B, L); a tuple of one of such a tuple.
+
+        Raises:
+            ValueError: several inputs.
+        """
+        if isinstance(inputs, tuple):
+            if len(inputs) != 1:
+                raise ValueError(f"Got {len(inputs)} inputs, expected one: an explainer takes pictures or token ids.")
+            return (self.attribute(inputs[0], target),)
+        found = self.explainer.attribute(cut_to_range(inputs), target)
+        return found.unsqueeze(1).expand(inputs.shape).contiguous() if inputs.ndim == 4 else found
 
 
 class _Probabilities(nn.Module):

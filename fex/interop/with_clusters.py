@@ -110,7 +110,7 @@ class ExplainBatch:
         """Explains a batch.
 
         Args:
-            batch: columns by name (lists or arrays), a pyarrow table, or a pandas frame.
+            batch: columns by name (lists or arrays), a pyarrow table or record batch, or a pandas frame.
 
         Returns:
             A pandas frame of one, otherwise a pyarrow table: the columns of `keep`, then those of the rows.
@@ -133,6 +133,8 @@ class ExplainBatch:
         return ", ".join(f"{field.name} {_spark_word(field.type)}" for field in schema)
 
     def _table(self, batch: Any) -> pa.Table:
+        if isinstance(batch, pa.RecordBatch):
+            batch = pa.Table.from_batches([batch])
         names = batch.column_names if isinstance(batch, pa.Table) else list(batch)
         asked = [self.column, *([] if self.name is None else [self.name]), *self.keep]
         if missing := [name for name in asked if name not in names]:
@@ -176,8 +178,10 @@ class ExplainBatch:
 
 
 def _values(batch: Any, column: str) -> list[Any]:
+    """The cells of a column; None where there is nothing, whatever the library writes there."""
     found = batch[column]
-    return found.to_pylist() if isinstance(found, pa.ChunkedArray) else list(found)
+    cells = found.to_pylist() if isinstance(found, pa.ChunkedArray) else list(found)
+    return [None if cell is pd.NA or (isinstance(cell, float) and cell != cell) else cell for cell in cells]
 
 
 def _kept(batch: Any, column: str) -> pa.Array:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
 from fex.class_names import one_class_each
+from fex.interop.pixels import cut_to_range
 from fex.metrics.protocol import Attributed, Protocol, Summary, mean_value
 from fex.seeding import seeded
 from fex.types import Explainer
@@ -31,7 +32,7 @@ class _BoxNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         # Metrics that perturb leave [0, 1]; a box of pictures has no answer there.
-        found = self.black_box(inputs.float().clamp(0, 1))
+        found = self.black_box(cut_to_range(inputs.float()))
         return found.logit(1e-12) if self.black_box.multi_label else found.clamp_min(1e-38).log()
 
 
@@ -53,7 +54,7 @@ def quantus_explain(explainer: Explainer) -> Callable[..., np.ndarray]:
 
 def _explain_func(attribute: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., np.ndarray]:
     def explain(model: Any, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:  # noqa: ARG001
-        pixels = torch.from_numpy(np.ascontiguousarray(inputs)).float().clamp(0, 1)
+        pixels = cut_to_range(torch.from_numpy(np.ascontiguousarray(inputs)).float())
         return attribute(pixels, one_class_each(targets)).unsqueeze(1).cpu().numpy()
 
     return explain

@@ -222,6 +222,7 @@ def open_dataset(given: str) -> Any | None:
     import datasets  # here: it takes a second
 
     place, split = found
+    where = f"{HUB}{place}" if given.startswith(HUB) else place
     try:
         if given.startswith(HUB):
             owner, name, config = (place.split("/", 2) + [None, None])[:3]
@@ -233,7 +234,7 @@ def open_dataset(given: str) -> Any | None:
     if isinstance(data, datasets.DatasetDict):
         if not split and len(data) > 1 or split and split not in data:
             raise ValueError(
-                f"{place} has the splits {', '.join(data)}: name one, as {given.partition(':')[0]}:{next(iter(data))}."
+                f"{where} has the splits {', '.join(data)}: name one, as {where}:{next(iter(data))}."
             )
         return data[split or next(iter(data))]
     if split and not given.startswith(HUB):

@@ -34,6 +34,12 @@ def test_a_box_gives_a_curve_and_fidelity_and_two_are_compared(picture):
     assert [caption.split(":")[0] for _, caption in found.pictures] == ["one", "two"]
 
 
+def test_two_files_of_one_name_are_told_apart(picture):
+    for names, told in ((["a/x.ckpt", "b/x.ckpt"], {"a/x.ckpt", "b/x.ckpt"}), (["a/x", "b/y"], {"x", "y"})):
+        found = Trial([tiny_explainer(), tiny_explainer(1)], names, tiny_box())(picture, [], 1, 0)
+        assert {line.get_label().partition(":")[0] for line in found.curve.axes[0].lines} == told
+
+
 def test_what_cannot_be_shown_is_a_sentence(tmp_path, capsys, monkeypatch):
     trial = Trial([tiny_explainer()], ["one"])
     (tmp_path / "a.png").write_bytes(b"GIF")

@@ -30,6 +30,8 @@ class _Hub(BaseHTTPRequestHandler):
         address = f"http://127.0.0.1:{self.server.server_port}/me/mine"
         if path == "/api/repos/create":
             self._answer(200, {"url": address, "name": "me/mine", "id": "1"})
+        elif "/branch/" in path:
+            self._answer(200, {})
         elif path == "/api/validate-yaml":
             self._answer(200, {"warnings": [], "errors": []})
         elif "/preupload/" in path:

@@ -96,6 +96,19 @@ def test_what_is_not_there_is_told(checkpoint, online, monkeypatch):
         fetch("hf://me/mine")
 
 
+def test_a_branch_is_made_and_a_hub_that_is_not_there_is_told(checkpoint, online, monkeypatch):
+    push(checkpoint, "me/mine", revision="v2")
+    asked = [path for path, _ in online.asked]
+    assert [path for path in asked if path.endswith(("/branch/v2", "/commit/v2"))] == [
+        "/api/models/me/mine/branch/v2", "/api/models/me/mine/commit/v2"
+    ]  # fmt: skip
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(ConnectionError, match="did not take me/mine"):
+        push(checkpoint, "me/mine")
+    with pytest.raises(ValueError, match=r"me/a\.\.b"):
+        push(checkpoint, "me/a..b")
+
+
 def test_what_has_no_file_cannot_be_pushed(tmp_path):
     with pytest.raises(ValueError, match=r"made in memory has no weights"):
         tiny_explainer().push_to_hub("me/mine")

@@ -92,6 +92,29 @@ def test_an_explainer_is_an_attribution_of_captum():
         CaptumAttribution(object())
 
 
+def test_what_leads_out_of_the_range_of_pixels_is_cut():
+    from captum.metrics import infidelity, sensitivity_max
+
+    explainer, inputs = tiny_explainer(), torch.rand(2, 3, 16, 16)
+    inputs[:, :, :8] = 0  # any noise leads out
+    adapted = CaptumAttribution(explainer, tiny_box())
+    noisy = captum.attr.NoiseTunnel(adapted).attribute(inputs, nt_samples=2, stdevs=0.1, target=torch.tensor([1, 2]))
+    assert noisy.shape == inputs.shape
+    assert bool(sensitivity_max(adapted.attribute, inputs, target=1, n_perturb_samples=2).isfinite().all())
+
+    def perturbed(x, _=None):
+        noise = torch.randn_like(x) * 0.1
+        return noise, x - noise
+
+    found = adapted.attribute((inputs,), target=1)
+    assert isinstance(found, tuple)
+    assert bool(infidelity(adapted.forward_func, perturbed, inputs, found, target=1).isfinite().all())
+    with pytest.raises(ValueError, match="2 inputs, expected one"):
+        adapted.attribute((inputs, inputs))
+    with pytest.warns(UserWarning, match="normalised already"):
+        assert adapted.attribute(inputs * 4 - 2, 1).equal(adapted.attribute((inputs * 4 - 2).clamp(0, 1), 1))
+
+
 def test_its_pictures_show_explanations():
     found = tiny_explainer().explain(torch.rand(3, 16, 16))[0]
     figure = captum_picture(found)

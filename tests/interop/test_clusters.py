@@ -114,6 +114,21 @@ def test_what_cannot_be_explained_is_a_row(folder):
     assert texts["error"][0].as_py() is None
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
+def test_nothing_is_told_as_such_whatever_a_library_writes_for_it(folder, nothing):
+    given = pd.DataFrame({"image": [str(files(folder)[0]), nothing], "n": ["a", nothing]}, dtype=object)
+    row = ExplainBatch(folder / "x.ckpt", "image", name="n")(given).iloc[1]
+    assert row["error"] == "the picture is null"
+    assert pd.isna(row["file"])
+    [row] = ExplainBatch(folder / "text.ckpt", "text")({"text": [nothing]}).to_pylist()
+    assert row["error"] == "the text is null"
+
+
+def test_a_record_batch_is_a_table(folder):
+    explain, columns = ExplainBatch(folder / "x.ckpt", "image"), {"image": [files(folder)[0].read_bytes()]}
+    assert explain(pa.RecordBatch.from_pydict(columns)).equals(explain(pa.table(columns)))
+
+
 def test_texts_have_words(folder):
     given = ["the film is a gem", "a mess", "so very odd"]
     explain = ExplainBatch(folder / "text.ckpt", "text", name="id", keep=["text"], top_k=2)
