@@ -233,9 +233,7 @@ def open_dataset(given: str) -> Any | None:
         raise ValueError(f"datasets cannot read {given}: {_line(error)}") from error
     if isinstance(data, datasets.DatasetDict):
         if not split and len(data) > 1 or split and split not in data:
-            raise ValueError(
-                f"{where} has the splits {', '.join(data)}: name one, as {where}:{next(iter(data))}."
-            )
+            raise ValueError(f"{where} has the splits {', '.join(data)}: name one, as {where}:{next(iter(data))}.")
         return data[split or next(iter(data))]
     if split and not given.startswith(HUB):
         raise ValueError(f"{place} has no splits: leave out :{split}.")
