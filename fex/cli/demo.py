@@ -26,6 +26,9 @@ def run(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="as of fex-explain")
     parser.add_argument("--compare", metavar="CHECKPOINT", help="a second explainer of the same classes")
     parser.add_argument("--black-box", metavar="BOX", help="as of fex-explain")
+    parser.add_argument(
+        "--backbone", metavar="FILE", help="local file of the weights that explainers stand on (default: timm's hub)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
     arguments = parser.parse_args(argv)
@@ -37,11 +40,16 @@ def run(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     from fex.cli.explain.black_box_argument import chosen_black_box
     from fex.demo import Trial
     from fex.demo.page import LAUNCH, make_page
-    from fex.explainers import load_explainer
+    from fex.explainers.loading import build_explainer, read_explainer
 
     names = [arguments.checkpoint, *([arguments.compare] if arguments.compare else [])]
     box = chosen_black_box(arguments.black_box) if arguments.black_box else None
-    page = make_page(Trial([load_explainer(name) for name in names], names, box))
+    explainers = []
+    for number, name in enumerate(names):
+        tensors, meta = read_explainer(name)
+        needed = number == 0 or "trunk" in meta  # the second may hold all its weights
+        explainers.append(build_explainer(tensors, meta, source=name, backbone=arguments.backbone if needed else None))
+    page = make_page(Trial(explainers, names, box))
     return page, {**LAUNCH, "server_name": arguments.host, "server_port": arguments.port}
 
 

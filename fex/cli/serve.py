@@ -33,6 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="as of fex-explain; also an .onnx or .xml of fex-export")
     add("--black-box", metavar="BOX", help="as of fex-explain: it then chooses the classes, and can be asked to refine")
+    add(
+        "--backbone", metavar="FILE", help="local file of the weights that an explainer stands on (default: timm's hub)"
+    )
     add("--host", default="127.0.0.1", choices=("127.0.0.1", "0.0.0.0", "::"), help="(default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="(default: 8000)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
@@ -85,6 +88,7 @@ def run(argv: Sequence[str]) -> Any:
         device=arguments.device,
         workers=arguments.workers,
         batch=arguments.batch_size,
+        backbone=arguments.backbone,
     )
     # A thread, not a process: a worker that dies is then told to those who wait for its answers.
     start = partial(server.run, host=arguments.host, port=arguments.port, num_api_servers=1, log_level="warning",

@@ -89,6 +89,7 @@ def _facts(meta: Mapping[str, Any], data: str, digest: str, box_license: str, da
         "SHA-256 of the black box": _box_digest(meta, known.get("sha256")),
         "Licence of the black box": box_license or "not said",
         "Method": meta["method"],
+        **_trunk(meta),
         "Features": f"{grid[0]} x {grid[1]} patches" if grid else "tokens",
         "Removal": meta["removal"],
         "Classes": f"{len(names)}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}",
@@ -99,6 +100,14 @@ def _facts(meta: Mapping[str, Any], data: str, digest: str, box_license: str, da
         "SHA-256 of explainer.safetensors": digest,
         "Written by": f"fex {__version__}",
     }
+
+
+def _trunk(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What the file leaves out, if anything."""
+    if "trunk" not in meta:
+        return {}
+    model = meta["net"]["encoder"]["init_args"]["model"]
+    return {"Stands on": f"timm's {model}, whose weights are not in the file: they come from timm's hub, or `backbone`"}
 
 
 def _box_digest(meta: Mapping[str, Any], shipped: str | None) -> str:

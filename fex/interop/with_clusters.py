@@ -53,6 +53,7 @@ class ExplainBatch:
         scores: "float16" or "uint8".
         threads: of torch, and as many that decode, on a worker; None leaves torch's.
         device: "cpu", "cuda" ...; "auto" takes a GPU that the worker has.
+        backbone: see `fex.load_explainer`; a path must lead to the file on every worker.
 
     Raises:
         ValueError: settings that exclude each other.
@@ -71,6 +72,7 @@ class ExplainBatch:
         scores: str = "float16",
         threads: int | None = None,
         device: str = "auto",
+        backbone: str | os.PathLike[str] | None = None,
     ) -> None:
         if scores not in SCORES:
             raise ValueError(f"Got scores {scores!r}, expected one of {', '.join(SCORES)}.")
@@ -83,6 +85,7 @@ class ExplainBatch:
         self.column, self.name, self.keep = column, name, list(keep)
         self.target, self.top_k, self.batch_size = target, top_k, batch_size
         self.scores, self.threads, self.device = scores, threads, device
+        self.backbone = None if backbone is None else str(Path(backbone).resolve())
         # datasets takes results from its cache where the pickle is the same: that of another training is not.
         files = [path] if path.is_file() else sorted(path.rglob("*.ckpt")) if path.is_dir() else []
         self.stamp = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -97,7 +100,7 @@ class ExplainBatch:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         auto = "cuda" if torch.cuda.is_available() else "cpu"
-        explainer = load_explainer(self.checkpoint).to(auto if self.device == "auto" else self.device)
+        explainer = load_explainer(self.checkpoint, self.backbone).to(auto if self.device == "auto" else self.device)
         if self.target is not None:
             explainer.target_index(self.target)
         if self.top_k > len(explainer.class_names):

@@ -61,7 +61,7 @@ def put_trunk(
             raise
         raise OSError(
             f"This explainer stands on timm's {model!r}, which could not be had ({type(error).__name__}). Give a local "
-            f"file of its weights: load_explainer(..., backbone=FILE), or fex-explain --backbone FILE."
+            f"file of its weights: load_explainer(..., backbone=FILE), or --backbone FILE."
         ) from error
     names = [name for name in net.state_dict() if not is_adapter(name)]
     known = isinstance(sizes, dict) and all(type(size) is float for size in sizes.values())

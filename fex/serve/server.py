@@ -41,6 +41,7 @@ def make_server(
     device: str = "auto",
     workers: int | None = None,
     batch: int = 32,
+    backbone: str | None = None,
 ) -> litserve.LitServer:
     """A server of one explainer; `run` starts it.
 
@@ -54,6 +55,7 @@ def make_server(
         workers: processes a device; by default one, and of several cores two, which share them: one computes while the
             answers of the other are sent, where the threads of one alone would wait for each other.
         batch: requests a pass at most.
+        backbone: see `fex.load_explainer`.
 
     Raises:
         FileNotFoundError, ValueError: no such explainer; see `fex.load_explainer`; or a black box that is not its own.
@@ -62,7 +64,7 @@ def make_server(
     if workers is None:
         gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
         workers = min(2, cores) if device == "cpu" or (device == "auto" and not gpu) else 1
-    explainer = load_explainer(checkpoint)
+    explainer = load_explainer(checkpoint, backbone)
     if black_box is not None:
         explainer.check_box(black_box())  # a mistake is told here, not by a worker
     desk = Desk(explainer, limits, black_box=black_box is not None, threads=cores)
@@ -72,7 +74,7 @@ def make_server(
         "asks_black_box": black_box is not None,
     }  # fmt: skip
     server = _Server(
-        ExplainAPI(checkpoint, black_box, batch=batch, threads=max(1, cores // workers)),
+        ExplainAPI(checkpoint, black_box, batch=batch, threads=max(1, cores // workers), backbone=backbone),
         accelerator=device,  # type: ignore[arg-type]
         workers_per_device=workers,
         timeout=limits.seconds,

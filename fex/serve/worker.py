@@ -47,17 +47,20 @@ class ExplainAPI(litserve.LitAPI):
         box: what gives the black box; None where none is asked.
         batch: requests a pass at most.
         threads: of a worker.
+        backbone: see `fex.load_explainer`.
     """
 
-    def __init__(self, checkpoint: str, box: Any = None, *, batch: int = 32, threads: int = 1) -> None:
+    def __init__(
+        self, checkpoint: str, box: Any = None, *, batch: int = 32, threads: int = 1, backbone: str | None = None
+    ) -> None:
         super().__init__(max_batch_size=batch, batch_timeout=0.0, api_path="/explain", loop=_Patient())
-        self.checkpoint, self.box, self.threads = checkpoint, box, threads
+        self.checkpoint, self.box, self.threads, self.backbone = checkpoint, box, threads, backbone
 
     def setup(self, device: str) -> None:
         """In a worker, once."""
         keep_memory()  # its memory is its own: nothing is inherited from the server's process
         torch.set_num_threads(self.threads)
-        self.explainer = load_explainer(self.checkpoint).to(device)
+        self.explainer = load_explainer(self.checkpoint, self.backbone).to(device)
         self.black_box = None if self.box is None else self.box().to(device)
 
     def decode_request(self, request: Annotated[Job, Depends(read_job)]) -> Job:

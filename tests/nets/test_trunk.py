@@ -1,11 +1,16 @@
 """Files of explainers that leave out a backbone which everybody can get."""
 
+from importlib.util import find_spec
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from fex.explainers import export_explainer, load_explainer, load_start
+from fex.hub import model_card
 from fex.images import PatchGrid
+from fex.interop import ExplainBatch
 from fex.nets import ExplainerNet, ViTEncoder
 from fex.storage.weights import load_weights
 
@@ -80,3 +85,27 @@ def test_a_whole_file_takes_no_backbone(trained):
     _, folder = trained
     with pytest.raises(ValueError, match="holds all its weights"):
         load_explainer(folder / "last.ckpt", backbone=folder / "backbone.safetensors")
+
+
+def test_whoever_loads_such_a_file_takes_its_backbone(trained):
+    """By the library, a server and its workers, a page, a cluster's workers; and the card says that it is missing."""
+    _, folder = trained
+    path, backbone = folder / "small.safetensors", str(folder / "backbone.safetensors")
+    export_explainer(folder / "last.ckpt", path, without_backbone=True)
+    meta = load_explainer(path, backbone).meta
+    assert "timm's vit_tiny_patch16_224, whose weights are not in the file" in model_card(meta, "me/mine", digest="0")
+    rows = ExplainBatch(path, "image", threads=1, backbone=backbone)({"image": [np.zeros((8, 8, 3), np.uint8)]})
+    assert rows["error"].to_pylist() == [None]
+    if find_spec("gradio"):
+        from fex.cli.demo import run
+
+        run([str(path), "--backbone", backbone, "--compare", str(folder / "last.ckpt")])
+    if find_spec("litserve") and find_spec("python_multipart"):
+        from fex.serve.server import make_server
+        from fex.serve.worker import ExplainAPI
+
+        assert make_server(str(path), device="cpu", backbone=backbone).app.state.desk.class_names == list("abcde")
+        threads = torch.get_num_threads()
+        api = ExplainAPI(str(path), threads=threads, backbone=backbone)
+        api.setup("cpu")
+        assert api.explainer.class_names == list("abcde")
