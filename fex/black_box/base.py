@@ -165,6 +165,8 @@ class BlackBox(ABC):
         channels = len(self.mean)
         if inputs.ndim != 4 or inputs.shape[1] != channels or not inputs.is_floating_point():
             hint = "; `.preprocess(image)` gives one (3, H, W), stack them." if channels == 3 else "."
+            if channels == 3 and inputs.ndim == 4 and inputs.shape[1] == 1:
+                hint = "; grey pictures go in as three equal channels: inputs.expand(-1, 3, -1, -1)."
             raise ValueError(
                 f"Black box {self.name!r} got inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}, expected "
                 f"(B, {channels}, H, W), float{hint}"

@@ -83,3 +83,11 @@ def test_a_timm_network_of_four_channels(tmp_path):
     choice = choose_encoder(box, None, 100)
     assert choice.init_args["model_args"] == {"in_chans": 4}
     assert Mean()(images(1, 4), torch.tensor(box.mean)).shape == (1, 4, 1, 1)
+
+
+def test_grey_tensors_are_told_what_to_be():
+    box = TorchBlackBox(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), channels=1, mean=0.5, std=0.5, num_classes=2)
+    grey = torch.rand(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"three equal channels: inputs.expand\(-1, 3, -1, -1\)"):
+        box(grey)
+    assert box(grey.expand(-1, 3, -1, -1)).shape == (2, 2)
