@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.patience import patient
+
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = sorted(path.stem for path in (DOCS / "examples").glob("*_*.py") if path.stem != "own_server")
 NEEDS = {
@@ -41,7 +43,9 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(DOCS / "examples")
     for package in NEEDS.get(name, []):
-        pytest.importorskip(package)
+        imported = pytest.importorskip(package)
+        if package == "ray":
+            monkeypatch.setattr(imported, "init", patient(imported))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         runpy.run_path(str(DOCS / "examples" / f"{name}.py"), run_name="__main__")

@@ -18,6 +18,7 @@ from PIL import Image
 from fex.cli.explain.explain import run
 from fex.interop import ExplainBatch
 from tests.explainers.tiny import CLASSES, tiny_explainer, write_checkpoint
+from tests.interop.patience import patient
 from tests.lightning_modules.test_texts import explainer as text_explainer
 
 SCORES = 6e-4  # a step of float16 below 1
@@ -244,7 +245,7 @@ def test_two_workers_of_ray_of_which_one_is_killed(folder, died, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     )
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)  # two workers, and one that reads
+    patient(ray)(num_cpus=3, include_dashboard=False, log_to_driver=False)  # two workers, and one that reads
     try:
         settings = {"checkpoint": folder / "x.ckpt", "column": "bytes", "name": "path", "keep": ["path"], "top_k": 2}
         pictures = ray.data.read_binary_files(str(folder / "photos"), include_paths=True, override_num_blocks=6)
