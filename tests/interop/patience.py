@@ -6,7 +6,7 @@ __all__ = ["patient"]
 
 
 def patient(ray, tries=6):
-    """`ray.init` that begins again where its node is slow: Ray waits thirty seconds for it, and no setting says more."""
+    """`ray.init` that begins again where its node is slow: Ray waits thirty seconds for it, no setting says more."""
     init = ray.init
 
     @wraps(init)
