@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -100,6 +101,21 @@ def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _ended(code: int) -> NoReturn:
+    """Ends this process and those that it began: stopped while they start, LitServe leaves them behind."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(5)
+        if child.is_alive():
+            child.kill()
+    sys.stdout.flush()
+    os._exit(code)  # the thread of the web server does not end by itself
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fex-serve`; returns the exit code."""
     try:
@@ -116,9 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except (OSError, RuntimeError) as error:
-        os._exit(refused("fex-serve", error))
-    sys.stdout.flush()
-    os._exit(0)  # the thread of the web server does not end by itself
+        _ended(refused("fex-serve", error))
+    _ended(0)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ def test_classes_that_do_not_exist_are_an_error(suffix, tmp_path):
     for target in (len(CLASSES), -1 - len(CLASSES)):
         asked = torch.full((1, 1), target)
         if suffix == ".pt2":
-            with pytest.raises(IndexError):
+            with pytest.raises(
+                (IndexError, RuntimeError), match="out of (bounds|range)"
+            ):  # by the operator that torch chose
                 torch.export.load(path).module()(inputs, asked)
             continue
         with pytest.raises(ValueError, match="outside the 5 classes: expected 0 ... 4, or -1 ... -5"):

@@ -17,7 +17,10 @@ from PIL import Image
 from tests.explainers.tiny import write_checkpoint
 from tests.serve.test_server import b64
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc"),
+]
 PORT = 8799
 
 
@@ -57,26 +60,40 @@ def workers(server):
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def serve(checkpoint):
+    command = [sys.executable, "-m", "fex.cli.serve", str(checkpoint), "--port", str(PORT), "--device", "cpu"]
+    return subprocess.Popen([*command, "--timeout", "600", "--workers", "1"])
+
+
+def is_there(process):
+    """Whether a process runs; one that has ended and was not asked for its code does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_one_that_is_stopped_while_it_starts_leaves_nobody_behind(tmp_path):
+    server, end = serve(write_checkpoint(tmp_path / "x.ckpt")), time.monotonic() + 1800
+    try:
+        while not (started := workers(server)):
+            assert server.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        server.terminate()
+        assert server.wait(timeout=60) == 0
+    end = time.monotonic() + 10
+    while any(map(is_there, started)):
+        assert time.monotonic() < end, started
+        time.sleep(0.1)
+
+
 def test_a_killed_worker_comes_back_and_none_outlives_the_server(tmp_path):
     checkpoint, file = write_checkpoint(tmp_path / "x.ckpt"), io.BytesIO()
     Image.new("RGB", (16, 16), (200, 10, 10)).save(file, "PNG")
     question = {"images": [b64(file.getvalue())]}
-    command = [
-        sys.executable,
-        "-m",
-        "fex.cli.serve",
-        str(checkpoint),
-        "--port",
-        str(PORT),
-        "--device",
-        "cpu",
-        "--timeout",
-        "600",
-        "--workers",
-        "1",
-    ]
-    server = subprocess.Popen(command)
+    server = serve(checkpoint)
     try:
         until(server, "/health", 200)
         before = json.loads(until(server, "/explain", 200, question))["explanations"]
