@@ -1,5 +1,6 @@
 """The pictures that a command line of `fex-explain` names, and what tells each from others."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
@@ -19,6 +20,7 @@ from fex.texts.columns import named_column
 __all__ = ["as_file", "find_pictures", "picture_key", "picture_pixels"]
 
 PACKED = (".parquet", ".tar")
+_COMPRESSED = re.compile(r"\.(tgz|tar\.[a-z0-9]{2,4})$", re.IGNORECASE)
 
 
 def find_pictures(inputs: Sequence[str | Path], output: Path, column: str | None = None) -> Iterator[ImageFile | Row]:
@@ -32,7 +34,8 @@ def find_pictures(inputs: Sequence[str | Path], output: Path, column: str | None
         column: of the pictures in tables.
 
     Raises:
-        ValueError: a table has no such column, or does not say which it is; or a data set cannot be read.
+        ValueError: a table has no such column, or does not say which it is; a data set cannot be read; or a tar is
+            compressed.
     """
     taken: set[str] = set()
     for given in inputs:
@@ -57,6 +60,8 @@ def find_pictures(inputs: Sequence[str | Path], output: Path, column: str | None
 def _pictures(path: Path, name: PurePath, column: str | None) -> Iterator[ImageFile | Row]:
     """What a file holds: one picture, or many."""
     suffix = path.suffix.lower()
+    if _COMPRESSED.search(path.name):
+        raise ValueError(f"{path} is a compressed tar, in which no picture can be found by its place: give it as .tar.")
     if suffix == ".parquet":
         rows = parquet_rows(path, str(name), lambda schema, source: [_picture_column(schema, source, column)])
         yield from [ImageFile(rows, name)] if isinstance(rows, Unread) else rows

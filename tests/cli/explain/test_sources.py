@@ -145,6 +145,13 @@ def test_a_damaged_group_of_rows_does_not_cost_the_others(home):
     assert "its row group cannot be read" in errors[2]
 
 
+@pytest.mark.parametrize("name", ["train.tar.gz", "train.TGZ", "train.tar.zst"])
+def test_compressed_tars_are_told(home, name):
+    (home / name).write_bytes(b"packed")
+    with pytest.raises(ValueError, match="is a compressed tar"):
+        run(["x.ckpt", name, *FLAGS, "--output", "out"])
+
+
 def test_data_sets_that_were_saved(home):
     features = datasets.Features({"image": datasets.Image(), "n": datasets.Value("int64")})
     images = [{"bytes": content, "path": None} for content in PICTURES]
