@@ -32,7 +32,7 @@ from fex.policy.kl import (
     label_kl_explainer_to_black_box,
 )
 from fex.policy.labels import draw_labels
-from fex.policy.noise import Antithetic, Correlated, Independent, Noise
+from fex.policy.noise import Antithetic, Correlated, Independent, MaskNoise
 from fex.policy.objective import (
     DIVERGENCES,
     LABEL_DIVERGENCES,
@@ -65,7 +65,7 @@ __all__ = [
     "LeaveOneOut",
     "LogRatio",
     "NoControl",
-    "Noise",
+    "MaskNoise",
     "Objective",
     "OnPolicy",
     "PaperRatio",
