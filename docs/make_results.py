@@ -16,7 +16,7 @@ three forms, each with or without `figures`:
 
 - a table: title, columns, rows, and command, commit, date, machine, n, origin, notes where they are known;
 - the report.json of `fex-bench run`, which `keep` copies here without its pictures and curves;
-- a choice: `from` names columns of other files, so that a number stands in one file alone.
+- a choice: `from` names columns of other files, so that a number stands in one file alone; so do commits and days.
 
     python docs/make_results.py                  # writes all pages
     python docs/make_results.py --check          # writes nothing; fails where a page and its JSON differ
@@ -157,14 +157,21 @@ def block(name: str, folder: Path = RESULTS) -> str:
         notes.insert(0, f"{LEGEND}.")
     if OLD in text:
         notes.append(f"{OLD} {_stale(data, folder)}")
-    facts = [f"n = {data['n']:,}" if isinstance(data.get("n"), int) else data.get("n"), data.get("machine")]
-    facts += [f"commit {data['commit']}" if data.get("commit") else None, data.get("date"), data.get("origin")]
+    facts = [f"n = {data['n']:,}" if isinstance(data.get("n"), int) else data.get("n"), _fact(data, "machine", folder)]
+    commit = _fact(data, "commit", folder)
+    facts += [f"commit {commit}" if commit else None, _fact(data, "date", folder), data.get("origin")]
     if any(facts):
         notes.append("*" + " · ".join(filter(None, facts)) + "*")
     parts += notes
     if data.get("command"):
         parts.append(f"```bash\n{data['command']}\n```")
     return "\n" + "\n\n".join(parts) + "\n\n"  # comments that touch a table hide it from some renderers
+
+
+def _fact(data: Mapping[str, Any], key: str, folder: Path) -> str | None:
+    """The file's own, or those of the files that it chooses from."""
+    found = [read(each["file"], folder).get(key) for each in data.get("from", [])]
+    return data.get(key) or ", ".join(dict.fromkeys(filter(None, found))) or None
 
 
 def _stale(data: Mapping[str, Any], folder: Path) -> str:
