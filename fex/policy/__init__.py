@@ -13,9 +13,9 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
 
 Where a step can be done in several ways, the paper's is `PaperRatio`, `OnPolicy`, `Independent`, `ValueBaseline` with
-`NoControl`, and "joint"; a first reader may skip the other classes and all that is said of budgets, which change nothing
-there. The recommended ones, and why, are in docs/how-it-works.md. `distil` is how a smaller explainer learns from a
-trained one, without rewards.
+`NoControl`, and "joint"; a first reader may skip the other classes and all that is said of budgets, which change
+nothing there. The recommended ones, and why, are in docs/how-it-works.md. `distil` is how a smaller explainer learns
+from a trained one, without rewards.
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
