@@ -62,11 +62,14 @@ class LoopProgress(ProgressBar):
         of = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         self._begin(f"epoch {trainer.current_epoch + 1}{of}", total, batch_idx)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """One more, with the metrics of now."""
+        self._one_more(self._metrics(trainer, pl_module))
+
+    def _metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
         found = self.get_metrics(trainer, pl_module)
         found.pop("v_num", None)
-        self._one_more(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
+        return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens that of a validation alone."""
@@ -81,6 +84,10 @@ class LoopProgress(ProgressBar):
             self._one_more()
         else:
             self._note = f"validation: {batch_idx + 1} of {trainer.num_val_batches[dataloader_idx]}"
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The epoch's metrics again."""
+        self._note = self._metrics(trainer, pl_module)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Opens the test's."""
