@@ -189,3 +189,14 @@ def test_no_picture_of_queries_is_older_than_its_json():
         assert make_queries.digest(rows) in (ROOT / "docs" / "pictures" / f"{path.stem}.svg").read_text(
             encoding="utf-8"
         )
+
+
+def test_a_file_of_fex_bench_speed_is_kept_too(tmp_path):
+    found = {"value": 1.024, "unit": "x", "target": 1.1, "bound": "<=", "parts": {"mb": 1}}
+    report = {"step_memory": found, "free": {**found, "target": None, "bound": None, "unit": "MB"},
+              "versions": {"torch": "2"}, "threads": 1, "shapes": {"step_memory": {}, "free": {}}}  # fmt: skip
+    (tmp_path / "speed.json").write_text(json.dumps(report))
+    make_results.keep(tmp_path / "speed.json", "mine", {"machine": "two cores"}, tmp_path)
+    shown = make_results.block("mine", tmp_path)
+    assert "| `step_memory` | 1.02 x | ≤ 1.1 x |\n| `free` | 1.02 MB |  |" in shown
+    assert "two cores" in shown
