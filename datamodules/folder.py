@@ -10,7 +10,7 @@ from typing import Any
 from datamodules.images import ImageDataModule
 from datamodules.order import held_back
 from datamodules.packed_names import FolderTable, Listing, class_of
-from datamodules.rows import Row, Rows
+from datamodules.rows import PictureRow, PictureRows
 from datamodules.skips import check_readable
 from fex.images import IMAGE_SUFFIXES, decode, passed_over
 from fex.storage.instance_folder import is_instance_store
@@ -75,18 +75,18 @@ class FolderStream:
     def _label(self, name: str) -> int | None:
         return None if self.labels is None else self.labels[class_of(name)]
 
-    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
+    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, PictureRow]]:
         """See `StreamSource`; the number is unique among the shards, but does not count the files."""
         count, found = 0, False
         for name in iter_images(self.root):
             found = True
             if zlib.crc32(os.fsencode(name)) % shards == shard:
-                yield count * shards + shard, Row(os.path.join(self.root, name), self._label(name), name)
+                yield count * shards + shard, PictureRow(os.path.join(self.root, name), self._label(name), name)
                 count += 1
         if not found:
             raise _no_images(self.root)
 
-    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[PictureRow]:
         """Not for training."""
         raise ValueError("A folder is streamed for prediction only: training needs its index.")
 
@@ -189,7 +189,7 @@ class Folder(ImageDataModule):
         table = self._table(listing)
         for stage, rows in held_back(len(table), stages, self.split_seed).items():
             if rows:
-                self.datasets[stage] = Rows(table, self.preprocess, rows)
+                self.datasets[stage] = PictureRows(table, self.preprocess, rows)
 
     def _stream_labels(self) -> dict[str, int] | None:
         """Labels by class folder, without listing the images; None where the root is not all class folders."""
@@ -234,4 +234,4 @@ class Folder(ImageDataModule):
         test = "test" if (root / "test").is_dir() else val
         for part, folder in (("val", val), ("test", test)):
             if folder is not None:
-                self.datasets[part] = Rows(self._table(_listed(root / folder)), self.preprocess)
+                self.datasets[part] = PictureRows(self._table(_listed(root / folder)), self.preprocess)

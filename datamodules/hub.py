@@ -6,7 +6,7 @@ from typing import Any
 from datamodules.hub_rows import Columns, HubStream, HubTable, encoded_columns, load_split
 from datamodules.images import ImageDataModule
 from datamodules.order import held_back
-from datamodules.rows import Rows
+from datamodules.rows import PictureRows
 
 __all__ = ["Hub"]
 
@@ -110,9 +110,9 @@ class Hub(ImageDataModule):
             return HubTable(data, columns)
         return HubStream(data, columns, self.split_length(data, split), self.shuffle_buffer, self.seed)
 
-    def _dataset(self, split: str) -> Rows | HubStream:
+    def _dataset(self, split: str) -> PictureRows | HubStream:
         source = self._source(split)
-        return source if isinstance(source, HubStream) else Rows(source, self.preprocess)
+        return source if isinstance(source, HubStream) else PictureRows(source, self.preprocess)
 
     def setup(self, stage: str) -> None:
         """Opens the splits the stage needs, once."""
@@ -120,7 +120,7 @@ class Hub(ImageDataModule):
         if stage == "fit" and "train" not in self.datasets:
             train = self._source(self.splits["train"])
             if isinstance(train, HubStream) or val is not None:
-                self.datasets["train"] = train if isinstance(train, HubStream) else Rows(train, self.preprocess)
+                self.datasets["train"] = train if isinstance(train, HubStream) else PictureRows(train, self.preprocess)
             else:
                 self._hold_back(train)
         if stage in ("fit", "validate") and "val" not in self.datasets:
@@ -133,4 +133,4 @@ class Hub(ImageDataModule):
 
     def _hold_back(self, table: HubTable) -> None:
         for part, rows in held_back(len(table), {"val": self.val_fraction}).items():
-            self.datasets[part] = Rows(table, self.preprocess, rows)
+            self.datasets[part] = PictureRows(table, self.preprocess, rows)

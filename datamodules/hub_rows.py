@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from datamodules.order import mixed, shared
-from datamodules.rows import Row
+from datamodules.rows import PictureRow
 
 __all__ = ["Columns", "HubStream", "HubTable", "encoded_columns", "load_split"]
 
@@ -52,7 +52,7 @@ def encoded_columns(data: Any, image_column: str, label_column: str | None) -> A
 
 
 class Columns:
-    """From a row of `datasets` to a `Row`."""
+    """From a row of `datasets` to a `PictureRow`."""
 
     def __init__(
         self, image_column: str, label_column: str | None, label_ids: dict[str, int] | None, *, needed: bool = True
@@ -68,7 +68,7 @@ class Columns:
             self._told = True
             log.warning("%s Such rows go without labels, which nothing here needs.", message)
 
-    def row(self, values: dict[str, Any], name: str) -> Row:
+    def row(self, values: dict[str, Any], name: str) -> PictureRow:
         image = values[self.image_column]
         if isinstance(image, dict):
             name = image.get("path") or name
@@ -79,7 +79,7 @@ class Columns:
             if self.label_ids is None or label not in self.label_ids:
                 self._unknown(label, name)
             label = (self.label_ids or {}).get(label)
-        return Row(image, None if label is None or label < 0 else int(label), name)
+        return PictureRow(image, None if label is None or label < 0 else int(label), name)
 
 
 class HubTable:
@@ -91,7 +91,7 @@ class HubTable:
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> PictureRow:
         return self.columns.row(self.data[int(index)], f"row {index}")
 
 
@@ -112,7 +112,7 @@ class HubStream:
         self.data, self.columns, self.length, self.buffer, self.seed = data, columns, length, buffer, seed
         self.parts = data.num_shards
 
-    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
+    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, PictureRow]]:
         """In turn."""
         for index, values in enumerate(self.data):
             if index % shards == shard:
@@ -125,12 +125,12 @@ class HubStream:
         for rows in split_dataset_by_node(self.data, number, self.parts).iter(_READ_TOGETHER):
             yield from (dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True))
 
-    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[PictureRow]:
         """Whole files as far as their number goes, in another order each epoch; see `shared`."""
         draws = random.Random(f"{self.seed} {epoch}")  # the order of the files is the same for all readers
         order = draws.sample(range(self.parts), self.parts)
 
-        def rows() -> Iterator[Row]:
+        def rows() -> Iterator[PictureRow]:
             for place, owned in shared(self.parts, shard, shards):
                 for index, values in enumerate(self._file(order[place])):
                     if owned(index):

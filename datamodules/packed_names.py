@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.rows import Row
+from datamodules.rows import PictureRow
 
 __all__ = ["FolderTable", "Listing", "PackedNames", "class_of"]
 
@@ -98,6 +98,6 @@ class FolderTable:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> PictureRow:
         name = self.names[index]
-        return Row(os.path.join(self.root, name), None if self.labels is None else int(self.labels[index]), name)
+        return PictureRow(os.path.join(self.root, name), None if self.labels is None else int(self.labels[index]), name)

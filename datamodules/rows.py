@@ -12,12 +12,21 @@ from datamodules.skips import Skips
 from fex.images import Preprocess, UnreadableImageError, read_pixels
 from fex.types import Batch
 
-__all__ = ["EvalStream", "Row", "Rows", "RowStream", "StreamSource", "TableSource", "TrainStream", "collate"]
+__all__ = [
+    "EvalStream",
+    "PictureRow",
+    "PictureRows",
+    "RowStream",
+    "StreamSource",
+    "TableSource",
+    "TrainStream",
+    "collate",
+]
 
 _MAX_WORKERS = 1024
 
 
-class Row(NamedTuple):
+class PictureRow(NamedTuple):
     """An encoded picture: its bytes or its path, its label if it has one, and what to call it in messages."""
 
     image: Any
@@ -30,7 +39,7 @@ class TableSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Row: ...
+    def __getitem__(self, index: int) -> PictureRow: ...
 
 
 class StreamSource(Protocol):
@@ -46,11 +55,11 @@ class StreamSource(Protocol):
     parts: int
     parallel: bool
 
-    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, Row]]:
+    def deal(self, shard: int, shards: int) -> Iterator[tuple[int, PictureRow]]:
         """(number, row) of the rows that fall to `shard`: each row to exactly one."""
         ...
 
-    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+    def shuffled(self, shard: int, shards: int, epoch: int) -> Iterator[PictureRow]:
         """One pass over the rows of `shard`, each row in exactly one, in an order that depends on `epoch`."""
         ...
 
@@ -65,14 +74,14 @@ def collate(rows: list[dict[str, Any]]) -> Batch:
     return batch  # type: ignore[return-value]
 
 
-def _labelled(inputs: Tensor, row: Row, *, valid: bool) -> dict[str, Any]:
+def _labelled(inputs: Tensor, row: PictureRow, *, valid: bool) -> dict[str, Any]:
     item: dict[str, Any] = {"inputs": inputs, "valid": valid, "names": row.name}
     if row.label is not None:
         item["labels"] = row.label
     return item
 
 
-class Rows:
+class PictureRows:
     """A table of pictures as a data set, inputs uint8; an unreadable one is a black picture with valid = False.
 
     Args:
@@ -134,7 +143,7 @@ class RowStream(IterableDataset[Batch]):
         info = get_worker_info()
         return (0, 1) if info is None else (info.id, info.num_workers)
 
-    def item(self, row: Row, index: int, *, valid: bool = True) -> dict[str, Any]:
+    def item(self, row: PictureRow, index: int, *, valid: bool = True) -> dict[str, Any]:
         """A decoded row, or a black one where `valid` is False or the picture cannot be read."""
         inputs = torch.zeros(3, *self.preprocess.size, dtype=torch.uint8)
         if valid:
@@ -169,7 +178,7 @@ class TrainStream(RowStream):
         """How many loader processes there will be."""
         self._workers = max(1, count)
 
-    def _passes(self, shard: int, shards: int, epoch: int) -> Iterator[Row]:
+    def _passes(self, shard: int, shards: int, epoch: int) -> Iterator[PictureRow]:
         while True:
             empty = True
             for row in self.source.shuffled(shard, shards, epoch):
@@ -225,7 +234,7 @@ class EvalStream(RowStream):
                 rows, given = [], given + 1
         while rows or given < (self.steps or 0):
             # Not labelled -1 but 0: a pad's label is never read, yet may be used as an index.
-            pad = {**rows[0]} if rows else self.item(Row(b"", 0, ""), 0, valid=False)
+            pad = {**rows[0]} if rows else self.item(PictureRow(b"", 0, ""), 0, valid=False)
             rows += [{**pad, "valid": False}] * (self.batch_size - len(rows))
             yield collate(rows)
             rows, given = [], given + 1

@@ -15,8 +15,9 @@ the figure stands in checkpoints/manifest.yaml. Any other NAME is a file docs/re
 three forms, each with or without `figures`:
 
 - a table: title, columns, rows, and command, commit, date, machine, n, origin, notes where they are known;
-- the report.json of `fex-bench run`, which `keep` copies here without its pictures and curves;
-- a choice: `from` names columns of other files, so that a number stands in one file alone.
+- the report.json of `fex-bench run` or the file of `fex-bench speed --json`, which `keep` copies here without pictures,
+  curves and parts;
+- a choice: `from` names columns of other files, so that a number stands in one file alone; so do commits and days.
 
 NAME-paired, where it has no file of its own, are the paired differences in the report NAME.
 
@@ -185,14 +186,21 @@ def block(name: str, folder: Path = RESULTS) -> str:
         notes.insert(0, f"{LEGEND}.")
     if OLD in text:
         notes.append(f"{OLD} {_stale(data, folder)}")
-    facts = [f"n = {data['n']:,}" if isinstance(data.get("n"), int) else data.get("n"), data.get("machine")]
-    facts += [f"commit {data['commit']}" if data.get("commit") else None, data.get("date"), data.get("origin")]
+    facts = [f"n = {data['n']:,}" if isinstance(data.get("n"), int) else data.get("n"), _fact(data, "machine", folder)]
+    commit = _fact(data, "commit", folder)
+    facts += [f"commit {commit}" if commit else None, _fact(data, "date", folder), data.get("origin")]
     if any(facts):
         notes.append("*" + " · ".join(filter(None, facts)) + "*")
     parts += notes
     if data.get("command"):
         parts.append(f"```bash\n{data['command']}\n```")
     return "\n" + "\n\n".join(parts) + "\n\n"  # comments that touch a table hide it from some renderers
+
+
+def _fact(data: Mapping[str, Any], key: str, folder: Path) -> str | None:
+    """The file's own, or those of the files that it chooses from."""
+    found = [read(each["file"], folder).get(key) for each in data.get("from", [])]
+    return data.get(key) or ", ".join(dict.fromkeys(filter(None, found))) or None
 
 
 def _stale(data: Mapping[str, Any], folder: Path) -> str:
@@ -238,13 +246,25 @@ def unused(root: Path = ROOT) -> list[str]:
     return [*sorted({path.stem for path in files} - asked), *(" ".join(each) for each in named if each not in said)]
 
 
+def _speed_rows(data: Mapping[str, Any]) -> list[list[Any]]:
+    """Name, value and target of each figure of `fex-bench speed`."""
+    sides = {"<=": "≤", ">=": "≥"}
+    return [
+        [f"`{name}`", {key: found[key] for key in ("value", "unit")},
+         "" if found["target"] is None else f"{sides[found['bound']]} {found['target']:g} {found['unit']}"]
+        for name, found in data.items() if name in data["shapes"]
+    ]  # fmt: skip
+
+
 def keep(report: Path, name: str, facts: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Copies what a page needs of a benchmark's report.json; facts that are not given stay as the old file has them."""
     data = json.loads(report.read_text(encoding="utf-8"))
     path = folder / f"{name}.json"
     old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    kept = {"title": old.get("title") or f"Explainers of {data['black_box']}", "commit": commit.stdout.strip() or None}
+    speed = "shapes" in data  # of `fex-bench speed`
+    title = "Speed and memory" if speed else f"Explainers of {data['black_box']}"
+    kept = {"title": old.get("title") or title, "commit": commit.stdout.strip() or None}
     kept |= {"date": date.fromtimestamp(report.stat().st_mtime).isoformat()}
     kept |= {key: value for key, value in facts.items() if value is not None}
     threads = f", {data['threads']} threads" if data.get("device") == "cpu" else ""
@@ -252,6 +272,8 @@ def keep(report: Path, name: str, facts: Mapping[str, Any], folder: Path = RESUL
     if "figures" in old:  # measured with the older report: the pages ask for them until they are given anew
         print(f"figures of sentences, to be measured again: {', '.join(old['figures'])}", file=sys.stderr)
     kept |= {key: data[key] for key in ("black_box", "data", "seed", "versions", "rows", "differences") if key in data}
+    if speed:
+        kept |= {"columns": ["quantity", {"name": "value", "form": "mb"}, "target"], "rows": _speed_rows(data)}
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

@@ -15,7 +15,7 @@ from fex.explainers import explainer_meta
 from fex.images import Features, Removal
 from fex.masking import masker_for
 from fex.nets import ClassMapNet
-from fex.policy import BlankScores, Noise
+from fex.policy import BlankScores, MaskNoise
 from fex.texts.lora import StepDropout
 from fex.types import Batch
 from lightning_modules.clean_answers import CleanAnswers
@@ -66,7 +66,7 @@ class AmortizedModule(pl.LightningModule):
         removal: Removal | None,
         *,
         num_masks: int,
-        noise: Noise,
+        noise: MaskNoise,
         updates: InnerEpochs,
         optimizer: OptimizerCallable,
         warmup: float,

@@ -10,7 +10,7 @@ from fex.black_box import BlackBox
 from fex.images import PatchGrid, Removal
 from fex.masking import masked_probabilities
 from fex.nets import ShapleyNet
-from fex.policy import Antithetic, Noise, Replay, kl_black_box_to_explainer, label_kl_black_box_to_explainer
+from fex.policy import Antithetic, MaskNoise, Replay, kl_black_box_to_explainer, label_kl_black_box_to_explainer
 from fex.shapley import centred, coalitions, shapley_loss
 from fex.types import Batch
 from lightning_modules.base import AmortizedModule
@@ -64,7 +64,7 @@ class FastSHAPModule(AmortizedModule):
         explainer: ShapleyNet,
         removal: Removal | None = None,
         num_masks: int = 32,
-        noise: Noise | None = None,
+        noise: MaskNoise | None = None,
         classes: Literal["all", "predicted"] = "all",
         total_weight: float = 1.0,
         class_weight: float = 0.02,

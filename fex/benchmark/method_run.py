@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Cost, Evaluation, make_rows
 from fex.benchmark.measure import peak_bytes, wait
-from fex.benchmark.setting import Candidate, Rows, Setting, Store
+from fex.benchmark.setting import Candidate, Instances, Setting, Store
 from fex.benchmark.store import Record
 from fex.black_box.base import BlackBox, resolve_target
 from fex.contrast import FLAT, contrast
@@ -57,7 +57,7 @@ class MethodRun:
         if self.setting.store is not None:
             self.cost.peak_mb = _noted_peak(self.setting.store, self.candidate.key)
 
-    def take(self, rows: Rows) -> Taken:
+    def take(self, rows: Instances) -> Taken:
         """Explains and scores a batch, or takes what is stored; leaves it out where nothing more can be scored."""
         self._check(rows)
         if "" in self.errors or (self.setting.protocols and not self.scores):
@@ -77,7 +77,7 @@ class MethodRun:
         self._add(record, rows)
         return "stored" if complete else "explained"
 
-    def _check(self, rows: Rows) -> None:
+    def _check(self, rows: Instances) -> None:
         """Leaves out the protocols that lack something, before anything is spent on them."""
         for key, scores in list(self.scores.items()):
             try:
@@ -87,7 +87,7 @@ class MethodRun:
                 self.errors[scores.protocol.name] = error
                 self.scores.pop(key)
 
-    def _work(self, rows: Rows, record: Record | None, missing: list[str]) -> Record:
+    def _work(self, rows: Instances, record: Record | None, missing: list[str]) -> Record:
         box = self.setting.black_box
         # The class is named, so that no explainer spends a query on it.
         target = resolve_target(None, rows.clean)
@@ -170,7 +170,7 @@ class MethodRun:
             note = {"method": self.candidate.name, "key": self.candidate.key, "peak_mb": self.cost.peak_mb}
             self.setting.store.results.save_note(self.candidate.key, note)
 
-    def _attributed(self, rows: Rows, scores: Tensor, maps: Tensor) -> Attributed:
+    def _attributed(self, rows: Instances, scores: Tensor, maps: Tensor) -> Attributed:
         more = rows.tensors
         return Attributed(
             rows.inputs, scores, maps, self.setting.features, rows.clean, more.get("labels"), more.get("masks"),
@@ -189,7 +189,7 @@ class MethodRun:
             self.rebuilt[black_box] = self._explain(self.candidate.rebuild(black_box))
         return self.rebuilt[black_box]
 
-    def _add(self, record: Record, rows: Rows) -> None:
+    def _add(self, record: Record, rows: Instances) -> None:
         self.cost.instances += record.instances
         self.cost.queries += record.queries
         self.cost.flat += record.flat

@@ -10,7 +10,7 @@ from fex.benchmark.attribute import attributions
 from fex.benchmark.evaluation import Evaluation, compare
 from fex.benchmark.fingerprint import fingerprint, referenced_files
 from fex.benchmark.method_run import MethodRun, Taken
-from fex.benchmark.setting import Candidate, Rows, Setting, Store
+from fex.benchmark.setting import Candidate, Instances, Setting, Store
 from fex.black_box.base import BlackBox
 from fex.masking.masker import masked_probabilities, masker_for
 from fex.metrics.protocol import Protocol
@@ -85,7 +85,7 @@ def evaluate_explainers(
             rows = {key: value[: limit - done] for key, value in rows.items()}
         if count := len(rows["inputs"]):
             key = fingerprint(rows)
-            part = Rows(key, done, _clean(setting, rows["inputs"], key, check=done == 0), rows)
+            part = Instances(key, done, _clean(setting, rows["inputs"], key, check=done == 0), rows)
             for run in runs:
                 taken = run.take(part)
                 if progress is not None:

@@ -11,7 +11,7 @@ from fex.metrics.protocol import Protocol
 from fex.modality import Features
 from fex.types import Explainer
 
-__all__ = ["PICTURES", "Candidate", "Rows", "Setting", "Store"]
+__all__ = ["PICTURES", "Candidate", "Instances", "Setting", "Store"]
 
 
 PICTURES = 8  # instances whose maps are kept, to be shown
@@ -69,7 +69,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Instances:
     """The valid instances of a batch.
 
     Attributes:

@@ -49,7 +49,10 @@ def _of_yaml(program: str, full: str, page: Callable[[], str]) -> int | None:
 def train() -> int | None:
     """`fex-train`."""
     from fex.cli.help_pages import train_page
+    from fex.cli.init_flags import asks_init, init_flags
 
+    if asks_init(sys.argv[1:]):
+        init_flags(sys.argv[1:])  # help, and a mistyped flag, do not wait for what looks at the box
     return _of_yaml("train", "fit", train_page)
 
 

@@ -1,4 +1,4 @@
-"""Progress of a long run: a bar on a terminal, plain lines elsewhere; on standard error."""
+"""Progress of a long run: a bar of one line on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,9 +9,10 @@ from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Advance", "progress"]
+__all__ = ["INTERVAL", "Advance", "progress"]
 
 INTERVAL = 10.0  # seconds between plain lines
 
@@ -27,6 +28,7 @@ def progress(
     total: int | None,
     unit: str,
     *,
+    what: str = "",
     stream: TextIO | None = None,
     interval: float = INTERVAL,
     note: Callable[[], str] | None = None,
@@ -36,18 +38,26 @@ def progress(
     Args:
         total: instances expected, where that is known.
         unit: their name, in the plural.
+        what: a word on what is done, before all else.
         stream: by default standard error.
-        interval: seconds between plain lines.
+        interval: seconds between plain lines; the last instance always has one.
         note: what else to show, asked anew each time, also while one instance takes long.
     """
     stream = stream or sys.stderr
     if not stream.isatty():
-        lines = _Lines(total, unit, stream, interval, note)
+        lines = _Lines(total, unit, what, stream, interval, note)
         with lines.meanwhile():
             yield lines
         return
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(), _Note(note))
-    with Progress(*columns, console=Console(file=stream)) as bar:
+    kept = [Column(no_wrap=True) for _ in range(4)]  # the note alone gives way where the terminal is narrow
+    columns = (
+        BarColumn(bar_width=10, table_column=kept[0]),
+        MofNCompleteColumn(table_column=kept[1]),
+        _Shown(lambda task: _rate(task.finished_speed or task.speed or 0, unit), table_column=kept[2]),
+        TimeRemainingColumn(table_column=kept[3]),
+        _Shown(lambda task: note() if note else ""),
+    )
+    with Progress(*([what] if what else []), *columns, console=Console(file=stream)) as bar:
         task = bar.add_task("", total=total)
 
         def advance(count: int = 1, *, free: bool = False) -> None:  # noqa: ARG001 the bar looks at the last seconds
@@ -56,45 +66,32 @@ def progress(
         yield advance
 
 
-class _Rate(ProgressColumn):
-    """Instances a second."""
+class _Shown(ProgressColumn):
+    """A text of the task, cut where it does not fit."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self.unit = unit
+    def __init__(self, text: Callable[[Task], str], table_column: Column | None = None) -> None:
+        super().__init__(table_column)
+        self.text = text
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.1f} {self.unit}/s" if speed else "")
-
-
-class _Note(ProgressColumn):
-    """What else there is to say."""
-
-    def __init__(self, note: Callable[[], str] | None) -> None:
-        super().__init__()
-        self.note = note
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002 it is not the task's
-        return Text(self.note() if self.note else "")
+        return Text(self.text(task), no_wrap=True, overflow="ellipsis")
 
 
 class _Lines:
     """A line every now and then."""
 
     def __init__(
-        self, total: int | None, unit: str, stream: TextIO, interval: float, note: Callable[[], str] | None = None
+        self, total: int | None, unit: str, what: str, stream: TextIO, interval: float, note: Callable[[], str] | None
     ) -> None:
         self.total, self.unit, self.stream, self.interval, self.note = total, unit, stream, interval, note
+        self.what = f"{what}: " if what else ""
         self.done, self.skipped, self.start = 0, 0, time.perf_counter()
         self.told = self.start
 
     def __call__(self, count: int = 1, *, free: bool = False) -> None:
         """Counts, and tells if it is time."""
         now = time.perf_counter()
-        if (
-            free and self.done == self.skipped
-        ):  # nothing was done yet: what is finished already says nothing of the rest
+        if free and self.done == self.skipped:  # nothing was done yet: what is finished says nothing of the rest
             self.skipped, self.start = self.skipped + count, now
         self.done += count
         self._tell(now)
@@ -108,7 +105,7 @@ class _Lines:
         over = Event()
 
         def tick() -> None:
-            while not over.wait(self.interval):
+            while not over.wait(max(self.interval, 0.01)):
                 self._tell(time.perf_counter())
 
         ticker = Thread(target=tick, name="progress", daemon=True)
@@ -120,18 +117,23 @@ class _Lines:
             ticker.join()
 
     def _tell(self, now: float) -> None:
-        if now - self.told < self.interval:
+        if now - self.told < self.interval and self.done != self.total:
             return
         self.told = now
         # Later ones that are free count: of the rest as many will be.
         rate = (self.done - self.skipped) / max(now - self.start, 1e-9)
-        text = f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
+        text = f"{self.what}{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
         if rate > 0:
-            text += f", {rate:,.1f} {self.unit}/s"
-            if self.total is not None:
-                text += f", {_duration(max(0, self.total - self.done) / rate)} left"
+            text += f", {_rate(rate, self.unit)}"
+            if self.total is not None and self.done < self.total:
+                text += f", {_duration((self.total - self.done) / rate)} left"
         note = self.note() if self.note else ""
         print(f"{text}, {note}" if note else text, file=self.stream, flush=True)
+
+
+def _rate(value: float, unit: str) -> str:
+    """Instances a second."""
+    return f"{value:,.1f} {unit}/s" if value >= 1 else f"{value:.2g} {unit}/s" if value else ""
 
 
 def _duration(seconds: float) -> str:

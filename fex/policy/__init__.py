@@ -12,7 +12,10 @@ objective raises the chances of good masks. Read in the paper's order, with its 
 5. `value`: how v learns (eq. 19). `ppo`: the clipped surrogate (eq. 20-22). `kl`: the classes' alignment (eq. 24).
 6. `objective`: all of them summed (eq. 23 and 25), what `lightning_modules.FEXModule` minimises.
 
-`distil` is how a smaller explainer learns from a trained one, without rewards.
+Where a step can be done in several ways, the paper's is `PaperRatio`, `OnPolicy`, `Independent`, `ValueBaseline` with
+`NoControl`, and "joint"; a first reader may skip the other classes and all that is said of budgets, which change
+nothing there. The recommended ones, and why, are in docs/how-it-works.md. `distil` is how a smaller explainer learns
+from a trained one, without rewards.
 """
 
 from fex.policy.control import Baseline, CompatibleControl, Control, LeaveOneOut, NoControl, ValueBaseline
@@ -32,7 +35,7 @@ from fex.policy.kl import (
     label_kl_explainer_to_black_box,
 )
 from fex.policy.labels import draw_labels
-from fex.policy.noise import Antithetic, Correlated, Independent, Noise
+from fex.policy.noise import Antithetic, Correlated, Independent, MaskNoise
 from fex.policy.objective import (
     DIVERGENCES,
     LABEL_DIVERGENCES,
@@ -65,7 +68,7 @@ __all__ = [
     "LeaveOneOut",
     "LogRatio",
     "NoControl",
-    "Noise",
+    "MaskNoise",
     "Objective",
     "OnPolicy",
     "PaperRatio",

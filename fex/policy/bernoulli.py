@@ -6,7 +6,7 @@ Log-probabilities come from logits, never from clamped probabilities.
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["approximate_kl", "entropy", "log_prob", "relative_entropy", "sample"]
+__all__ = ["approximate_kl", "log_prob", "relative_entropy", "sample"]
 
 
 def sample(logits: Tensor, uniform: Tensor) -> Tensor:
@@ -27,15 +27,10 @@ def log_prob(logits: Tensor, masks: Tensor) -> Tensor:
     return -F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy H(q) of the policy (eq. 23) in nats, summed over features: (..., N) -> (...)."""
-    return (F.softplus(logits) - logits * logits.sigmoid()).sum(-1)
-
-
 def relative_entropy(logits: Tensor, reference: Tensor) -> Tensor:
     """KL(Bern(logits) || Bern(reference)) in nats, summed over features.
 
-    With a reference of 0 this is N log 2 minus the entropy of eq. 23: to minimise it is to maximise that.
+    With a reference of 0 this is N log 2 - H(q), H(q) the entropy of eq. 23: to minimise it is to maximise that.
 
     Args:
         logits: (..., N).

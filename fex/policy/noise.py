@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fex.seeding import RowDraws
 
-__all__ = ["Antithetic", "Correlated", "Independent", "Noise"]
+__all__ = ["Antithetic", "Correlated", "Independent", "MaskNoise"]
 
 
-class Noise(ABC):
+class MaskNoise(ABC):
     """Uniform noise for masks and budgets.
 
     Attributes:
@@ -47,7 +47,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator | RowDraws) -> Tens
     return generator.rand(*shape) if isinstance(generator, RowDraws) else torch.rand(shape, generator=generator)
 
 
-class Independent(Noise):
+class Independent(MaskNoise):
     """Every number on its own."""
 
     by_rows = True
@@ -58,7 +58,7 @@ class Independent(Noise):
         return uniform(shape, generator), uniform(shape[:2], generator)
 
 
-class Antithetic(Noise):
+class Antithetic(MaskNoise):
     """Masks 2j and 2j + 1 take u and 1 - u, for mask and budget alike; an odd last mask stands alone.
 
     At a uniform policy the two masks are complements. Each mask keeps its own distribution, so estimates that are
@@ -77,7 +77,7 @@ class Antithetic(Noise):
         return _with_mirrors(mask, count), _with_mirrors(budget, count)
 
 
-class Correlated(Noise):
+class Correlated(MaskNoise):
     """Neighbours are kept or removed together (a Gaussian copula): what a box says of scattered holes is mostly noise.
 
     One length l is drawn a mask (or antithetic pair), Gaussian noise on the grid is smoothed with a kernel of that

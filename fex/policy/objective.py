@@ -71,7 +71,8 @@ def policy_terms(
 
     The reward is modelled as v(x) + sum_n w_n (m_n - r), r the kept share of the reference; the advantage is what that
     model leaves. Its expectation under the policy, sum_n w_n lambda_n, comes back with its exact gradient, so the
-    estimate stays unbiased whatever w is. On the removing side of a two-sided policy all of it changes sign.
+    estimate stays unbiased whatever w is. On the removing side of a two-sided policy all of it changes sign. In the
+    paper w = 0 and the side is 1: the advantage is c - v(x), whose 1/T of eq. 18 is the mean over masks.
 
     Args:
         logits: the explainer's logits of the target (B, N), with gradient.

@@ -1,4 +1,8 @@
-"""Masks drawn from the policy, and what the black box says of them (Algorithm 1, lines 5 and 6)."""
+"""Masks drawn from the policy, and what the black box says of them (Algorithm 1, lines 5 and 6).
+
+Read `collect` first. `exploration` turns the explainer's logits into those that masks are drawn from; in the paper they
+are the same, and budget noise, `kept` and `control` say nothing.
+"""
 
 from dataclasses import dataclass, fields
 

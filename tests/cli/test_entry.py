@@ -14,11 +14,12 @@ from fex.cli.train.train import run as train
 HEAVY = ("torch", "lightning", "jsonargparse", "timm", "transformers", "PIL")
 
 
-@pytest.mark.parametrize("program", ["entry.train", "entry.bench", "quickstart.main"])
+@pytest.mark.parametrize("program", ["entry.train", "entry.train --init", "entry.bench", "quickstart.main"])
 def test_help_imports_nothing_that_takes_time(program):
+    program, *words = program.split()
     module, _, name = program.partition(".")
     code = (
-        f"import sys; sys.argv = ['x', '--help']\nfrom fex.cli.{module} import {name} as f\n"
+        f"import sys; sys.argv = ['x', *{words}, '--help']\nfrom fex.cli.{module} import {name} as f\n"
         f"try: f()\nexcept SystemExit: pass\nprint('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import torch
 from datamodules import Folder
 from datamodules.order import ShardedBatchSampler, held_back
 from datamodules.packed_names import FolderTable, Listing, PackedNames, class_of
-from datamodules.rows import Rows
+from datamodules.rows import PictureRows
 from fex.images import Preprocess
 from tests.datamodules.pictures import encode
 
@@ -29,7 +29,9 @@ def test_names_come_back_whatever_their_letters():
 def test_200_000_names_are_no_objects_to_copy():
     names = sorted(f"n{index % 1000:08d}/n{index % 1000:08d}_{index}.JPEG" for index in range(COUNT))
     listing = Listing("/data", names)
-    rows = Rows(FolderTable("/data", listing.names, listing.each(range(1000))), Preprocess(8, 8), list(range(COUNT)))
+    rows = PictureRows(
+        FolderTable("/data", listing.names, listing.each(range(1000))), Preprocess(8, 8), list(range(COUNT))
+    )
     letters = sum(map(len, names))
     assert len(pickle.dumps(rows.source)) < letters + COUNT * 12 + 1000  # 8 bytes where it ends, 4 of its label
     assert len(pickle.dumps(rows.select)) < COUNT * 8 + 1000

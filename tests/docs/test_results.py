@@ -87,10 +87,9 @@ def test_links_of_the_pages_lead_somewhere():
 def test_every_file_says_where_it_comes_from():
     for path in (ROOT / "docs" / "results").glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8"))
-        assert {"title", "rows", "commit", "machine"} <= set(data) or {"title", "figures", "origin"} <= set(data), (
-            path.name
-        )
-        if data.get("commit") and path.name != "overview.json":  # which takes its rows from the others
+        own = {"from"} if "from" in data else {"commit", "machine"}  # a choice has what its files have
+        assert {"title", "rows"} | own <= set(data) or {"title", "figures", "origin"} <= set(data), path.name
+        if data.get("commit"):
             assert re.match(r"\d{4}-\d\d-\d\d", data["date"] or ""), path.name
         if "stale" in data:
             assert set(data["stale"]["rows"]) <= {
@@ -139,7 +138,7 @@ def test_stale_rows_are_marked_and_the_mark_is_explained(tmp_path):
 
 def test_a_choice_takes_its_numbers_from_other_files(tmp_path):
     written(tmp_path, "one", stale={"rows": ["RISE"], "why": "Measured before."})
-    written(tmp_path, "two", rows=[["FEX", 0.75, 1], ["Random", 0.5, 1]])
+    written(tmp_path, "two", rows=[["FEX", 0.75, 1], ["Random", 0.5, 1]], commit="def")
     columns = [{"file": "one", "column": "auc", "name": "A"}, {"file": "two", "column": "auc", "name": "B"}]
     rows = [{"name": "FEX"}, {"name": "another", "as": {"one": "RISE", "two": "Random"}}, {"name": "RISE"}]
     (tmp_path / "mine.json").write_text(json.dumps({"first": "method", "from": columns, "rows": rows}))
@@ -148,6 +147,7 @@ def test_a_choice_takes_its_numbers_from_other_files(tmp_path):
     assert "| another | 0.500 [0.400, 0.600] † | 0.500 |" in shown
     assert "| RISE | 0.500 [0.400, 0.600] † | – |" in shown
     assert "† Measured before." in shown
+    assert "*two cores · commit abc, def · 2026-01-02*" in shown
 
 
 def test_a_report_of_the_benchmark_takes_the_place_of_a_transcribed_table(tmp_path):
@@ -189,3 +189,14 @@ def test_no_picture_of_queries_is_older_than_its_json():
         assert make_queries.digest(rows) in (ROOT / "docs" / "pictures" / f"{path.stem}.svg").read_text(
             encoding="utf-8"
         )
+
+
+def test_a_file_of_fex_bench_speed_is_kept_too(tmp_path):
+    found = {"value": 1.024, "unit": "x", "target": 1.1, "bound": "<=", "parts": {"mb": 1}}
+    report = {"step_memory": found, "free": {**found, "target": None, "bound": None, "unit": "MB"},
+              "versions": {"torch": "2"}, "threads": 1, "shapes": {"step_memory": {}, "free": {}}}  # fmt: skip
+    (tmp_path / "speed.json").write_text(json.dumps(report))
+    make_results.keep(tmp_path / "speed.json", "mine", {"machine": "two cores"}, tmp_path)
+    shown = make_results.block("mine", tmp_path)
+    assert "| `step_memory` | 1.02 x | ≤ 1.1 x |\n| `free` | 1.02 MB |  |" in shown
+    assert "two cores" in shown

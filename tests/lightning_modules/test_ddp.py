@@ -12,7 +12,7 @@ from fex.policy import (
     Antithetic,
     CompatibleControl,
     Correlated,
-    Noise,
+    MaskNoise,
     RandomBudget,
     ReferenceBudget,
     Replay,
@@ -40,7 +40,7 @@ def shapley():
     return ShapleyNet(ViTEncoder("conv_vit_tiny", model_args=VIT), hidden=32)
 
 
-class OwnNoise(Noise):
+class OwnNoise(MaskNoise):
     """As it was written before processes could draw their own rows."""
 
     def __call__(self, shape, generator, grid=None):

@@ -55,9 +55,10 @@ def chosen_black_box(name: str) -> BlackBox:
         if key := _UNKNOWN.get(kind):
             name = public(name) if kind is HttpBlackBox else name
             raise ValueError(
-                f"How many classes {name!r} has, and the size of its inputs, must be said in a file, such as mine.yaml "
-                f'with `{{class_path: fex.black_box.{kind.__name__}, init_args: {{{key}: "{name}", num_classes: 10, '  # type: ignore[union-attr]
-                "preprocess: {height: 224, width: 224}}}`: --black-box mine.yaml."
+                f"How many classes {name!r} has, and what inputs it takes, must be said in a file: the config of its "
+                f"training, such as --black-box mine.yaml; or one with "
+                f'`{{class_path: fex.black_box.{kind.__name__}, init_args: {{{key}: "{name}", num_classes: 10, '  # type: ignore[union-attr]
+                "preprocess: {height: 224, width: 224}}}`."
             )
         if kind is None and (near := close_names(name, beside(name, (".yaml", ".yml")), all_else=False)):
             raise ValueError(f"Found no black box {name!r}{near}")

@@ -12,12 +12,12 @@ from fex.cli.explain.processes import processes
 from fex.cli.program import USER_ERRORS, refused
 
 if TYPE_CHECKING:
-    from fex.cli.explain.summary import Summary, TextSummary
+    from fex.cli.explain.summary import PictureSummary, TextSummary
 
 __all__ = ["main", "run"]
 
 
-def run(argv: Sequence[str]) -> "Summary | TextSummary":
+def run(argv: Sequence[str]) -> "PictureSummary | TextSummary":
     """Does what the command line says.
 
     Raises:

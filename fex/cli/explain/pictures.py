@@ -15,7 +15,7 @@ from fex.cli.explain.found_pictures import as_file, find_pictures, picture_key, 
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.notes import own_class_note, resume_settings, run_note, tell_earlier_results
 from fex.cli.explain.shares import Inputs, run_shards
-from fex.cli.explain.summary import Summary
+from fex.cli.explain.summary import PictureSummary
 from fex.cli.progress import progress
 from fex.explainers.image_stream import ImageFile, explain_files, ordered_map, read_files
 from fex.explanations.image import Explanation
@@ -26,7 +26,9 @@ from fex.storage.names import on_one_line, printable
 __all__ = ["run_pictures"]
 
 
-def run_pictures(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int) -> Summary:
+def run_pictures(
+    explainer: Any, box: Any, arguments: argparse.Namespace, checkpoint: Any, total: int
+) -> PictureSummary:
     """Explains the pictures of a command line.
 
     Args:
@@ -43,7 +45,7 @@ def run_pictures(explainer: Any, box: Any, arguments: argparse.Namespace, checkp
     arguments.num_workers = arguments.num_workers or min(8, os.cpu_count() or 1)
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
     note = own_class_note(explainer, box, arguments)
-    summary = Summary(output=arguments.output, note=note, gallery=not arguments.no_gallery)
+    summary = PictureSummary(output=arguments.output, note=note, gallery=not arguments.no_gallery)
     if arguments.formats == ["parquet"]:
         summary.kept_in, summary.gallery = "the tables", False
         pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
@@ -71,8 +73,13 @@ def _stream(explainer: Any, box: Any, arguments: argparse.Namespace, files: Iter
 
 
 def _run(
-    explainer: Any, box: Any, arguments: argparse.Namespace, settings: dict[str, Any], summary: Summary, total: int
-) -> Summary:
+    explainer: Any,
+    box: Any,
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    summary: PictureSummary,
+    total: int,
+) -> PictureSummary:
     """What is left to do of a run whose output folder is this process's alone."""
     if arguments.refine_total is not None:
         settings["choice of --refine-total"] = _choose(explainer, arguments, total)
@@ -110,7 +117,7 @@ def _explain(
     explainer: Any,
     box: Any,
     arguments: argparse.Namespace,
-    summary: Summary,
+    summary: PictureSummary,
     total: int,
     journal: Journal,
 ) -> None:
@@ -134,7 +141,7 @@ def _explain(
                 advance()
 
 
-def _results(explainer: Any, arguments: argparse.Namespace, summary: Summary, journal: Journal) -> ResultFolder:
+def _results(explainer: Any, arguments: argparse.Namespace, summary: PictureSummary, journal: Journal) -> ResultFolder:
     """The folder of results, begun; what there was of another run is told."""
     if not journal.resumed:
         written = ["explanations.csv", *(() if arguments.no_gallery else ("gallery.html",))]
@@ -160,7 +167,7 @@ def _write(results: ResultFolder, item: tuple[ImageFile, list[Explanation] | str
         return file, f"its results could not be made ({type(error).__name__}: {error})"
 
 
-def _add(written: Written | str, name: str, results: ResultFolder, summary: Summary) -> None:
+def _add(written: Written | str, name: str, results: ResultFolder, summary: PictureSummary) -> None:
     """Adds what came of one picture, results or the reason why there are none."""
     if isinstance(written, str):
         summary.count(on_one_line(name), written)

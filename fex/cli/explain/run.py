@@ -9,14 +9,14 @@ from fex.cli.explain.devices import chosen_device, moved
 from fex.cli.explain.instances import load_method
 from fex.cli.explain.pictures import run_pictures
 from fex.cli.explain.refined import asks, refined_method
-from fex.cli.explain.summary import Summary, TextSummary
+from fex.cli.explain.summary import PictureSummary, TextSummary
 from fex.cli.explain.texts import run_texts
 from fex.explainers.loading import build_explainer, read_explainer
 
 __all__ = ["run_parsed"]
 
 
-def run_parsed(arguments: argparse.Namespace) -> Summary | TextSummary:
+def run_parsed(arguments: argparse.Namespace) -> PictureSummary | TextSummary:
     """Does what the arguments say; what cannot be is told before anything is loaded that takes long.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fex.cli.explain.notes import TABLES, tell_earlier_results
 from fex.cli.explain.processes import processes
-from fex.cli.explain.summary import Summary, TextSummary
+from fex.cli.explain.summary import PictureSummary, TextSummary
 from fex.cli.explain.unlike import unlike
 from fex.cli.progress import progress
 from fex.report.fidelity import least_fidelity
@@ -117,7 +117,7 @@ def _finished_tables(arguments: argparse.Namespace, settings: dict[str, Any], to
 
 def run_shards(
     inputs: Inputs,
-    summary: Summary | TextSummary,
+    summary: PictureSummary | TextSummary,
     arguments: argparse.Namespace,
     settings: dict[str, Any],
 ) -> None:
@@ -177,7 +177,7 @@ def _finished(path: Path, given: _Hashed) -> dict[str, Any]:
 
 def _write(
     inputs: Inputs,
-    summary: Summary | TextSummary,
+    summary: PictureSummary | TextSummary,
     arguments: argparse.Namespace,
     settings: dict[str, Any],
     shard: tuple[int, _Hashed],

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fex.cli.explain.measured import Measured
 
-__all__ = ["Summary", "TextSummary"]
+__all__ = ["PictureSummary", "TextSummary"]
 
 NAMED = 3  # of the inputs that were skipped
 OF_THE_PROCESS = (
@@ -98,7 +98,7 @@ class _Summary:
 
 
 @dataclass(kw_only=True)
-class Summary(_Summary):
+class PictureSummary(_Summary):
     """Of pictures.
 
     Attributes:

@@ -19,10 +19,9 @@ from fex.cli.label_agreement import LabelAgreement
 from fex.cli.train.checkpoint_check import check_checkpoint
 from fex.cli.train.checkpoint_io import SafeCheckpointIO
 from fex.cli.train.graceful_stop import GracefulStop, last_path
+from fex.cli.train.loop_progress import LoopProgress
 from fex.cli.train.model_lines import ModelLines
 from fex.cli.train.own_network import name_own_network
-from fex.cli.train.progress_bar import OneLineBar
-from fex.cli.train.progress_lines import ProgressLines
 from fex.cli.train.resume import SafeResume
 from fex.storage.atomic import claimed, replacing
 
@@ -102,7 +101,7 @@ class FexCLI(LightningCLI):
             isinstance(c, ProgressBar) for c in callbacks
         )
         if shown:
-            callbacks.append(OneLineBar() if sys.stdout.isatty() else ProgressLines())
+            callbacks.append(LoopProgress())
         if config.get("enable_model_summary") is not False and not any(isinstance(c, ModelSummary) for c in callbacks):
             callbacks.append(ModelLines())
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -18,5 +18,6 @@ SILENCED = (
 
 
 def no_noise(record: logging.LogRecord) -> bool:
-    """Lightning advertises its cloud products at every start, and tells a default at every checkpoint."""
-    return not any(text in record.getMessage() for text in ("Tip: For seamless cloud", "`weights_only` was not set"))
+    """Lightning advertises its cloud products, and tells a default at every checkpoint and that of its summary."""
+    noise = ("Tip: For seamless cloud", "`weights_only` was not set", "configured with model summary callbacks")
+    return not any(text in record.getMessage() for text in noise)

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from fex.cli.config import check_help, help_with
 from fex.cli.ending import told
 from fex.cli.help_pages import TRAIN_EXAMPLES, packaged
+from fex.cli.init_flags import asks_init
 from fex.cli.train import init
 from fex.cli.train.command import FexCLI, FexParser
 from fex.cli.train.quiet import SILENCED, no_noise
@@ -59,5 +60,5 @@ def run(argv: list[str]) -> FexCLI:
 
 def main() -> None:
     """Entry point of `fex-train`."""
-    work = init.run if init.asks_init(sys.argv[1:]) else run
+    work = init.run if asks_init(sys.argv[1:]) else run
     told("fex-train", lambda: work(sys.argv[1:]))

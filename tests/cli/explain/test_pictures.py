@@ -14,7 +14,7 @@ from PIL import Image
 from fex.black_box import load_black_box
 from fex.cli.explain import explain
 from fex.cli.explain.journal import JOURNAL
-from fex.cli.explain.summary import Summary
+from fex.cli.explain.summary import PictureSummary
 from fex.images import Preprocess
 from fex.nets.backbones import build_timm
 from fex.storage.weights import save_black_box
@@ -187,14 +187,14 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, checkpoint, monkeypatch)
     for number in range(2000):
         (tmp_path / "in" / f"{number:05}.png").write_bytes(image)
     seen = []
-    advance = Summary.__setattr__
+    advance = PictureSummary.__setattr__
 
     def watch(self, name, value):
         advance(self, name, value)
         if name == "explained" and value % 250 == 0:
             seen.append(resident())
 
-    monkeypatch.setattr(Summary, "__setattr__", watch)
+    monkeypatch.setattr(PictureSummary, "__setattr__", watch)
     summary = explain.run([checkpoint, str(tmp_path / "in"), "--output", str(tmp_path / "out")])
     assert summary.explained == 2000
     assert len(seen) >= 8

@@ -11,6 +11,7 @@ import yaml
 from onnx import TensorProto, helper
 from PIL import Image
 
+from fex.cli.init_flags import asks_init
 from fex.cli.quick_check import first_mistake
 from fex.cli.train import init, remarks, train
 from fex.cli.train.recipe import MOST_TIMED, PATIENCE, _middle_half
@@ -248,6 +249,6 @@ def test_the_estimate_is_that_of_the_usual_batch(monkeypatch):
 
 
 def test_the_command_line_finds_it():
-    assert init.asks_init(["--init", "my.yaml"])
-    assert init.asks_init(["--init=my.yaml"])
-    assert not init.asks_init(["fit", "--config", "my.yaml"])
+    assert asks_init(["--init", "my.yaml"])
+    assert asks_init(["--init=my.yaml"])
+    assert not asks_init(["fit", "--config", "my.yaml"])

@@ -11,7 +11,7 @@ import yaml
 
 from fex.cli.quick_check import TOP
 from fex.cli.train import train
-from fex.cli.train.progress_lines import ProgressLines
+from fex.cli.train.loop_progress import LoopProgress
 from fex.cli.train.train import main, run
 from fex.storage.resources import resource_dir
 from tests.shrink import load, shrink, written
@@ -159,7 +159,7 @@ def test_run_without_a_terminal(small, tmp_path, capsys, caplog):
     with warnings.catch_warnings(record=True) as told:
         first = run(["--config", small, "--seed_everything", "3"])
     out = capsys.readouterr()
-    assert any(isinstance(callback, ProgressLines) for callback in first.trainer.callbacks)
+    assert any(isinstance(callback, LoopProgress) for callback in first.trainer.callbacks)
     assert "epoch 1 of 1: 2 of 2 batches" in out.out
     assert "Tip:" not in out.err + out.out + caplog.text
     assert not [str(w.message) for w in told if "eval mode" in str(w.message)]
