@@ -7,10 +7,12 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import RunningStage
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import MeanMetric, SumMetric
 
 from fex.black_box import BlackBox
+from fex.black_box.compiler import told_compiler
 from fex.explainers import explainer_meta
 from fex.images import Features, Removal
 from fex.masking import masker_for
@@ -121,6 +123,8 @@ class AmortizedModule(pl.LightningModule):
                 "bf16-mixed or 32-true."
             )
         self.black_box.to(self.device)
+        if told := told_compiler(self.black_box):
+            rank_zero_info(told)
         if stage == "fit" and self.replaying is not None:
             self.replaying.allocate(self)
 

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
+from fex.black_box.compiler import told_compiler
 from fex.explanations import Explanation
 from fex.images import Preprocess
 from fex.masking.sampling import incorrect_classes
@@ -119,6 +121,8 @@ class InstanceModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
         self.black_box.to(self.device)
+        if told := told_compiler(self.black_box):
+            rank_zero_info(told)
         check_sound(self.sound, getattr(self._trainer, "datamodule", None))
         arguments = {
             "explain": self.target_kind,

@@ -157,8 +157,14 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
         "--refine-total",
         type=_positive,
         metavar="QUERIES",
-        help="with --refine: of all pictures together, spent on those whose maps miss most, as the explainer foresees "
-        "at no query; the others keep its own map and class. Reads the pictures twice",
+        help="with --refine: of all inputs together, spent on those whose maps miss most, as the explainer foresees "
+        "at no query; the others keep its own map and class. Reads the inputs twice",
+    )
+    asked.add_argument(
+        "--worst",
+        type=_positive,
+        metavar="N",
+        help="with --check or --refine: also a page of the N least faithful inputs (100 at most), worst.html",
     )
     parser.add_argument(
         "--backbone",
