@@ -11,12 +11,10 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from fex.benchmark.summary import finite
 from fex.black_box import BlackBox
-from fex.black_box.compiler import told_compiler
 from fex.explanations import Explanation
 from fex.images import Preprocess
 from fex.masking.sampling import incorrect_classes
@@ -25,6 +23,7 @@ from fex.report.tables import print_table
 from fex.sounds import LogMel
 from fex.storage.atomic import replacing
 from fex.types import Batch
+from lightning_modules.boxes import bring_box
 from lightning_modules.instances.checks import check_classes, check_sound
 from lightning_modules.instances.explained import instance_explanation, instance_protocol, instance_scores
 from lightning_modules.instances.scores import score_tables
@@ -120,9 +119,7 @@ class InstanceModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
-        self.black_box.to(self.device)
-        if told := told_compiler(self.black_box):
-            rank_zero_info(told)
+        bring_box(self.black_box, self.device)
         check_sound(self.sound, getattr(self._trainer, "datamodule", None))
         arguments = {
             "explain": self.target_kind,

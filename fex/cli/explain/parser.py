@@ -166,13 +166,6 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --check or --refine: also a page of the N least faithful inputs (100 at most), worst.html",
     )
-    parser.add_argument(
-        "--backbone",
-        metavar="FILE|MODEL[=WEIGHTS]",
-        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
-        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
-        "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
-    )
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +211,13 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         help="ask this black box too, once an input: for its own classes and probability; with --method the one that "
         "is explained. A shipped name, a timm name, a weights or ONNX file, or a folder or hub id of transformers; "
         "or a YAML file of any black box (an address, a function), or of a run or benchmark that has one",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE|MODEL[=WEIGHTS]",
+        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
+        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
+        "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
     )
 
 
