@@ -107,8 +107,8 @@ def test_an_explainer_of_texts_learns_to_foresee_too(tmp_path):
             self.datasets = {part: TextRows(sentences(40), self.preprocess) for part in ("train", "val")}
 
     keep = ModelCheckpoint(tmp_path, save_last=True)
-    options = {"enable_checkpointing": True, "limit_val_batches": None, "num_sanity_val_steps": 1, "max_epochs": 1}
-    on_texts.fit(on_texts.module(), Validated(batch_size=16), callbacks=[keep, Trust(queries=8, limit=30)], **options)
+    options = {"enable_checkpointing": True, "limit_val_batches": None, "num_sanity_val_steps": 1}
+    fit(on_texts.module(), Validated(batch_size=16), callbacks=[keep, Trust(queries=8, limit=30)], **options)
     explainer = load_explainer(tmp_path / "last.ckpt")
     assert explainer.foresight.inputs == 30  # batches of other lengths have as many signs
     assert explainer.meta["fidelity"]["inputs"] == 30
