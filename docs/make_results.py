@@ -18,6 +18,8 @@ three forms, each with or without `figures`:
 - the report.json of `fex-bench run`, which `keep` copies here without its pictures and curves;
 - a choice: `from` names columns of other files, so that a number stands in one file alone.
 
+NAME-paired, where it has no file of its own, are the paired differences in the report NAME.
+
     python docs/make_results.py                  # writes all pages
     python docs/make_results.py --check          # writes nothing; fails where a page and its JSON differ
     python docs/make_results.py keep runs/X/report.json NAME --command "fex-bench run ..." --machine "two CPU cores"
@@ -45,6 +47,7 @@ LEGEND = "★ best of its column, ≈ not different from it (paired bootstrap, 9
 MINUS = "\N{MINUS SIGN}"
 OLD = "†"
 AGREEMENT = "agreement"
+PAIRED = "-paired"
 
 
 def number(value: float, *, decimals: int = 3, signed: bool = False, form: str = "", unit: str = "") -> str:
@@ -99,9 +102,34 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     """The file of that name."""
     path = folder / f"{name}.json"
+    report = folder / f"{name.removesuffix(PAIRED)}.json"
+    if not path.is_file() and name.endswith(PAIRED) and report.is_file():
+        return paired(json.loads(report.read_text(encoding="utf-8")))
     if not path.is_file():
         raise ValueError(f"A page asks for the results {name}, but there is no {path}.")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def paired(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The differences of a report's first method from the others, as a table."""
+    found: dict[str, dict[str, Any]] = {}
+    many = len({each["protocol"] for each in report["differences"]}) > 1
+    for each in report["differences"]:
+        metric = each["metric"].replace("_", " ")
+        low, high = each["ci95"]
+        row = found.setdefault(f"{each['a']} {MINUS} {each['b']}", {})
+        row[f"{each['protocol']} {metric}" if many else metric] = {
+            "value": each["difference"], "low": low, "high": high,
+        }  # fmt: skip
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    counts = sorted({each["n"] for each in report["differences"]})
+    return {
+        "title": f"{report['title']}, paired differences",
+        **{key: report[key] for key in ("commit", "date") if key in report},
+        "n": counts[0] if len(counts) == 1 else f"n = {counts[0]:,} to {counts[-1]:,}",
+        "columns": ["paired difference", *({"name": name, "signed": True} for name in names)],
+        "rows": [[name, *(row.get(key) for key in names)] for name, row in found.items()],
+    }
 
 
 def grid(data: Mapping[str, Any], folder: Path = RESULTS) -> tuple[list[str], list[list[str]]]:

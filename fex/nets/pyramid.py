@@ -35,13 +35,15 @@ class PyramidEncoder(Encoder):
         frozen: keep the backbone as it is; the projections are always trained.
         class_head: keep the backbone's own classifier, frozen, and start the class levels and maps from it; for a
             backbone that classifies as the black box does. Without it, what lies behind the last level is cut off.
+        against_others: with `class_head`, maps start from the evidence for a class against the others, instead of its
+            own alone, see `fex.nets.class_maps.against_others`.
         channels_last: memory format of the backbone.
         mean: normalisation of the inputs; by default the backbone's.
         std: normalisation of the inputs; by default the backbone's.
 
     Raises:
         ValueError: a backbone without feature maps, or without those levels; with `class_head`, one whose classifier
-            cannot be asked about one place.
+            cannot be asked about one place; `against_others` without `class_head`.
     """
 
     def __init__(
@@ -55,10 +57,13 @@ class PyramidEncoder(Encoder):
         dim: int = 256,
         frozen: bool = False,
         class_head: bool = False,
+        against_others: bool = False,
         channels_last: bool = True,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
     ) -> None:
+        if against_others and not class_head:
+            raise ValueError("against_others compares what the backbone's classifier says: set class_head: true too.")
         net, meta = load_backbone(model, weights, model_args, pretrained=pretrained)
         levels = feature_levels(model, net, levels)
         data = timm.data.resolve_model_data_config(net)
@@ -68,9 +73,11 @@ class PyramidEncoder(Encoder):
             "model": model, "model_args": arguments, "levels": list(levels),
             "dim": dim, "frozen": frozen, "class_head": class_head, "channels_last": channels_last,
             "mean": list(mean), "std": list(std),
+            **({"against_others": True} if against_others else {}),  # as files were written before there was a choice
         }  # fmt: skip
         super().__init__(dim, mean, std, init_args, frozen=False)
-        self.levels, self.backbone_frozen, self.class_head = levels, frozen, class_head
+        self.levels, self.backbone_frozen = levels, frozen
+        self.class_head, self.contrasts = class_head, against_others
         last = channels_last and _takes_channels_last(net)
         self.memory_format = torch.channels_last if last else torch.contiguous_format
         if class_head:

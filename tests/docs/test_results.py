@@ -57,6 +57,27 @@ def test_a_figure_in_a_sentence_is_filled(tmp_path):
     assert make_results.figure("agreement", "fex_vit_cifar10").endswith(" %")
 
 
+def test_paired_differences_are_those_of_the_report(tmp_path):
+    fact = {"a": "FEX", "protocol": "fex", "n": 100, "differs": True}
+    differences = [
+        {**fact, "b": "RISE", "metric": "positive_auc", "difference": -0.026, "ci95": [-0.053, 0.01]},
+        {**fact, "b": "RISE", "metric": "negative_auc", "difference": 0.1, "ci95": [0.05, 0.15]},
+        {**fact, "b": "Random", "metric": "negative_auc", "difference": 0.2, "ci95": [0.1, 0.3], "n": 90},
+    ]
+    written(tmp_path, differences=differences)
+    shown = make_results.block("mine-paired", tmp_path)
+    assert "| paired difference | positive auc | negative auc |" in shown
+    assert "| FEX − RISE | −0.026 [−0.053, +0.010] | +0.100 [+0.050, +0.150] |" in shown
+    assert "| FEX − Random |  | +0.200 [+0.100, +0.300] |" in shown
+    assert "n = 90 to 100" in shown
+    assert make_results.figure("mine-paired", "FEX − RISE / negative auc", tmp_path) == "+0.100 [+0.050, +0.150]"
+    differences[2]["protocol"] = "seg"
+    written(tmp_path, differences=differences)
+    assert "| fex positive auc | fex negative auc | seg negative auc |" in make_results.block("mine-paired", tmp_path)
+    with pytest.raises(ValueError, match="asks for the results other-paired"):
+        make_results.read("other-paired", tmp_path)
+
+
 def test_links_of_the_pages_lead_somewhere():
     for page in (ROOT / "docs" / "results").glob("*.md"):
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):

@@ -162,6 +162,28 @@ def test_maps_start_as_class_activation_maps():
         assert torch.allclose(logits - logits.mean(1, keepdim=True), expected[:, target], atol=1e-5)
 
 
+def test_maps_against_others_start_with_the_other_classes_evidence_taken_off():
+    inputs, box = torch.rand(2, 3, 64, 64), HEADS["pyramid"]
+    with pytest.raises(ValueError, match="set class_head: true"):
+        box(against_others=True)
+    encoder = box(class_head=True, against_others=True)
+    torch.nn.init.normal_(encoder.net.get_classifier().weight, std=0.2)
+    net = ExplainerNet(encoder, hidden=8).build(4, PatchGrid(2, 2)).eval()
+    scaled = (inputs - encoder.mean) / encoder.std
+    activation = encoder.net.forward_features(scaled).flatten(2).transpose(1, 2) @ encoder.class_weight.T  # (B, N, C)
+    p = (encoder.net(scaled) / 2).softmax(1)
+    for target in range(4):
+        against = activation[..., target] - torch.einsum("bnc,bc->bn", activation, p)
+        expected = ExplainerNet.gate_start * against / (1 - p.amax(1, keepdim=True)).clamp_min(0.1)
+        found = net(inputs, torch.full((2,), target))[0]
+        assert torch.allclose(
+            found - found.mean(1, keepdim=True), expected - expected.mean(1, keepdim=True), rtol=1e-4, atol=1e-5
+        )
+    again = rebuild(net.init_args, 4, net.features).eval()
+    again.load_state_dict(net.state_dict())
+    assert torch.equal(again(inputs)[0], net(inputs)[0])
+
+
 def test_the_classifiers_evidence_at_a_token_is_that_token_pooled_alone():
     encoder = HEADS["vit"](class_head=True)
     tokens = torch.randn(2, 64, encoder.dim)
