@@ -18,6 +18,7 @@ from fex.nets import ClassMapNet
 from fex.policy import BlankScores, MaskNoise
 from fex.texts.lora import StepDropout
 from fex.types import Batch
+from lightning_modules.boxes import bring_box
 from lightning_modules.clean_answers import CleanAnswers
 from lightning_modules.cost import TrainingCost
 from lightning_modules.drawing import step_generator
@@ -120,7 +121,7 @@ class AmortizedModule(pl.LightningModule):
                 f"{self.method} got trainer.precision {self.trainer.precision}, whose gradients overflow: use "
                 "bf16-mixed or 32-true."
             )
-        self.black_box.to(self.device)
+        bring_box(self.black_box, self.device)
         if stage == "fit" and self.replaying is not None:
             self.replaying.allocate(self)
 
@@ -196,11 +197,10 @@ class AmortizedModule(pl.LightningModule):
 
         One query an input: the box is at hand, so the class and its probability are its own, not the explainer's guess.
         """
-        valid = batch["valid"]
         probability, target = self.black_box(batch["inputs"]).max(1)
         attribution, _ = self.explainer.explain(batch["inputs"], target)
         found = {"attribution": attribution, "target": target, "probability": probability, "index": batch["index"]}
-        return {name: tensor[valid].cpu() for name, tensor in found.items()}
+        return {name: tensor[batch["valid"]].cpu() for name, tensor in found.items()}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser over trainable parameters, and its schedule over batches."""

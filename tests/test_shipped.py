@@ -67,6 +67,14 @@ def test_the_explainer_of_cifar10_foresees_its_misses():
     assert flat != noise
 
 
+def test_the_explainer_of_texts_foresees_its_misses():
+    explainer = load_explainer("fex_minilm_sst2")
+    assert 0.7 < explainer.foresight.auroc < 0.9
+    sure, torn = explainer.foresee(explainer.tokenize(["a gem of a film", "a film that is good and bad, and neither"]))
+    assert 0 < sure < 0.5
+    assert sure != torn
+
+
 @pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in WHOLE])
 def test_explainers_without_their_backbone_refuse_another(name, tmp_path):
     other = timm.create_model(SHIPPED[name]["stands_on"])

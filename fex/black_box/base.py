@@ -108,6 +108,11 @@ class BlackBox(ABC):
         return self
 
     @property
+    def compiler(self) -> str:
+        """What compiles the network, "torch" or "openvino"; "" where it answers as it is, or cannot be compiled."""
+        return ""
+
+    @property
     def neutral(self) -> tuple[float, ...]:
         """What stands for nothing in its inputs, for removals: the mean colour."""
         return self.mean

@@ -67,6 +67,11 @@ class CachedBlackBox(BlackBox):
         return self
 
     @property
+    def compiler(self) -> str:
+        """That of the box that is asked."""
+        return self.black_box.compiler
+
+    @property
     def features(self) -> Features:
         """Those of the box that is asked."""
         return self.black_box.features

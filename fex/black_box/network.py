@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from fex.black_box.base import BlackBox
 from fex.black_box.colour import as_colour
-from fex.black_box.openvino import compile_openvino
+from fex.black_box.openvino import compile_openvino, has_openvino
 from fex.black_box.scores import (
     both_logits,
     score_table,
     to_probabilities,
 )
+from fex.errors import warn_once
 from fex.storage.weights import digest_of
 
 __all__ = ["PRECISIONS", "Compile", "TorchBlackBox"]
 
 
-Compile = bool | Literal["openvino"]
+Compile = bool | Literal["openvino", "auto"]
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,7 +43,8 @@ class TorchBlackBox(BlackBox):
         channels_last: memory format of the network and its inputs; much faster for CNNs on CPU and tensor cores.
         compile: full chunks go through `torch.compile` with the weights as constants, others through the network as it
             is; needs a C++ compiler (on GPUs, Triton) and some seconds before the first. The weights must not change.
-            "openvino" compiles with that package, for CPUs (`fex-bench speed --only [compiled_speedup]` has both).
+            "openvino" compiles with that package, for CPUs (`fex-bench speed --only [compiled_speedup]` has both);
+            "auto" does so on a CPU where the package is there, and nothing elsewhere. `compiler` says what that is.
         **options: see `BlackBox`.
     """
 
@@ -66,8 +68,8 @@ class TorchBlackBox(BlackBox):
         super().__init__(**options)  # type: ignore[arg-type]
         if precision not in PRECISIONS:
             raise ValueError(f"Got precision {precision!r}, expected one of {sorted(PRECISIONS)}.")
-        if compile not in (True, False, "openvino"):
-            raise ValueError(f"Got compile={compile!r}, expected True, False or 'openvino'.")
+        if compile not in (True, False, "openvino", "auto"):
+            raise ValueError(f"Got compile={compile!r}, expected True, False, 'openvino' or 'auto'.")
         self._module, self.channels = module, channels
         first = next(module.parameters(), None)
         self.device = first.device if first is not None else self.device
@@ -80,6 +82,13 @@ class TorchBlackBox(BlackBox):
         self._compiled: tuple[int, Callable[[Tensor], Any]] | None = None  # for chunks of this size
         if channels_last:
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def compiler(self) -> Literal["", "torch", "openvino"]:
+        """See `BlackBox`: what `compile` means on the box's device."""
+        if self.compile == "auto":
+            return "openvino" if self.device.type == "cpu" and has_openvino() else ""
+        return "openvino" if self.compile == "openvino" else "torch" if self.compile else ""
 
     @property
     def module(self) -> nn.Module:
@@ -103,7 +112,7 @@ class TorchBlackBox(BlackBox):
 
     def prepare(self, inputs: Tensor) -> None:
         """Has the network compiled, where it is to be and is not yet, by a full chunk of the first input."""
-        if self.compile and (self._compiled is None or self._compiled[0] != self.chunk):
+        if self.compiler and (self._compiled is None or self._compiled[0] != self.chunk):
             self(inputs[:1].expand(self.chunk, *inputs.shape[1:]))
 
     @contextmanager
@@ -117,13 +126,13 @@ class TorchBlackBox(BlackBox):
 
     def _network(self, rows: int) -> Callable[[Tensor], Any]:
         """The network for a chunk of `rows` inputs; compiled for one shape, which ragged chunks do not have."""
-        return self._frozen if self.compile and rows == self.chunk else self._module
+        return self._frozen if self.compiler and rows == self.chunk else self._module
 
     def _frozen(self, inputs: Tensor) -> Any:
         if self._compiled is not None and self._compiled[0] == len(inputs):
             return self._compiled[1](inputs)
-        if self.compile == "openvino":
-            run = compile_openvino(self._module, self._logits, inputs, self.precision)
+        if self.compiler == "openvino":
+            run = self._by_openvino(inputs)
             self._compiled = len(inputs), run
             return run(inputs)
         from torch._inductor import config  # here: the import takes a second
@@ -134,6 +143,18 @@ class TorchBlackBox(BlackBox):
             output = network(inputs)
         self._compiled = len(inputs), network
         return output
+
+    def _by_openvino(self, inputs: Tensor) -> Callable[[Tensor], Any]:
+        """The network compiled; under `auto` the network itself, where OpenVINO does not take it."""
+        try:
+            return compile_openvino(self._module, self._logits, inputs, self.precision)
+        except Exception as error:  # its converter raises whatever it meets
+            if self.compile != "auto":
+                raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            warn_once(f"Black box {self.name!r} is not compiled: OpenVINO does not take its network ({reason:.200}).")
+            self.compile = False
+            return self._module
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["compile_openvino", "openvino_core"]
+__all__ = ["compile_openvino", "has_openvino", "openvino_core"]
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -59,6 +60,12 @@ def compile_openvino(
         return torch.from_numpy(request.get_output_tensor(0).data).clone()  # its buffer is written again
 
     return run
+
+
+@cache
+def has_openvino() -> bool:
+    """Whether the package is installed; it is not imported, which takes a second."""
+    return find_spec("openvino") is not None
 
 
 @cache

@@ -23,6 +23,7 @@ from fex.report.tables import print_table
 from fex.sounds import LogMel
 from fex.storage.atomic import replacing
 from fex.types import Batch
+from lightning_modules.boxes import bring_box
 from lightning_modules.instances.checks import check_classes, check_sound
 from lightning_modules.instances.explained import instance_explanation, instance_protocol, instance_scores
 from lightning_modules.instances.scores import score_tables
@@ -118,7 +119,7 @@ class InstanceModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Opens the folder; brings the black box to the device."""
-        self.black_box.to(self.device)
+        bring_box(self.black_box, self.device)
         check_sound(self.sound, getattr(self._trainer, "datamodule", None))
         arguments = {
             "explain": self.target_kind,

@@ -308,7 +308,7 @@ def test_compiled_scores_are_the_scores(compiler):
 
 
 def test_unknown_compiler():
-    with pytest.raises(ValueError, match="expected True, False or 'openvino'"):
+    with pytest.raises(ValueError, match="expected True, False, 'openvino' or 'auto'"):
         TorchBlackBox(network(), num_classes=3, compile="onnx")
 
 

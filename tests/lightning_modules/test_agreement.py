@@ -4,13 +4,16 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from datamodules.text_rows import TextRows
 from fex.explainers import load_explainer
 from fex.explanations.agreement import Agreement
 from fex.refine import Refined
 from fex.refine.foresight import signs
 from lightning_modules import FEXModule
 from lightning_modules.callbacks import PredictionWriter, Trust
+from tests.lightning_modules import test_texts as on_texts
 from tests.lightning_modules.small import GRID, Pictures, SmoothBox, fit, pictures, sgd, trainer, vit
+from tests.texts.tiny import sentences
 
 
 def module():
@@ -96,3 +99,18 @@ def test_trust_and_fidelity_of_the_maps_go_with_the_checkpoint(tmp_path):
     torch.testing.assert_close(explainer.foresee(inputs), explainer.foresight(signs(explainer.net, inputs)))
     with pytest.raises(ValueError, match="queries >= 4"):
         Trust(queries=2)
+
+
+def test_an_explainer_of_texts_learns_to_foresee_too(tmp_path):
+    class Validated(on_texts.Sentences):
+        def setup(self, stage):
+            self.datasets = {part: TextRows(sentences(40), self.preprocess) for part in ("train", "val")}
+
+    keep = ModelCheckpoint(tmp_path, save_last=True)
+    options = {"enable_checkpointing": True, "limit_val_batches": None, "num_sanity_val_steps": 1}
+    fit(on_texts.module(), Validated(batch_size=16), callbacks=[keep, Trust(queries=8, limit=30)], **options)
+    explainer = load_explainer(tmp_path / "last.ckpt")
+    assert explainer.foresight.inputs == 30  # batches of other lengths have as many signs
+    assert explainer.meta["fidelity"]["inputs"] == 30
+    told = explainer.foresee(explainer.tokenize(["a gem", "the film is a mess"]))
+    assert bool((told > 0).all())

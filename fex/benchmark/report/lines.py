@@ -31,6 +31,7 @@ def headline(report: Mapping[str, Any]) -> str:
     """Data, seed, machine and versions."""
     machine = f"device {report['device']}, " if "device" in report else ""
     machine += f"{report['threads']} threads, " if report.get("device") == "cpu" else ""
+    machine += f"black box compiled by {report['compiler']}, " if report.get("compiler") else ""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return f"Data: {report['data']}; seed {report['seed']}; {machine}{versions}."
 

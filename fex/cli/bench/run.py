@@ -20,6 +20,7 @@ from fex.benchmark.runner import Candidate, Evaluation, Store, evaluate_explaine
 from fex.benchmark.store import ResultStore
 from fex.benchmark.summary import summarise
 from fex.black_box import BlackBox, CachedBlackBox
+from fex.black_box.compiler import tell_compiler
 from fex.cli.bench.checks import bring_to, check_shown, check_writable, chosen_methods, strangers
 from fex.cli.bench.files import write_report
 from fex.cli.bench.method_overrides import check_entries
@@ -148,6 +149,7 @@ def _set_up(config: Namespace, black_box: BlackBox, data: Any) -> None:
     data.setup("test")
     if config.device != "cpu":
         bring_to(black_box, config.device)
+    tell_compiler(black_box)
 
 
 def _evaluated(
@@ -189,6 +191,7 @@ def _facts(config: Namespace, black_box: BlackBox) -> dict[str, Any]:
         "seed": config.seed,
         "device": config.device,
         "threads": torch.get_num_threads(),
+        "compiler": black_box.compiler,
         "settings": {
             key: json.loads(json.dumps(plain(config[key]), default=str))
             for key in ("black_box", "data", "features", "protocols", "limit")

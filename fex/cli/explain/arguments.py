@@ -7,6 +7,7 @@ from fex.cli.explain.parser import build_parser
 
 __all__ = ["parse_arguments", "refuse_text_flags"]
 
+MOST_WORST = 100  # inputs that --worst may ask for
 TEXT_FLAGS = ("column", "pair_column", "window")
 
 
@@ -43,18 +44,20 @@ def _check_refinement(parser: argparse.ArgumentParser, arguments: argparse.Names
             )
         if arguments.budget < arguments.refine:
             parser.error(f"--budget is {arguments.budget}, less than the {arguments.refine} queries of --refine")
+    if arguments.worst is not None and (arguments.refine_total or not (arguments.refine or arguments.check)):
+        parser.error("--worst needs --check or --refine QUERIES of every input, by which fidelity is known")
+    if (arguments.worst or 0) > MOST_WORST:
+        parser.error(f"--worst is {arguments.worst}, expected {MOST_WORST} at most; explanations.csv has them all")
     if arguments.window is not None and (arguments.refine or arguments.check):
         parser.error("--window: texts in windows can be neither refined nor checked; leave it out")
 
 
 def _check_total(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """--refine-total chooses which pictures --refine asks about."""
+    """--refine-total chooses which inputs --refine asks about."""
     if arguments.refine_total is None:
         return
     if arguments.refine is None or arguments.until_fidelity is not None:
         parser.error("--refine-total needs --refine QUERIES: how many of an input, without --until-fidelity")
-    if arguments.formats == ["parquet"]:
-        parser.error("--refine-total: refined and other maps have other units; tables of parquet hold one kind")
 
 
 def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -67,7 +70,7 @@ def _check_method(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         return
     if arguments.precision != "fp32":
         parser.error("--precision is that of a trained explainer; leave it out with --method")
-    for flag in ("refine", "check", "until_fidelity", "refine_total"):
+    for flag in ("refine", "check", "until_fidelity", "refine_total", "worst"):
         if getattr(arguments, flag) is not None:
             parser.error(f"--{flag.replace('_', '-')}: only with a trained explainer, whose map it starts from")
     if (given := _text_flags(arguments)) not in ([], ["--column"]):  # tables of pictures have columns too

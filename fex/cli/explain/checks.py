@@ -53,8 +53,6 @@ def check_texts(arguments: argparse.Namespace) -> None:
         FileNotFoundError: no such file.
         ValueError: flags that do not fit the inputs.
     """
-    if arguments.refine_total is not None:
-        raise ValueError("--refine-total is for pictures; texts: leave it out, or use fex.refine.spend in Python.")
     files = [given for given in arguments.inputs if is_text_file(given)]
     tables = [given for given in files if not given.lower().endswith(".txt")]
     for flag, name in (("--column", arguments.column), ("--pair-column", arguments.pair_column)):

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fex.black_box import BlackBox
+from fex.black_box.compiler import tell_compiler
 from fex.class_names import class_index
 from fex.cli.explain.black_box_argument import chosen_black_box, is_config
 from fex.cli.explain.devices import chosen_device, moved
@@ -77,6 +78,7 @@ def load_method(arguments: argparse.Namespace) -> InstanceMethod:
     elif arguments.top_k > box.num_classes:
         raise ValueError(f"--top-k is {arguments.top_k}, the black box has {box.num_classes} classes.")
     moved(box, device)
+    tell_compiler(box)
     if device == "cpu" and not is_config(arguments.black_box):  # a file says itself how large chunks are
         box.chunk = min(box.chunk, CPU_CHUNK)
     arguments.batch_size = 1  # each picture takes thousands of queries: progress is shown, and results kept, one by one

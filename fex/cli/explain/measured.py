@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fex.cli.explain.arguments import MOST_WORST
 from fex.refine.fidelity import FEWEST
 
 __all__ = ["Measured"]
@@ -58,14 +59,14 @@ class Measured:
         self.poor += high < 0
         self.doubtful += low <= 0 <= high
         self.wide += high - low > WIDE
-        self.least = sorted([*self.least, (name, fidelity)], key=lambda each: each[1][0])[:SHOWN]
+        self.least = sorted([*self.least, (name, fidelity)], key=lambda each: each[1][0])[:MOST_WORST]
 
     def told(self, table: str = "explanations.csv") -> str:
         """Lines for the terminal; `table` is where all of them are listed."""
         text = ""
         if self.maps:
             named = ", ".join(
-                f"{name} {value:.2f} [{low:.2f}, {high:.2f}]" for name, (value, low, high, _) in self.least
+                f"{name} {value:.2f} [{low:.2f}, {high:.2f}]" for name, (value, low, high, _) in self.least[:SHOWN]
             )
             text += (
                 f"\nfidelity of {self.maps:,} maps, by {self.queries:,} queries each or more, with 95 % intervals; the "

@@ -157,15 +157,14 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
         "--refine-total",
         type=_positive,
         metavar="QUERIES",
-        help="with --refine: of all pictures together, spent on those whose maps miss most, as the explainer foresees "
-        "at no query; the others keep its own map and class. Reads the pictures twice",
+        help="with --refine: of all inputs together, spent on those whose maps miss most, as the explainer foresees "
+        "at no query; the others keep its own map and class. Reads the inputs twice",
     )
-    parser.add_argument(
-        "--backbone",
-        metavar="FILE|MODEL[=WEIGHTS]",
-        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
-        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
-        "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
+    asked.add_argument(
+        "--worst",
+        type=_positive,
+        metavar="N",
+        help="with --check or --refine: also a page of the N least faithful inputs (100 at most), worst.html",
     )
 
 
@@ -212,6 +211,13 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
         help="ask this black box too, once an input: for its own classes and probability; with --method the one that "
         "is explained. A shipped name, a timm name, a weights or ONNX file, or a folder or hub id of transformers; "
         "or a YAML file of any black box (an address, a function), or of a run or benchmark that has one",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE|MODEL[=WEIGHTS]",
+        help="local file of the weights that an explainer stands on whose own file leaves them out (default: timm's "
+        "hub). With --method iassa: timm network whose features say which places are alike, with a local file of its "
+        "weights or else those of the hub; `none` does without (default: tf_efficientnet_lite0=efficientnet_lite0)",
     )
 
 

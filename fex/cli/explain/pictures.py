@@ -11,13 +11,17 @@ from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
+from fex.cli.explain.foreseen import choose_refined
 from fex.cli.explain.found_pictures import as_file, find_pictures, picture_key, picture_pixels
+from fex.cli.explain.inputs import Inputs
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.notes import own_class_note, resume_settings, run_note, tell_earlier_results
-from fex.cli.explain.shares import Inputs, run_shards
+from fex.cli.explain.shares import run_shards
+from fex.cli.explain.spent import SpentMethod
 from fex.cli.explain.summary import PictureSummary
+from fex.cli.explain.worst import write_worst
 from fex.cli.progress import progress
-from fex.explainers.image_stream import ImageFile, explain_files, ordered_map, read_files
+from fex.explainers.image_stream import ImageFile, explain_files, ordered_map
 from fex.explanations.image import Explanation
 from fex.report.folder import ResultFolder, Written
 from fex.storage.atomic import claimed
@@ -46,18 +50,21 @@ def run_pictures(
     settings = resume_settings(arguments, checkpoint, getattr(explainer, "box", box))
     note = own_class_note(explainer, box, arguments)
     summary = PictureSummary(output=arguments.output, note=note, gallery=not arguments.no_gallery)
+    pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
+    inputs = Inputs("images", pictures, picture_key, partial(_explained, box, arguments), explainer, total)
     if arguments.formats == ["parquet"]:
         summary.kept_in, summary.gallery = "the tables", False
-        pictures = partial(find_pictures, arguments.inputs, arguments.output, arguments.column)
-        explain = partial(_explained, explainer, box, arguments)
-        run_shards(Inputs("images", pictures, picture_key, explain, total), summary, arguments, settings)
-        return summary
-    with claimed(arguments.output):
-        return _run(explainer, box, arguments, settings, summary, total)
+        run_shards(inputs, summary, arguments, settings)
+    else:
+        with claimed(arguments.output):
+            choose_refined(inputs, summary, arguments, settings)
+            summary = _run(explainer, box, arguments, settings, summary, total)
+    write_worst(inputs, summary, arguments)
+    return summary
 
 
 def _explained(
-    explainer: Any, box: Any, arguments: argparse.Namespace, found: Iterable[Any]
+    box: Any, arguments: argparse.Namespace, explainer: Any, found: Iterable[Any]
 ) -> Iterator[tuple[str, list[Explanation] | str]]:
     """Names of pictures or rows, and their explanations or the reason why there are none."""
     files = map(as_file, found)
@@ -81,14 +88,11 @@ def _run(
     total: int,
 ) -> PictureSummary:
     """What is left to do of a run whose output folder is this process's alone."""
-    if arguments.refine_total is not None:
-        settings["choice of --refine-total"] = _choose(explainer, arguments, total)
-        summary.note = " · ".join(filter(None, [explainer.told, summary.note]))
     journal = Journal(arguments.output, settings, resume=arguments.resume)
     summary.done = journal.check(picture_key(file) for file in find_pictures(arguments.inputs, arguments.output))
     if journal.counts is not None:
         return summary.ended(journal.counts)
-    if arguments.refine_total is not None:
+    if isinstance(explainer, SpentMethod):
         explainer.start(summary.done)
     start = time.perf_counter()
     try:
@@ -97,20 +101,6 @@ def _run(
         summary.seconds = time.perf_counter() - start
     journal.close(summary.counts())
     return summary
-
-
-def _choose(explainer: Any, arguments: argparse.Namespace, total: int) -> str:
-    """A first pass over all pictures, at no query; returns a hash of those that will be refined."""
-    files = find_pictures(arguments.inputs, arguments.output)
-    options = {"batch_size": arguments.batch_size, "num_workers": arguments.num_workers}
-    with progress(total, "images foreseen") as advance:
-
-        def counted() -> Iterator[Any]:
-            for batch in read_files(files, explainer.preprocess, **options):
-                yield batch
-                advance(len(batch))
-
-        return explainer.choose(counted(), arguments.target)
 
 
 def _explain(

@@ -3,12 +3,13 @@
 import argparse
 from typing import Any
 
+from fex.black_box.compiler import tell_compiler
+from fex.cli.explain.asking import asks, refined_method
 from fex.cli.explain.black_box_argument import chosen_black_box
 from fex.cli.explain.checks import check_pictures, check_texts
 from fex.cli.explain.devices import chosen_device, moved
 from fex.cli.explain.instances import load_method
 from fex.cli.explain.pictures import run_pictures
-from fex.cli.explain.refined import asks, refined_method
 from fex.cli.explain.summary import PictureSummary, TextSummary
 from fex.cli.explain.texts import run_texts
 from fex.explainers.loading import build_explainer, read_explainer
@@ -54,4 +55,5 @@ def _load(checkpoint: tuple[Any, Any], arguments: argparse.Namespace) -> tuple[A
     box = chosen_black_box(arguments.black_box).to(device) if arguments.black_box else None
     if box is not None:
         explainer.check_box(box)  # before the output folder is touched
+        tell_compiler(box)
     return (refined_method(explainer, box, arguments) if asks(arguments) else explainer), box  # type: ignore[arg-type]

@@ -3,41 +3,31 @@
 import argparse
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from fex.cli.explain.foreseen import choose_refined
+from fex.cli.explain.inputs import Inputs
 from fex.cli.explain.notes import TABLES, tell_earlier_results
 from fex.cli.explain.processes import processes
+from fex.cli.explain.spent import SpentMethod
 from fex.cli.explain.summary import PictureSummary, TextSummary
 from fex.cli.explain.unlike import unlike
 from fex.cli.progress import progress
+from fex.refine import Fidelity
 from fex.report.fidelity import least_fidelity
 from fex.report.shards import read_head, shard_name, shards_of, write_shard
 from fex.storage.atomic import claimed
 
-__all__ = ["Inputs", "run_shards"]
+__all__ = ["run_shards"]
 
-
-class Inputs(NamedTuple):
-    """What a run explains.
-
-    Attributes:
-        unit: their name, in the plural.
-        found: gives all of them, in order, each time it is called. Those in tables are not read yet.
-        key: plain data that tells one from others.
-        explain: name of each, and its explanations or the reason why there are none.
-        total: their number, where it is known.
-    """
-
-    unit: str
-    found: Callable[[], Iterator[Any]]
-    key: Callable[[Any], Any]
-    explain: Callable[[Iterable[Any]], Iterator[tuple[str, Any]]]
-    total: int | None = None
+_NOT_ASKED = Fidelity(math.nan, math.nan, math.nan, 0)
 
 
 class _Hashed:
@@ -80,11 +70,11 @@ def _clear(inputs: Inputs, arguments: argparse.Namespace) -> None:
         path.unlink()
 
 
-def _beginning(explain: Callable[[Iterable[Any]], Iterator[Any]], begin: Callable[[], None]) -> Any:
+def _beginning(explain: Callable[[Any, Iterable[Any]], Iterator[Any]], begin: Callable[[], None]) -> Any:
     """`explain`, with a call after its first result: what is wrong is told before anything is written over."""
 
-    def explained(found: Iterable[Any]) -> Iterator[Any]:
-        for each in explain(found):
+    def explained(explainer: Any, found: Iterable[Any]) -> Iterator[Any]:
+        for each in explain(explainer, found):
             begin()
             yield each
 
@@ -136,14 +126,27 @@ def run_shards(
         ValueError: --resume with other settings or inputs than those of the tables that are there.
         OSError: results that cannot be written.
     """
-    rank, count = processes()
+    rank = processes()[0]
     settings = settings | {"shard_size": arguments.shard_size, "scores": arguments.scores}
     total = inputs.total
     if total is None and arguments.resume:
         total = sum(1 for _ in inputs.found())
     # The first table is the first process's: of several, it holds the folder for all.
     alone = claimed(arguments.output) if rank == 0 else nullcontext()
-    with alone, progress(total if count == 1 else None, inputs.unit) as advance:
+    with alone:
+        choose_refined(inputs, summary, arguments, settings)
+        _run(inputs, summary, arguments, settings, total)
+
+
+def _run(
+    inputs: Inputs,
+    summary: PictureSummary | TextSummary,
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    total: int | None,
+) -> None:
+    """This process's tables, in a folder that is this run's alone."""
+    with progress(total if processes()[1] == 1 else None, inputs.unit) as advance:
         done, start = _finished_tables(arguments, settings, total), time.perf_counter()
         clear = ExitStack()
         if not (arguments.resume and shards_of(arguments.output)):
@@ -185,7 +188,10 @@ def _write(
 ) -> dict[str, Any]:
     """Explains the inputs of one table and writes it; returns its counts."""
     (number, given), found = shard, []
-    for name, explained in inputs.explain(given):
+    spent = isinstance(inputs.explainer, SpentMethod)
+    if spent:
+        inputs.explainer.start(number * arguments.shard_size)
+    for name, explained in inputs.explain(inputs.explainer, given):
         found.append((name, explained))
         summary.measured.add(name, None if isinstance(explained, str) else least_fidelity(explained))
         advance()
@@ -199,11 +205,20 @@ def _write(
     if texts:
         cut = [explained[0].cut for explained in good]
         counts |= {"truncated": sum(each > 0 for each in cut), "tokens_cut": sum(cut)}
-    about = {
-        name: getattr(good[0][0], name) for name in ("method", "black_box", "removal", "probability_of") if good
-    }  # fmt: skip
+    about = {name: _all_of(good, name) for name in ("method", "black_box", "removal", "probability_of") if good}
     if good and not texts:
         about |= {"grid": list(good[0][0].features.grid), "size": list(good[0][0].size)}
     head = {"settings": settings, "inputs": given.digest, "counts": counts, **about}
+    if spent:  # a table of which nothing was refined has the same columns
+        found = [(name, told if isinstance(told, str) else [_asked(each) for each in told]) for name, told in found]
     write_shard(arguments.output / shard_name(number), found, head, arguments.scores, texts=texts)
     return counts
+
+
+def _all_of(found: list[list[Any]], name: str) -> str:
+    """What explanations have as an attribute; of refined and other maps there are several."""
+    return " or ".join(sorted({getattr(each, name) for explained in found for each in explained}))
+
+
+def _asked(explanation: Any) -> Any:
+    return replace(explanation, fidelity=_NOT_ASKED) if explanation.fidelity is None else explanation

@@ -16,6 +16,7 @@ OF_THE_PROCESS = (
     "note",
     "kept_in",
     "gallery",
+    "worst",
 )  # all else a stopped run and the one that goes on share
 
 
@@ -36,6 +37,7 @@ class _Summary:
         note: what to know of the classes.
         done: inputs that an earlier run had finished.
         measured: what was asked about the maps, and how faithful they are.
+        worst: page of the least faithful, where it was asked for.
         kept_in: where skipped, flat and measured ones are listed, instead of skipped.csv and explanations.csv.
     """
 
@@ -49,6 +51,7 @@ class _Summary:
     done: int = 0
     measured: Measured = field(default_factory=Measured)
     kept_in: str = ""
+    worst: Path | None = None
 
     def count(self, name: str, skipped: str | None, flat: int = 0) -> None:
         """Counts one input: explained, with so many flat maps, or skipped for a reason."""
@@ -94,7 +97,9 @@ class _Summary:
     @property
     def _end(self) -> str:
         note = f"\n{self.note}" if self.note else ""
-        return self.measured.told(self._table) + note + ("" if self.output is None else f"\nresults: {self.output}")
+        worst = f"\nthe least faithful: {self.worst}" if self.worst else ""
+        results = "" if self.output is None else f"\nresults: {self.output}"
+        return self.measured.told(self._table) + note + results + worst
 
 
 @dataclass(kw_only=True)

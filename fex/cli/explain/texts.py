@@ -12,12 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
+from fex.cli.explain.foreseen import choose_refined
 from fex.cli.explain.found_texts import as_record, find_texts, found_key, is_text_file, read_texts
+from fex.cli.explain.inputs import Inputs
 from fex.cli.explain.journal import Journal
 from fex.cli.explain.notes import own_class_note, resume_settings, run_note, tell_earlier_results, text_key
 from fex.cli.explain.processes import check_processes
-from fex.cli.explain.shares import Inputs, run_shards
+from fex.cli.explain.shares import run_shards
+from fex.cli.explain.spent import SpentMethod
 from fex.cli.explain.summary import TextSummary
+from fex.cli.explain.worst import write_worst
 from fex.explainers.text_stream import explain_records
 from fex.explanations.text import TextExplanation
 from fex.report.fidelity import least_fidelity
@@ -52,12 +56,13 @@ def run_texts(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoin
     output = arguments.output = arguments.output or (Path("explanations") if files or tables else None)
     summary = TextSummary(output=output, note=own_class_note(explainer, box, arguments))
     settings = partial(resume_settings, arguments, checkpoint, box)
+    explain = partial(_explained, box, arguments)
+    inputs = Inputs("texts", partial(find_texts, arguments), found_key, explain, explainer)
     if tables:
         _check_columns(arguments)
         summary.kept_in = "the tables"
-        explain = partial(_explained, explainer, box, arguments)
-        inputs = Inputs("texts", partial(find_texts, arguments), found_key, explain)
         run_shards(inputs, summary, arguments, settings())
+        write_worst(inputs, summary, arguments)
         return summary
     formats = arguments.formats or list(TEXT_FORMATS)
     if arguments.no_gallery:
@@ -66,9 +71,16 @@ def run_texts(explainer: Any, box: Any, arguments: argparse.Namespace, checkpoin
     if output is None:
         if arguments.resume:
             raise ValueError("--resume goes on in a folder of results, and strings alone are shown: give --output.")
+        if arguments.refine_total is not None:
+            choose_refined(inputs, summary, arguments, settings())
         return _shown(explainer, box, arguments, summary)
     with claimed(output):
-        return _stored(explainer, box, arguments, settings(), summary, output, formats)
+        _check_columns(arguments)
+        of_run = settings()
+        choose_refined(inputs, summary, arguments, of_run)
+        summary = _stored(explainer, box, arguments, of_run, summary, output, formats)
+    write_worst(inputs, summary, arguments)
+    return summary
 
 
 def _check_columns(arguments: argparse.Namespace) -> None:
@@ -87,7 +99,7 @@ def _stream(
 
 
 def _explained(
-    explainer: Any, box: Any, arguments: argparse.Namespace, found: Iterable[Any]
+    box: Any, arguments: argparse.Namespace, explainer: Any, found: Iterable[Any]
 ) -> Iterator[tuple[str, list[TextExplanation] | str]]:
     """Names of texts or rows, and their explanations or the reason why there are none."""
     for record, explained in _stream(explainer, box, arguments, map(as_record, found)):
@@ -117,7 +129,8 @@ def _stored(
     summary.done = journal.check(map(text_key, read_texts(arguments)))
     if journal.counts is not None:
         return summary.ended(journal.counts)
-    _check_columns(arguments)
+    if isinstance(explainer, SpentMethod):
+        explainer.start(summary.done)
     start = time.perf_counter()
     stream = _stream(explainer, box, arguments, islice(read_texts(arguments), summary.done, None))
     first = list(islice(stream, 1))  # what is wrong is told before the results of an earlier run are written over

@@ -10,7 +10,7 @@ _HASHED = {
     "checkpoint": "another checkpoint",
     "files of --black-box and --backbone": "other files of --black-box or --backbone",
     "weights of --black-box": "other weights of --black-box",
-    "choice of --refine-total": "another choice of pictures to refine",
+    "choice of --refine-total": "another choice of inputs to refine",
     "version": "another version of fex",
 }
 

@@ -7,35 +7,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from fex.cli.explain import refined
+from fex.cli.explain import asking, refined
 from fex.cli.explain.explain import main, run
 from fex.cli.explain.journal import JOURNAL
-from fex.images.decoding import read_pixels
-from fex.images.preprocess import as_unit
-from tests.explainers.tiny import tiny_box, tiny_explainer, write_checkpoint
+from tests.explainers.tiny import tiny_explainer, write_checkpoint
 from tests.lightning_modules.test_texts import explainer as text_explainer
-from tests.refine.test_foresight import with_foresight
 from tests.texts.tiny import WordBox
-
-
-@pytest.fixture
-def box(monkeypatch):
-    made = tiny_box()
-    monkeypatch.setattr("fex.cli.explain.run.chosen_black_box", lambda _: made)
-    return made
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    Image.new("RGB", (16, 16), (120, 120, 120)).save(folder / "grey.png")  # whose answers do not change
-    return folder
 
 
 @pytest.fixture
@@ -97,7 +75,7 @@ def test_it_goes_on_where_it_was_stopped(checkpoint, photos, tmp_path, box, monk
     out, whole = tmp_path / "out", tmp_path / "whole"
     arguments = [checkpoint, str(photos), "--black-box", "toy", "--refine", "8", "--formats", "json"]
     summary = run([*arguments, "--output", str(whole)])
-    monkeypatch.setattr(refined, "AT_ONCE", 8)  # one picture at a time
+    monkeypatch.setattr(asking, "AT_ONCE", 8)  # one picture at a time
     run([*arguments, "--output", str(out)])
     (out / JOURNAL).unlink()
     asked, explain = box.queries, refined.RefinedMethod.explain
@@ -144,7 +122,6 @@ def test_until_a_fidelity(checkpoint, photos, tmp_path, box):
         (["--black-box", "b", "--refine", "8", "--until-fidelity", "0.5", "--budget", "4"], "less than the 8"),
         (["--black-box", "b", "--refine-total", "80"], "needs --refine"),
         (["--black-box", "b", "--refine", "8", "--until-fidelity", "0.5", "--refine-total", "80"], "without --until"),
-        (["--black-box", "b", "--refine", "8", "--refine-total", "80", "--formats", "parquet"], "hold one kind"),
         (["--black-box", "b", "--method", "dax", "--check", "8"], "only with a trained explainer"),
         (["--black-box", "b", "--refine", "8", "--window"], "neither refined nor checked"),
     ],
@@ -173,71 +150,3 @@ def test_texts(tmp_path, monkeypatch, capsys):
     assert found[0]["fidelity"]["value"] > 0.5
     assert float(table(out)[0]["fidelity"]) == pytest.approx(found[0]["fidelity"]["value"], abs=1e-3)
     assert main([*arguments, "--check", "16"]) == 0
-    capsys.readouterr()
-    assert main([*arguments, "--refine", "16", "--refine-total", "80"]) == 2
-    assert "is for pictures" in capsys.readouterr().err
-
-
-def test_a_total_is_spent_where_the_largest_misses_are_foreseen(photos, tmp_path, box, monkeypatch, capsys):
-    explainer = with_foresight()
-    path = str(write_checkpoint(tmp_path / "tiny.ckpt", explainer))
-    (photos / "1b.png").write_text("no picture")
-    read = {name: read_pixels(photos / name, explainer.preprocess) for name in ("0.png", "1.png", "2.png", "grey.png")}
-    foreseen = explainer.foresee(torch.stack([as_unit(pixels) for pixels in read.values()]))
-    worst = {list(read)[row] for row in foreseen.argsort(descending=True)[:2]}
-    arguments = [path, str(photos), "--black-box", "toy", "--refine", "8", "--formats", "json"]
-    arguments += ["--num-workers", "1", "--refine-total", "26"]
-    assert main([*arguments, "--output", str(tmp_path / "whole")]) == 1  # one could not be read
-    assert box.queries == 18  # 26 do not suffice for three
-    whole = table(tmp_path / "whole")
-    assert {row["file"] for row in whole if row["queries"] == "9"} == worst
-    assert {row["queries"] for row in whole} == {"0", "9"}
-    assert "refined 2 of 4 pictures" in capsys.readouterr().out
-
-    # One picture a batch; stopped after two of them, and gone on with.
-    asked, explain, calls, out = box.queries, refined.SpentMethod.explain, [], tmp_path / "out"
-
-    def stopped(self, *given, **options):
-        calls.append(1)
-        if len(calls) > 2:
-            raise KeyboardInterrupt
-        return explain(self, *given, **options)
-
-    arguments += ["--batch-size", "1", "--output", str(out)]
-    with monkeypatch.context() as patch:
-        patch.setattr(refined.SpentMethod, "explain", stopped)
-        assert main(arguments) == 130
-    summary = run([*arguments, "--resume"])
-    assert summary.done == 2
-    assert box.queries == asked + 18
-    for one, other in zip(table(out), whole, strict=True):
-        assert (one["file"], one["queries"], one["top_feature"]) == (
-            other["file"],
-            other["queries"],
-            other["top_feature"],
-        )
-    assert run([*arguments, "--resume"]).note == summary.note  # a finished run
-    with pytest.raises(ValueError, match=r"run \(--refine-total was 26, now it is 9\)"):
-        run([*arguments[:-5], "9", *arguments[-4:], "--resume"])
-    with pytest.raises(ValueError, match="less than the 9"):
-        run([*arguments[:-5], "8", *arguments[-4:]])
-
-
-def test_a_picture_that_changes_meanwhile_is_told(photos, tmp_path, box, monkeypatch):
-    path = str(write_checkpoint(tmp_path / "tiny.ckpt", with_foresight()))
-    choose = refined.SpentMethod.choose
-
-    def meddled(self, batches, target):
-        found = choose(self, batches, target)
-        Image.new("RGB", (16, 16), (9, 9, 9)).save(photos / "1.png")
-        return found
-
-    monkeypatch.setattr(refined.SpentMethod, "choose", meddled)
-    with pytest.raises(ValueError, match="has changed while"):
-        run([path, str(photos), "--black-box", "toy", "--refine", "8", "--refine-total", "18",
-             "--output", str(tmp_path / "out"), "--formats", "json"])  # fmt: skip
-
-
-def test_a_checkpoint_that_cannot_foresee_is_told(checkpoint, photos, tmp_path, box):
-    with pytest.raises(ValueError, match="cannot foresee which maps are poor"):
-        run([checkpoint, str(photos), "--black-box", "toy", "--refine", "8", "--refine-total", "18"])
