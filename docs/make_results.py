@@ -243,6 +243,7 @@ def unused(root: Path = ROOT) -> list[str]:
     said = {(found["name"], found["key"]) for text in texts for found in FIGURE.finditer(text)}
     files = sorted((root / "docs" / "results").glob("*.json"))
     named = [(path.stem, key) for path in files for key in read(path.stem, path.parent).get("figures", {})]
+    asked |= {name.removesuffix(PAIRED) for name in asked}
     return [*sorted({path.stem for path in files} - asked), *(" ".join(each) for each in named if each not in said)]
 
 
